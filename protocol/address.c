@@ -1,0 +1,45 @@
+#include "protocol/address.h"
+
+#include "protocol/ext_fields.h"
+
+static bool host_is_plausible(struct span host, bool is_bracketed)
+{
+    if (host.n == 0 || host.n > ADDRESS_HOST_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < host.n; i++) {
+        char c = host.data[i];
+        bool is_common = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                         (c >= 'A' && c <= 'Z') || c == '.' || c == '-' || c == '_';
+        if (!is_common && !(is_bracketed && (c == ':' || c == '%'))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool address_parse(struct span text, struct span *ret_host, uint16_t *ret_port)
+{
+    size_t colon = text.n;
+    while (colon > 0 && text.data[colon - 1] != ':') {
+        colon--;
+    }
+    if (colon == 0) {
+        return false;
+    }
+    struct span host = { text.data, colon - 1 };
+    struct span port_text = { text.data + colon, text.n - colon };
+    bool is_bracketed = host.n >= 2 && host.data[0] == '[' && host.data[host.n - 1] == ']';
+    if (is_bracketed) {
+        host.data++;
+        host.n -= 2;
+    }
+    int64_t port;
+    if (!host_is_plausible(host, is_bracketed) || port_text.data[0] == '-' ||
+        !ext_value_parse_i64(port_text, 1, 65535, &port)) {
+        return false;
+    }
+    *ret_host = host;
+    *ret_port = (uint16_t)port;
+    return true;
+}

@@ -1,0 +1,54 @@
+/*
+ * Ext fields
+ *
+ * The ordered string pairs of a remoting command (extFields). The pairs are spans into somebody
+ * else's bytes, and the array is the caller's too, so that decoding a header allocates nothing.
+ * Order is kept, because Java's is kept when a header is encoded again. Keys are few
+ * (EXT_FIELDS_MAX); look-ups walk the array.
+ */
+#pragma once
+
+#include "protocol/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * More than any command of RocketMQ carries (about 20), with room for the property.* fields of the
+ * local protocol.
+ */
+#define EXT_FIELDS_MAX 256
+
+struct ext_field {
+    struct span key;
+    struct span value;
+};
+
+struct ext_fields {
+    struct ext_field *fields;
+    size_t n;
+    size_t capacity;
+};
+
+void ext_fields_init(struct ext_fields *ext_fields, struct ext_field *storage, size_t capacity);
+/* False when the array is full. Does not look for an equal key. */
+bool ext_fields_add(struct ext_fields *ext_fields, struct span key, struct span value);
+/* Replaces the value of an equal key or adds the pair at the end. False when the array is full. */
+bool ext_fields_set(struct ext_fields *ext_fields, struct span key, struct span value);
+/* The value, or SPAN_ABSENT. */
+struct span ext_fields_get(const struct ext_fields *ext_fields, struct span key);
+/* As ext_fields_get() with a literal key: ext_fields_text(&ext, "topic"). */
+#define ext_fields_text(ext_fields, literal) ext_fields_get((ext_fields), SPAN(literal))
+/* Keeps the order of the rest. False when there was none. */
+bool ext_fields_remove(struct ext_fields *ext_fields, struct span key);
+/* Removes every field whose key begins with the prefix; the number removed. */
+size_t ext_fields_remove_prefixed(struct ext_fields *ext_fields, struct span prefix);
+/* The index of a field whose key stands twice, or -1. */
+ptrdiff_t ext_fields_find_duplicate(const struct ext_fields *ext_fields);
+
+/*
+ * The text of a decimal integer, optionally signed, nothing else around it, within the range: false
+ * otherwise.
+ */
+bool ext_value_parse_i64(struct span value, int64_t min, int64_t max, int64_t *ret_value);

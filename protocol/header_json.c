@@ -1,0 +1,860 @@
+#include "protocol/header_json.h"
+
+#include "protocol/utf8.h"
+
+#include <endian.h>
+#include <jansson.h>
+#include <stdio.h>
+
+#define EVERY_BYTE 0x0101010101010101u
+
+/* The keys of a header, as bits of parser.seen; KEY_UNKNOWN is none. */
+enum header_key {
+    KEY_UNKNOWN = 0,
+    KEY_CODE = 1 << 0,
+    KEY_EXT_FIELDS = 1 << 1,
+    KEY_FLAG = 1 << 2,
+    KEY_LANGUAGE = 1 << 3,
+    KEY_OPAQUE = 1 << 4,
+    KEY_REMARK = 1 << 5,
+    KEY_SERIALIZE_TYPE = 1 << 6,
+    KEY_VERSION = 1 << 7,
+};
+
+/* "serializeTypeCurrentRPC" with every letter as \u0073: what is longer is no known name. */
+#define NAME_ESCAPED_MAX (23 * 6)
+
+/* Without exponent, a real number needs more digits than this to overflow a double. */
+#define REAL_DIGITS_SAFE 300
+
+enum value_kind {
+    VALUE_STRING,
+    VALUE_INTEGER,
+    VALUE_REAL,
+    VALUE_BOOLEAN,
+    VALUE_NULL,
+    VALUE_NESTED,
+};
+
+struct value {
+    enum value_kind kind;
+    struct span source; /* as it stands in the input, quotes included */
+    struct span text;   /* the source; of a string what is between the quotes, still escaped */
+    int64_t integer;
+};
+
+struct parser {
+    struct remoting_command *command;
+    struct header_problem *problem;
+    const char *start;
+    const char *at;
+    const char *end;
+    unsigned seen;
+    bool is_invalid;     /* problem names the first field that cannot be what it is */
+    bool must_be_judged; /* by jansson */
+    bool saw_escape;     /* since the last ext field */
+    size_t escaped_from; /* the ext fields among which all escaped ones are */
+    size_t escaped_to;
+};
+
+/*
+ * Strings
+ */
+
+/*
+ * The highest bit of every byte that is a quote, a backslash, below 0x20 or above 0x7e. Bits above
+ * the lowest one may be wrong, as carries run upwards.
+ */
+static inline uint64_t find_special_bytes(uint64_t word)
+{
+    uint64_t quotes = word ^ EVERY_BYTE * '"';
+    uint64_t backslashes = word ^ EVERY_BYTE * '\\';
+    uint64_t zeros =
+        ((quotes - EVERY_BYTE) & ~quotes) | ((backslashes - EVERY_BYTE) & ~backslashes);
+    uint64_t low = (word - EVERY_BYTE * 0x20) & ~word;
+    uint64_t high = word | (word + EVERY_BYTE);
+    return (zeros | low | high) & EVERY_BYTE * 0x80;
+}
+
+/* The special bytes among the eight from data, as find_special_bytes(), the first one lowest. */
+static inline uint64_t find_special_of_eight(const char *data)
+{
+    uint64_t word;
+    memcpy(&word, data, sizeof(word));
+    return find_special_bytes(le64toh(word));
+}
+
+static inline size_t first_special(uint64_t special_bytes)
+{
+    return (size_t)__builtin_ctzll(special_bytes) / 8;
+}
+
+/* How many bytes from the start mean themselves in a JSON string, read or written. */
+static size_t plain_size(const char *data, size_t n)
+{
+    size_t at = 0;
+    for (; n - at >= 8; at += 8) {
+        uint64_t special = find_special_of_eight(data + at);
+        if (special) {
+            return at + first_special(special);
+        }
+    }
+    if (at > 0 && at < n) {
+        /* The last eight once more: those before `at` are known to be plain. */
+        uint64_t special = find_special_of_eight(data + n - 8);
+        return special ? n - 8 + first_special(special) : n;
+    }
+    while (at < n && data[at] >= ' ' && data[at] <= '~' && data[at] != '"' && data[at] != '\\') {
+        at++;
+    }
+    return at;
+}
+
+/* The number written as four hex digits; 0 when it is not, as jansson refuses U+0000 anyway. */
+static uint32_t read_hex4(const char *data, size_t n)
+{
+    uint32_t number = 0;
+    for (size_t i = 0; i < 4; i++) {
+        char digit = i < n ? data[i] : '\0';
+        if (digit >= '0' && digit <= '9') {
+            number = number << 4 | (uint32_t)(digit - '0');
+        } else if ((digit | 0x20) >= 'a' && (digit | 0x20) <= 'f') {
+            number = number << 4 | (uint32_t)((digit | 0x20) - 'a' + 10);
+        } else {
+            return 0;
+        }
+    }
+    return number;
+}
+
+/* The character of a \u escape or of a pair; the bytes it took, 0 when jansson would refuse it. */
+static size_t read_unicode_escape(const char *data, size_t n, uint32_t *ret_character)
+{
+    uint32_t first = read_hex4(data + 2, n - 2);
+    if (first == 0 || (first >= 0xDC00 && first <= 0xDFFF)) {
+        return 0;
+    }
+    if (first < 0xD800 || first > 0xDBFF) {
+        *ret_character = first;
+        return 6;
+    }
+    if (n < 12 || data[6] != '\\' || data[7] != 'u') {
+        return 0;
+    }
+    uint32_t second = read_hex4(data + 8, n - 8);
+    if (second < 0xDC00 || second > 0xDFFF) {
+        return 0;
+    }
+    *ret_character = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+    return 12;
+}
+
+/* The character of the escape at data[0] == '\\'; the bytes it took, or 0 when it is none. */
+static size_t read_escape(const char *data, size_t n, uint32_t *ret_character)
+{
+    static const char escaped[] = "\"\\/bfnrt";
+    static const char meant[] = "\"\\/\b\f\n\r\t";
+    if (n < 2) {
+        return 0;
+    }
+    if (data[1] == 'u') {
+        return read_unicode_escape(data, n, ret_character);
+    }
+    const char *found = memchr(escaped, data[1], sizeof(escaped) - 1);
+    if (!found) {
+        return 0;
+    }
+    *ret_character = (uint32_t)meant[found - escaped];
+    return 2;
+}
+
+/* What a good string means, into dst, which may be the text itself: it never becomes longer. */
+static size_t unescape(struct span text, char *dst)
+{
+    size_t n = 0;
+    for (size_t at = 0; at < text.n;) {
+        const char *rest = text.data + at;
+        const char *backslash = memchr(rest, '\\', text.n - at);
+        size_t n_plain = backslash ? (size_t)(backslash - rest) : text.n - at;
+        memmove(dst + n, rest, n_plain);
+        n += n_plain;
+        at += n_plain;
+        if (backslash) {
+            uint32_t character = 0;
+            at += read_escape(text.data + at, text.n - at, &character);
+            n += utf8_encode(character, dst + n);
+        }
+    }
+    return n;
+}
+
+/* data is the input, which the caller of the decoder gave to be written to. */
+static void unescape_in_place(struct span *text)
+{
+    if (text->n > 0 && memchr(text->data, '\\', text->n)) {
+        text->n = unescape(*text, (char *)text->data);
+    }
+}
+
+/* A short name as it is meant; buffer has NAME_ESCAPED_MAX bytes. */
+static struct span unescape_name(struct span text, char *buffer)
+{
+    if (text.n > NAME_ESCAPED_MAX) {
+        return text;
+    }
+    return (struct span){ buffer, unescape(text, buffer) };
+}
+
+/*
+ * Parsing
+ */
+
+static size_t left(const struct parser *parser)
+{
+    return (size_t)(parser->end - parser->at);
+}
+
+static bool fail_syntax(struct parser *parser, const char *accepted)
+{
+    char where[48];
+    (void)snprintf(
+        where, sizeof(where), "JSON header, byte %zu", (size_t)(parser->at - parser->start));
+    struct span seen = { parser->at, left(parser) < 8 ? left(parser) : 8 };
+    header_problem_set(
+        parser->problem, span_of(where), seen.n == 0 ? SPAN("the end") : seen, accepted);
+    return false;
+}
+
+/* Parsing goes on, so that the opaque gets known and a syntax error can still be found. */
+static void mark_invalid(
+    struct parser *parser, struct span where, struct span seen, const char *accepted)
+{
+    if (!parser->is_invalid) {
+        header_problem_set(parser->problem, where, seen, accepted);
+        parser->is_invalid = true;
+    }
+}
+
+static bool is_next(const struct parser *parser, char byte)
+{
+    return parser->at < parser->end && *parser->at == byte;
+}
+
+static inline void skip_blanks(struct parser *parser)
+{
+    if (parser->at<parser->end && * parser->at> ' ') {
+        return;
+    }
+    while (is_next(parser, ' ') || is_next(parser, '\n') || is_next(parser, '\t') ||
+           is_next(parser, '\r')) {
+        parser->at++;
+    }
+}
+
+static bool expect(struct parser *parser, char byte, const char *accepted)
+{
+    skip_blanks(parser);
+    if (!is_next(parser, byte)) {
+        return fail_syntax(parser, accepted);
+    }
+    parser->at++;
+    return true;
+}
+
+/* From behind the opening quote to behind the closing one. */
+static bool parse_string(struct parser *parser, struct span *ret_text)
+{
+    const char *start = parser->at;
+    for (;;) {
+        parser->at += plain_size(parser->at, left(parser));
+        if (parser->at == parser->end) {
+            return fail_syntax(parser, "a closing quote");
+        }
+        size_t size = 0;
+        uint32_t character = 0;
+        if (*parser->at == '"') {
+            *ret_text = (struct span){ start, (size_t)(parser->at - start) };
+            parser->at++;
+            return true;
+        }
+        if (*parser->at == '\\') {
+            parser->saw_escape = true;
+            size = read_escape(parser->at, left(parser), &character);
+        } else if ((unsigned char)*parser->at >= ' ') {
+            size = utf8_character_size(parser->at, left(parser));
+        }
+        if (size == 0) {
+            return fail_syntax(parser, "UTF-8, escapes of JSON other than \\u0000");
+        }
+        parser->at += size;
+    }
+}
+
+static size_t skip_digits(struct parser *parser)
+{
+    const char *start = parser->at;
+    while (parser->at < parser->end && *parser->at >= '0' && *parser->at <= '9') {
+        parser->at++;
+    }
+    return (size_t)(parser->at - start);
+}
+
+static bool parse_number(struct parser *parser, struct value *value)
+{
+    const char *start = parser->at;
+    value->kind = VALUE_INTEGER;
+    parser->at += *parser->at == '-';
+    bool has_leading_zero = is_next(parser, '0');
+    size_t n_digits = skip_digits(parser);
+    if (n_digits == 0 || (has_leading_zero && n_digits > 1)) {
+        return fail_syntax(parser, "a number without leading zeros");
+    }
+    if (is_next(parser, '.')) {
+        value->kind = VALUE_REAL;
+        parser->at++;
+        if (skip_digits(parser) == 0) {
+            return fail_syntax(parser, "a digit after the point");
+        }
+    }
+    if (is_next(parser, 'e') || is_next(parser, 'E')) {
+        value->kind = VALUE_REAL;
+        parser->must_be_judged = true;
+        parser->at++;
+        parser->at += is_next(parser, '+') || is_next(parser, '-');
+        if (skip_digits(parser) == 0) {
+            return fail_syntax(parser, "a digit of the exponent");
+        }
+    }
+    struct span text = { start, (size_t)(parser->at - start) };
+    if (value->kind == VALUE_REAL) {
+        parser->must_be_judged |= text.n > REAL_DIGITS_SAFE;
+        return true;
+    }
+    if (!ext_value_parse_i64(text, INT64_MIN, INT64_MAX, &value->integer)) {
+        parser->at = start;
+        return fail_syntax(parser, "an integer of 64 bits");
+    }
+    return true;
+}
+
+static bool parse_word(struct parser *parser, struct span word)
+{
+    if (!span_starts_with((struct span){ parser->at, left(parser) }, word)) {
+        return fail_syntax(parser, "a value");
+    }
+    parser->at += word.n;
+    return true;
+}
+
+/* To the end of the string that begins here, for skip_nested(): jansson judges what is in it. */
+static bool skip_string(struct parser *parser)
+{
+    parser->at++;
+    for (;;) {
+        parser->at += plain_size(parser->at, left(parser));
+        size_t size = is_next(parser, '\\') ? 2 : 1;
+        if (left(parser) < size) {
+            return fail_syntax(parser, "a closing quote");
+        }
+        bool is_end = *parser->at == '"';
+        parser->at += size;
+        if (is_end) {
+            return true;
+        }
+    }
+}
+
+/* Counts brackets of both kinds alike: whether they match is for jansson to say. */
+static bool skip_nested(struct parser *parser)
+{
+    parser->must_be_judged = true;
+    size_t depth = 0;
+    do {
+        if (is_next(parser, '"')) {
+            if (!skip_string(parser)) {
+                return false;
+            }
+            continue;
+        }
+        if (parser->at == parser->end) {
+            return fail_syntax(parser, "a closing bracket");
+        }
+        char byte = *parser->at++;
+        depth += byte == '{' || byte == '[';
+        depth -= byte == '}' || byte == ']';
+    } while (depth > 0);
+    return true;
+}
+
+static bool parse_value_kind(struct parser *parser, struct value *value)
+{
+    switch (parser->at < parser->end ? *parser->at : '\0') {
+    case '"':
+        value->kind = VALUE_STRING;
+        parser->at++;
+        return parse_string(parser, &value->text);
+    case 't':
+        value->kind = VALUE_BOOLEAN;
+        return parse_word(parser, SPAN("true"));
+    case 'f':
+        value->kind = VALUE_BOOLEAN;
+        return parse_word(parser, SPAN("false"));
+    case 'n':
+        value->kind = VALUE_NULL;
+        return parse_word(parser, SPAN("null"));
+    case '{':
+    case '[':
+        value->kind = VALUE_NESTED;
+        return skip_nested(parser);
+    case '-':
+    case '0' ... '9':
+        return parse_number(parser, value);
+    default:
+        return fail_syntax(parser, "a value");
+    }
+}
+
+static bool parse_value(struct parser *parser, struct value *value)
+{
+    const char *start = parser->at;
+    if (!parse_value_kind(parser, value)) {
+        return false;
+    }
+    value->source = (struct span){ start, (size_t)(parser->at - start) };
+    if (value->kind == VALUE_STRING) {
+        return true;
+    }
+    value->text = value->source;
+    if (value->kind != VALUE_NESTED) {
+        /* jansson 2.14 loses a zero byte that it looked at to see where a number or word ends. */
+        parser->at += is_next(parser, '\0');
+    }
+    return true;
+}
+
+/* take_member is called for each key, before its value. */
+static bool parse_object(
+    struct parser *parser, bool (*take_member)(struct parser *parser, struct span key))
+{
+    if (!expect(parser, '{', "an object")) {
+        return false;
+    }
+    skip_blanks(parser);
+    if (is_next(parser, '}')) {
+        parser->at++;
+        return true;
+    }
+    for (;;) {
+        struct span key;
+        if (!expect(parser, '"', "a key in quotes") || !parse_string(parser, &key) ||
+            !expect(parser, ':', "a colon")) {
+            return false;
+        }
+        skip_blanks(parser);
+        if (!take_member(parser, key)) {
+            return false;
+        }
+        skip_blanks(parser);
+        if (!is_next(parser, ',')) {
+            return expect(parser, '}', "a comma or a closing brace");
+        }
+        parser->at++;
+    }
+}
+
+/*
+ * The header's fields
+ */
+
+static void note_escapes(struct parser *parser, size_t field)
+{
+    if (parser->escaped_to == 0) {
+        parser->escaped_from = field;
+    }
+    parser->escaped_to = field + 1;
+    parser->saw_escape = false;
+}
+
+static bool take_ext_field(struct parser *parser, struct span key)
+{
+    struct value value = { 0 };
+    if (!parse_value(parser, &value)) {
+        return false;
+    }
+    struct ext_fields *ext_fields = &parser->command->ext_fields;
+    switch (value.kind) {
+    case VALUE_STRING:
+    case VALUE_INTEGER:
+    case VALUE_REAL:
+    case VALUE_BOOLEAN:
+        if (!ext_fields_add(ext_fields, key, value.text)) {
+            char accepted[32];
+            (void)snprintf(accepted, sizeof(accepted), "at most %zu", ext_fields->capacity);
+            mark_invalid(parser, SPAN("extFields"), SPAN("too many fields"), accepted);
+        } else if (parser->saw_escape) {
+            note_escapes(parser, ext_fields->n - 1);
+        }
+        break;
+    case VALUE_NULL:
+        /* Absent. The key is not kept, so only jansson can see whether it stands twice. */
+        parser->must_be_judged = true;
+        break;
+    case VALUE_NESTED:
+        mark_invalid(parser, key, value.source, "a string, number, true, false or null");
+        break;
+    }
+    return true;
+}
+
+static enum header_key header_key_of_name(struct span name)
+{
+    switch (name.n) {
+    case 4:
+        return memcmp(name.data, "code", 4) == 0   ? KEY_CODE
+               : memcmp(name.data, "flag", 4) == 0 ? KEY_FLAG
+                                                   : KEY_UNKNOWN;
+    case 6:
+        return memcmp(name.data, "opaque", 6) == 0   ? KEY_OPAQUE
+               : memcmp(name.data, "remark", 6) == 0 ? KEY_REMARK
+                                                     : KEY_UNKNOWN;
+    case 7:
+        return memcmp(name.data, "version", 7) == 0 ? KEY_VERSION : KEY_UNKNOWN;
+    case 8:
+        return memcmp(name.data, "language", 8) == 0 ? KEY_LANGUAGE : KEY_UNKNOWN;
+    case 9:
+        return memcmp(name.data, "extFields", 9) == 0 ? KEY_EXT_FIELDS : KEY_UNKNOWN;
+    case 23:
+        return memcmp(name.data, "serializeTypeCurrentRPC", 23) == 0 ? KEY_SERIALIZE_TYPE
+                                                                     : KEY_UNKNOWN;
+    default:
+        return KEY_UNKNOWN;
+    }
+}
+
+/* No known name has a backslash, so what is found is found as it stands. */
+static enum header_key find_header_key(struct span key)
+{
+    enum header_key found = header_key_of_name(key);
+    if (found == KEY_UNKNOWN && key.n > 0 && memchr(key.data, '\\', key.n)) {
+        char buffer[NAME_ESCAPED_MAX];
+        return header_key_of_name(unescape_name(key, buffer));
+    }
+    return found;
+}
+
+static void take_integer(struct parser *parser, struct span key, const struct value *value,
+    enum remoting_command_present present, int32_t *ret_number)
+{
+    if (value->kind != VALUE_INTEGER || value->integer < INT32_MIN || value->integer > INT32_MAX) {
+        mark_invalid(parser, key, value->source, "an integer from -2147483648 to 2147483647");
+        return;
+    }
+    *ret_number = (int32_t)value->integer;
+    parser->command->present |= present;
+}
+
+static void take_language(struct parser *parser, const struct value *value)
+{
+    if (value->kind == VALUE_INTEGER) {
+        parser->command->language = language_from_number(value->integer);
+    } else if (value->kind == VALUE_STRING) {
+        char buffer[NAME_ESCAPED_MAX];
+        parser->command->language = language_from_name(unescape_name(value->text, buffer));
+    } else {
+        mark_invalid(parser, SPAN("language"), value->source, "a name or its number");
+        return;
+    }
+    parser->command->present |= REMOTING_HAS_LANGUAGE;
+}
+
+static void take_remark(struct parser *parser, const struct value *value)
+{
+    if (value->kind == VALUE_STRING) {
+        parser->command->remark = value->text;
+    } else if (value->kind != VALUE_NULL) {
+        mark_invalid(parser, SPAN("remark"), value->source, "a string or null");
+    }
+}
+
+static void take_value(
+    struct parser *parser, enum header_key key, struct span name, const struct value *value)
+{
+    struct remoting_command *command = parser->command;
+    switch (key) {
+    case KEY_CODE:
+        take_integer(parser, name, value, REMOTING_HAS_CODE, &command->code);
+        break;
+    case KEY_FLAG:
+        take_integer(parser, name, value, REMOTING_HAS_FLAG, &command->flag);
+        break;
+    case KEY_OPAQUE:
+        take_integer(parser, name, value, REMOTING_HAS_OPAQUE, &command->opaque);
+        break;
+    case KEY_VERSION:
+        take_integer(parser, name, value, REMOTING_HAS_VERSION, &command->version);
+        break;
+    case KEY_LANGUAGE:
+        take_language(parser, value);
+        break;
+    case KEY_REMARK:
+        take_remark(parser, value);
+        break;
+    case KEY_EXT_FIELDS:
+        if (value->kind != VALUE_NULL) {
+            mark_invalid(parser, name, value->source, "an object or null");
+        }
+        break;
+    case KEY_SERIALIZE_TYPE:
+        /* The frame says it, and is believed. */
+        break;
+    case KEY_UNKNOWN:
+        parser->must_be_judged = true;
+        break;
+    }
+}
+
+static bool take_header_member(struct parser *parser, struct span name)
+{
+    enum header_key key = find_header_key(name);
+    if (parser->seen & key) {
+        mark_invalid(parser, name, SPAN("it twice"), "once");
+        if (key == KEY_OPAQUE) {
+            /* Whoever answered would have to guess. */
+            parser->command->present &= ~(unsigned)REMOTING_HAS_OPAQUE;
+        }
+        key = KEY_UNKNOWN;
+    }
+    parser->seen |= key;
+    if (key == KEY_EXT_FIELDS && is_next(parser, '{')) {
+        parser->command->has_ext_fields = true;
+        return parse_object(parser, take_ext_field);
+    }
+    struct value value = { 0 };
+    if (!parse_value(parser, &value)) {
+        return false;
+    }
+    take_value(parser, key, name, &value);
+    return true;
+}
+
+static bool parse_header(struct parser *parser)
+{
+    if (!parse_object(parser, take_header_member)) {
+        return false;
+    }
+    skip_blanks(parser);
+    return parser->at == parser->end || fail_syntax(parser, "nothing after the header");
+}
+
+/*
+ * Decoding
+ */
+
+static bool loads(const struct parser *parser, size_t flags, json_error_t *ret_error)
+{
+    json_t *json =
+        json_loadb(parser->start, (size_t)(parser->end - parser->start), flags, ret_error);
+    json_decref(json);
+    return json != NULL;
+}
+
+/* False when jansson finds the header not to be JSON. */
+static bool judge(struct parser *parser)
+{
+    size_t n = (size_t)(parser->end - parser->start);
+    if (n > HEADER_JSON_JUDGED_MAX) {
+        char seen[32];
+        char accepted[80];
+        (void)snprintf(seen, sizeof(seen), "%zu bytes", n);
+        (void)snprintf(accepted, sizeof(accepted),
+            "at most %u with unknown keys, nested or null values, exponents",
+            HEADER_JSON_JUDGED_MAX);
+        mark_invalid(parser, SPAN("JSON header"), span_of(seen), accepted);
+        return true;
+    }
+    json_error_t error;
+    if (loads(parser, JSON_REJECT_DUPLICATES, &error)) {
+        return true;
+    }
+    json_error_t second_error;
+    if (json_error_code(&error) == json_error_duplicate_key && loads(parser, 0, &second_error)) {
+        mark_invalid(parser, SPAN("JSON header"), span_of(error.text), "each key once");
+        return true;
+    }
+    header_problem_set(parser->problem, SPAN("JSON header"), span_of(error.text), "JSON");
+    return false;
+}
+
+static void unescape_strings(const struct parser *parser)
+{
+    unescape_in_place(&parser->command->remark);
+    for (size_t i = parser->escaped_from; i < parser->escaped_to; i++) {
+        unescape_in_place(&parser->command->ext_fields.fields[i].key);
+        unescape_in_place(&parser->command->ext_fields.fields[i].value);
+    }
+}
+
+enum header_status header_json_decode(
+    struct remoting_command *command, char *data, size_t n, struct header_problem *ret_problem)
+{
+    struct parser parser = {
+        .command = command,
+        .problem = ret_problem,
+        .start = data,
+        .at = data,
+        .end = data + n,
+    };
+    if (!parse_header(&parser) || (parser.must_be_judged && !judge(&parser))) {
+        return HEADER_SYNTAX;
+    }
+    if (parser.is_invalid) {
+        return HEADER_INVALID;
+    }
+    unescape_strings(&parser);
+    ptrdiff_t duplicate = ext_fields_find_duplicate(&command->ext_fields);
+    if (duplicate >= 0) {
+        mark_invalid(&parser, command->ext_fields.fields[duplicate].key, SPAN("it twice"), "once");
+        return HEADER_INVALID;
+    }
+    return HEADER_OK;
+}
+
+/*
+ * Encoding
+ */
+
+/* Without dst it counts only, so that what is counted and what is written cannot differ. */
+struct sink {
+    char *dst;
+    size_t n;
+};
+
+static void put(struct sink *sink, const char *data, size_t n)
+{
+    if (sink->dst && n > 0) {
+        memcpy(sink->dst + sink->n, data, n);
+    }
+    sink->n += n;
+}
+
+#define PUT_LITERAL(sink, literal) put((sink), (literal), sizeof(literal) - 1)
+
+static void put_integer(struct sink *sink, int32_t number)
+{
+    char text[sizeof("-2147483648")];
+    char *end = text + sizeof(text);
+    char *at = end;
+    uint32_t rest = number < 0 ? 0 - (uint32_t)number : (uint32_t)number;
+    do {
+        *--at = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (number < 0) {
+        *--at = '-';
+    }
+    put(sink, at, (size_t)(end - at));
+}
+
+static void put_unicode_escape(struct sink *sink, unsigned character)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    char escape[6] = { '\\', 'u', digits[character >> 12 & 15], digits[character >> 8 & 15],
+        digits[character >> 4 & 15], digits[character & 15] };
+    put(sink, escape, sizeof(escape));
+}
+
+/*
+ * Writes the byte at data, or the character that begins there where Java escapes it; the bytes
+ * taken. Besides what JSON demands, Java escapes U+007F to U+009F and the line separators U+2028
+ * and U+2029.
+ */
+static size_t put_special(struct sink *sink, const char *data, size_t n)
+{
+    static const char escaped[] = "\"\\\b\f\n\r\t";
+    static const char letters[] = "\"\\bfnrt";
+    unsigned char byte = (unsigned char)data[0];
+    const char *found = memchr(escaped, byte, sizeof(escaped) - 1);
+    if (found) {
+        put(sink, (const char[]){ '\\', letters[found - escaped] }, 2);
+        return 1;
+    }
+    if (byte < ' ' || byte == 0x7F) {
+        put_unicode_escape(sink, byte);
+        return 1;
+    }
+    if (byte == 0xC2 && n >= 2 && ((unsigned char)data[1] & 0xE0) == 0x80) {
+        put_unicode_escape(sink, (unsigned char)data[1]);
+        return 2;
+    }
+    if (n >= 3 && (memcmp(data, "\xE2\x80\xA8", 3) == 0 || memcmp(data, "\xE2\x80\xA9", 3) == 0)) {
+        put_unicode_escape(sink, 0x2000u | ((unsigned char)data[2] & 0x3Fu));
+        return 3;
+    }
+    put(sink, data, 1);
+    return 1;
+}
+
+static void put_string(struct sink *sink, struct span text)
+{
+    PUT_LITERAL(sink, "\"");
+    for (size_t at = 0; at < text.n;) {
+        size_t n_plain = plain_size(text.data + at, text.n - at);
+        put(sink, text.data + at, n_plain);
+        at += n_plain;
+        if (at < text.n) {
+            at += put_special(sink, text.data + at, text.n - at);
+        }
+    }
+    PUT_LITERAL(sink, "\"");
+}
+
+static void put_ext_fields(struct sink *sink, const struct ext_fields *ext_fields)
+{
+    PUT_LITERAL(sink, ",\"extFields\":{");
+    for (size_t i = 0; i < ext_fields->n; i++) {
+        if (i > 0) {
+            PUT_LITERAL(sink, ",");
+        }
+        put_string(sink, ext_fields->fields[i].key);
+        PUT_LITERAL(sink, ":");
+        put_string(sink, ext_fields->fields[i].value);
+    }
+    PUT_LITERAL(sink, "}");
+}
+
+static void put_header(struct sink *sink, const struct remoting_command *command)
+{
+    PUT_LITERAL(sink, "{\"code\":");
+    put_integer(sink, command->code);
+    if (command->has_ext_fields || command->ext_fields.n > 0) {
+        put_ext_fields(sink, &command->ext_fields);
+    }
+    PUT_LITERAL(sink, ",\"flag\":");
+    put_integer(sink, command->flag);
+    PUT_LITERAL(sink, ",\"language\":\"");
+    struct span language = span_of(language_name(command->language));
+    put(sink, language.data, language.n);
+    PUT_LITERAL(sink, "\",\"opaque\":");
+    put_integer(sink, command->opaque);
+    if (!span_is_absent(command->remark)) {
+        PUT_LITERAL(sink, ",\"remark\":");
+        put_string(sink, command->remark);
+    }
+    PUT_LITERAL(sink, ",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":");
+    put_integer(sink, command->version);
+    PUT_LITERAL(sink, "}");
+}
+
+size_t header_json_encoded_size(const struct remoting_command *command)
+{
+    struct sink sink = { 0 };
+    put_header(&sink, command);
+    return sink.n;
+}
+
+size_t header_json_encode(const struct remoting_command *command, char *dst)
+{
+    struct sink sink = { .dst = dst };
+    put_header(&sink, command);
+    return sink.n;
+}

@@ -1,0 +1,70 @@
+#include "protocol/utf8.h"
+
+static bool is_between(char byte, unsigned first, unsigned last)
+{
+    return (unsigned char)byte >= first && (unsigned char)byte <= last;
+}
+
+/*
+ * Only the second byte has bounds that depend on the first: they shut out the longer forms of a
+ * character that has a shorter one (E0, F0), the surrogates (ED) and what is beyond U+10FFFF (F4).
+ */
+size_t utf8_character_size(const char *data, size_t n)
+{
+    unsigned char lead = (unsigned char)data[0];
+    if (lead < 0x80) {
+        return 1;
+    }
+    if (lead >= 0xC2 && lead <= 0xDF) {
+        return n >= 2 && is_between(data[1], 0x80, 0xBF) ? 2 : 0;
+    }
+    if (lead >= 0xE0 && lead <= 0xEF) {
+        bool is_good =
+            n >= 3 && is_between(data[1], lead == 0xE0 ? 0xA0 : 0x80, lead == 0xED ? 0x9F : 0xBF) &&
+            is_between(data[2], 0x80, 0xBF);
+        return is_good ? 3 : 0;
+    }
+    if (lead >= 0xF0 && lead <= 0xF4) {
+        bool is_good =
+            n >= 4 && is_between(data[1], lead == 0xF0 ? 0x90 : 0x80, lead == 0xF4 ? 0x8F : 0xBF) &&
+            is_between(data[2], 0x80, 0xBF) && is_between(data[3], 0x80, 0xBF);
+        return is_good ? 4 : 0;
+    }
+    return 0;
+}
+
+bool utf8_is_valid(struct span text)
+{
+    for (size_t at = 0; at < text.n;) {
+        size_t size = utf8_character_size(text.data + at, text.n - at);
+        if (size == 0) {
+            return false;
+        }
+        at += size;
+    }
+    return true;
+}
+
+size_t utf8_encode(uint32_t character, char *dst)
+{
+    if (character < 0x80) {
+        dst[0] = (char)character;
+        return 1;
+    }
+    if (character < 0x800) {
+        dst[0] = (char)(0xC0 | character >> 6);
+        dst[1] = (char)(0x80 | (character & 0x3F));
+        return 2;
+    }
+    if (character < 0x10000) {
+        dst[0] = (char)(0xE0 | character >> 12);
+        dst[1] = (char)(0x80 | (character >> 6 & 0x3F));
+        dst[2] = (char)(0x80 | (character & 0x3F));
+        return 3;
+    }
+    dst[0] = (char)(0xF0 | character >> 18);
+    dst[1] = (char)(0x80 | (character >> 12 & 0x3F));
+    dst[2] = (char)(0x80 | (character >> 6 & 0x3F));
+    dst[3] = (char)(0x80 | (character & 0x3F));
+    return 4;
+}

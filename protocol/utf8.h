@@ -1,0 +1,19 @@
+/*
+ * UTF-8
+ *
+ * What counts as UTF-8 in both header forms: the shortest form of U+0000 to U+10FFFF without the
+ * surrogates (RFC 3629), which is what jansson and Java's strict decoders take.
+ */
+#pragma once
+
+#include "protocol/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The bytes (1 to 4) of the character at the start of (data, n), n > 0; 0 when there is none. */
+size_t utf8_character_size(const char *data, size_t n);
+bool utf8_is_valid(struct span text);
+/* Writes a character that is not a surrogate; the bytes written (1 to 4). */
+size_t utf8_encode(uint32_t character, char *dst);
