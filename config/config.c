@@ -1,0 +1,363 @@
+#include "config/config.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/ini_file.h"
+#include "config/setting.h"
+#include "config/value.h"
+
+#define SEEN_MAX            100 /* bytes of a value that a problem shows */
+#define SEEN_PATH_MAX       300
+#define NAME_MAX_TO_COMPARE 32 /* bytes of a name that could be a misspelt one of ours */
+
+/* Pairs that contradict each other when the first is the larger one. */
+static const struct {
+    const char *section;
+    const char *key;
+    const char *limit_section;
+    const char *limit_key;
+} order_rules[] = {
+    { "backoff", "initial", "backoff", "max" },
+    { "backoff", "initial", "backoff", "max_wanted" },
+    { "backoff", "max_wanted", "backoff", "max" },
+    { "limits", "max_in_flight_per_session", "limits", "max_in_flight" },
+    { "limits", "max_frame", "limits", "total_memory" },
+    { "limits", "session_buffer", "limits", "total_memory" },
+    { "limits", "upstream_buffer", "limits", "total_memory" },
+    { "upstream", "request_timeout", "limits", "max_timeout" },
+    { "consume", "poll_time", "limits", "max_timeout" },
+};
+
+struct loader {
+    const char *path;
+    struct config *config;
+    struct config_problems *problems;
+    const char *section;            /* of the lines being read */
+    unsigned line_of[SETTINGS_MAX]; /* where the file gives it first; 0: nowhere */
+    bool is_bad[SETTINGS_MAX];
+    int error;
+};
+
+/* One more problem, "FILE:LINE: " and what follows; without a line for 0. */
+__attribute__((format(printf, 3, 4))) static void add_problem(
+    struct loader *loader, unsigned line, const char *format, ...)
+{
+    struct config_problems *problems = loader->problems;
+    char text[1024];
+    size_t n = 0;
+    if (problems->n == CONFIG_PROBLEMS_MAX) {
+        problems->n_left_out++;
+        return;
+    }
+    text[0] = '\0';
+    if (loader->path && line > 0) {
+        (void)snprintf(text, sizeof(text), "%.*s:%u", SEEN_PATH_MAX, loader->path, line);
+    } else if (loader->path) {
+        (void)snprintf(text, sizeof(text), "%.*s", SEEN_PATH_MAX, loader->path);
+    }
+    n = strlen(text);
+    va_list arguments;
+    va_start(arguments, format);
+    n += (size_t)snprintf(text + n, sizeof(text) - n, "%s", n > 0 ? ": " : "");
+    (void)vsnprintf(text + n, sizeof(text) - n, format, arguments);
+    va_end(arguments);
+    for (char *c = text; *c; c++) {
+        if ((unsigned char)*c < ' ' || *c == 0x7f) {
+            *c = '?'; /* one line each, whatever the file holds */
+        }
+    }
+    problems->text[problems->n] = strdup(text);
+    if (!problems->text[problems->n]) {
+        loader->error = -ENOMEM;
+        return;
+    }
+    problems->n++;
+}
+
+static void add_setting_problem(struct loader *loader, unsigned line, const struct setting *setting,
+    const char *value, const char *sentence)
+{
+    loader->is_bad[setting - settings] = true;
+    add_problem(loader, line, "[%s] %s = %.*s: %s", setting->section, setting->key, SEEN_MAX, value,
+        sentence);
+}
+
+static void apply_from_file(
+    struct loader *loader, unsigned line, const struct setting *setting, const char *value)
+{
+    struct value_reason reason;
+    int r = setting_apply(setting, loader->config, value, &reason);
+    if (r == -EINVAL) {
+        add_setting_problem(loader, line, setting, value, reason.text);
+    } else if (r < 0) {
+        loader->error = r;
+    }
+}
+
+/* How many letters have to be put in, left out or changed to make one name the other. */
+static size_t edit_distance(const char *a, const char *b)
+{
+    size_t row[NAME_MAX_TO_COMPARE + 1];
+    size_t n = strlen(b);
+    assert(n <= NAME_MAX_TO_COMPARE);
+    for (size_t j = 0; j <= n; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 0; a[i]; i++) {
+        size_t diagonal = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < n; j++) {
+            size_t changed = diagonal + (a[i] != b[j]);
+            size_t moved = (row[j] < row[j + 1] ? row[j] : row[j + 1]) + 1;
+            diagonal = row[j + 1];
+            row[j + 1] = changed < moved ? changed : moved;
+        }
+    }
+    return row[n];
+}
+
+/*
+ * What to say of an unknown name: the nearest known one, or all of them. Section NULL is for a
+ * section's name, otherwise for a key of that section. format makes a word of a name.
+ */
+static void suggest(
+    const char *section, const char *name, const char *const brackets[2], char *dst, size_t size)
+{
+    const char *nearest = NULL;
+    const char *previous = "";
+    size_t best = SIZE_MAX;
+    size_t n = (size_t)snprintf(dst, size, "known are");
+    for (size_t i = 0; i < n_settings; i++) {
+        const char *known = section ? settings[i].key : settings[i].section;
+        if ((section && strcmp(settings[i].section, section) != 0) ||
+            strcmp(known, previous) == 0) {
+            continue;
+        }
+        size_t distance =
+            strlen(name) <= NAME_MAX_TO_COMPARE ? edit_distance(name, known) : SIZE_MAX;
+        if (distance < best) {
+            best = distance;
+            nearest = known;
+        }
+        int n_more = snprintf(
+            dst + n, size - n, "%s %s%s%s", *previous ? "," : "", brackets[0], known, brackets[1]);
+        n += (size_t)n_more;
+        assert(n < size);
+        previous = known;
+    }
+    if (nearest && best * 3 <= strlen(nearest)) {
+        (void)snprintf(dst, size, "did you mean %s%s%s?", brackets[0], nearest, brackets[1]);
+    }
+}
+
+static bool on_section(void *user, unsigned line, const char *section)
+{
+    struct loader *loader = user;
+    for (size_t i = 0; i < n_settings; i++) {
+        if (strcmp(settings[i].section, section) == 0) {
+            return true;
+        }
+    }
+    static const char *const brackets[2] = { "[", "]" };
+    char suggestion[512];
+    suggest(NULL, section, brackets, suggestion, sizeof(suggestion));
+    add_problem(
+        loader, line, "[%.*s]: there is no such section; %s", SEEN_MAX, section, suggestion);
+    return false;
+}
+
+static void on_unknown_key(
+    struct loader *loader, unsigned line, const char *section, const char *key, const char *value)
+{
+    static const char *const brackets[2] = { "", "" };
+    char suggestion[512];
+    suggest(section, key, brackets, suggestion, sizeof(suggestion));
+    for (size_t i = 0; i < n_settings; i++) {
+        if (strcmp(settings[i].key, key) == 0) {
+            (void)snprintf(
+                suggestion, sizeof(suggestion), "it belongs in [%s]", settings[i].section);
+        }
+    }
+    add_problem(loader, line, "[%s] %.*s = %.*s: there is no such setting; %s", section, SEEN_MAX,
+        key, SEEN_MAX, value, suggestion);
+}
+
+static void on_setting(
+    void *user, unsigned line, const char *section, const char *key, const char *value)
+{
+    struct loader *loader = user;
+    const struct setting *setting = setting_find(section, key);
+    if (!setting) {
+        on_unknown_key(loader, line, section, key, value);
+        return;
+    }
+    unsigned *first_line = &loader->line_of[setting - settings];
+    if (*first_line == 0 || setting_is_list(setting)) {
+        *first_line = *first_line ? *first_line : line;
+        apply_from_file(loader, line, setting, value);
+    } else if (*first_line == line) {
+        add_setting_problem(loader, line, setting, value, "one value is accepted, not a list");
+    } else {
+        char sentence[64];
+        (void)snprintf(sentence, sizeof(sentence), "line %u gives it already", *first_line);
+        add_setting_problem(loader, line, setting, value, sentence);
+    }
+}
+
+static void on_problem(void *user, unsigned line, const char *seen, const char *sentence)
+{
+    add_problem(user, line, "%.*s: %s", SEEN_MAX, seen, sentence);
+}
+
+static void load_file(struct loader *loader)
+{
+    static const struct ini_file_handler handler = { on_section, on_setting, on_problem };
+    FILE *file = fopen(loader->path, "re");
+    int r = file ? ini_file_read(file, &handler, loader) : -errno;
+    if (r < 0) {
+        loader->error = r;
+        add_problem(loader, 0, "cannot be read: %s", strerror(-r));
+    }
+    if (file) {
+        (void)fclose(file);
+    }
+}
+
+static void load_nameserver_addresses(struct loader *loader, const char *namesrv_addr)
+{
+    const struct setting *setting = setting_find("nameserver", "addresses");
+    struct value_reason reason;
+    if (loader->is_bad[setting - settings] || loader->config->nameserver.addresses.n > 0) {
+        return;
+    }
+    int r = setting_apply(setting, loader->config, namesrv_addr ? namesrv_addr : "", &reason);
+    if (r == -EINVAL) {
+        /* The file has no part in this. */
+        struct loader environment = { .problems = loader->problems };
+        add_problem(
+            &environment, 0, "NAMESRV_ADDR = %.*s: %s", SEEN_MAX, namesrv_addr, reason.text);
+        loader->error = environment.error;
+    } else if (r < 0) {
+        loader->error = r;
+    } else if (loader->config->nameserver.addresses.n == 0) {
+        add_problem(loader, loader->line_of[setting - settings],
+            "[nameserver] addresses: no nameserver is known; accepted is a line such as "
+            "\"addresses = %s\" here, or the same list in the environment's NAMESRV_ADDR",
+            setting->example);
+    }
+}
+
+/* The problem stands at the later of the two lines: at least one of them is not a default. */
+static void check_order(
+    struct loader *loader, const struct setting *setting, const struct setting *limit)
+{
+    unsigned line = loader->line_of[setting - settings];
+    unsigned limit_line = loader->line_of[limit - settings];
+    uint64_t number = setting_number(setting, loader->config);
+    uint64_t limit_number = setting_number(limit, loader->config);
+    if (loader->is_bad[setting - settings] || loader->is_bad[limit - settings] ||
+        number <= limit_number) {
+        return;
+    }
+    bool is_limit_later = limit_line > line;
+    const struct setting *other = is_limit_later ? setting : limit;
+    char value[VALUE_NUMBER_MAX];
+    char other_value[VALUE_NUMBER_MAX];
+    char sentence[160];
+    setting_format_number(setting, is_limit_later ? limit_number : number, value);
+    setting_format_number(setting, is_limit_later ? number : limit_number, other_value);
+    (void)snprintf(sentence, sizeof(sentence), "%s [%s] %s = %s%s is accepted",
+        is_limit_later ? "at least" : "at most", other->section, other->key, other_value,
+        loader->line_of[other - settings] ? "" : " (its default)");
+    add_setting_problem(loader, is_limit_later ? limit_line : line,
+        is_limit_later ? limit : setting, value, sentence);
+}
+
+static void load_defaults(struct loader *loader)
+{
+    for (size_t i = 0; i < n_settings && loader->error == 0; i++) {
+        struct value_reason reason;
+        loader->error =
+            setting_apply(&settings[i], loader->config, settings[i].default_text, &reason);
+        assert(loader->error != -EINVAL);
+    }
+}
+
+int config_load(const char *path, const char *namesrv_addr, struct config **ret_config,
+    struct config_problems *ret_problems)
+{
+    *ret_problems = (struct config_problems){ .n = 0 };
+    CLEANUP(config_free) struct config *config = calloc(1, sizeof(*config));
+    if (!config) {
+        return -ENOMEM;
+    }
+    struct loader loader = { .path = path, .config = config, .problems = ret_problems };
+    load_defaults(&loader);
+    if (path && loader.error == 0) {
+        load_file(&loader);
+    }
+    if (loader.error == 0) {
+        load_nameserver_addresses(&loader, namesrv_addr);
+        for (size_t i = 0; i < sizeof(order_rules) / sizeof(*order_rules); i++) {
+            check_order(&loader, setting_find(order_rules[i].section, order_rules[i].key),
+                setting_find(order_rules[i].limit_section, order_rules[i].limit_key));
+        }
+    }
+    if (loader.error == -ENOMEM) {
+        add_problem(&loader, 0, "out of memory");
+    }
+    if (loader.error < 0) {
+        return loader.error;
+    }
+    if (ret_problems->n > 0) {
+        return -EINVAL;
+    }
+    *ret_config = TAKE(config);
+    return 0;
+}
+
+struct config *config_free(struct config *config)
+{
+    if (!config) {
+        return NULL;
+    }
+    for (size_t i = 0; i < n_settings; i++) {
+        setting_clear(&settings[i], config);
+    }
+    free(config);
+    return NULL;
+}
+
+void config_problems_deinit(struct config_problems *problems)
+{
+    for (size_t i = 0; i < problems->n; i++) {
+        free(problems->text[i]);
+    }
+    *problems = (struct config_problems){ .n = 0 };
+}
+
+void config_dump(const struct config *config, bool comment_out_defaults, FILE *file)
+{
+    const char *section = "";
+    fputs("# Settings of remotingd.\n"
+          "#\n"
+          "# Durations carry their unit (ms, s, min, h), sizes too (B, KiB, MiB, GiB). The items "
+          "of a\n"
+          "# list are separated by ; or given in further lines with the same key. A comment goes "
+          "on a\n"
+          "# line of its own.\n",
+        file);
+    for (size_t i = 0; i < n_settings; i++) {
+        if (strcmp(settings[i].section, section) != 0) {
+            section = settings[i].section;
+            fprintf(file, "\n[%s]\n", section);
+        } else {
+            fputc('\n', file);
+        }
+        setting_dump(&settings[i], config, comment_out_defaults, file);
+    }
+}

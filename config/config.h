@@ -1,0 +1,137 @@
+/*
+ * Configuration
+ *
+ * One struct with every setting, filled from the defaults and the INI file by way of one settings
+ * table (setting.c), whose rows are the whole truth of a setting: section, name, parser, field,
+ * default, one sentence. Values are copied into the daemon at start; nothing looks a setting up
+ * later. A setting that this version does not act on does not exist here, so that no one believes
+ * in an effect it has not.
+ *
+ * The grammar of the file is ini_file.h's, what values look like is value.h's. A key may stand once
+ * in its section, lists excepted: nameserver.addresses and upstream.allow_addresses append what
+ * further lines add.
+ *
+ * A problem with a file is an outcome, not a log line: config_load() describes every problem it
+ * finds (up to CONFIG_PROBLEMS_MAX), each with file, line, setting, the value seen, what would be
+ * accepted and the nearest known name.
+ */
+#pragma once
+
+#include "protocol/cleanup.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#define CONFIG_PROBLEMS_MAX  32
+#define CONFIG_ADDRESSES_MAX 64 /* nameservers; networks of allow_addresses */
+
+enum config_log_level {
+    CONFIG_LOG_ERROR,
+    CONFIG_LOG_WARNING,
+    CONFIG_LOG_INFO,
+    CONFIG_LOG_DEBUG,
+};
+
+/* A list of texts. The texts are owned by the config. */
+struct config_list {
+    char *items[CONFIG_ADDRESSES_MAX];
+    size_t n;
+};
+
+/* Durations in milliseconds, sizes in bytes. */
+struct config {
+    struct {
+        char *socket;          /* path, at most 107 bytes */
+        mode_t socket_mode;    /* 0660 */
+        char *socket_group;    /* "" = the daemon's own */
+        unsigned max_sessions; /* 10000 */
+    } listener;
+    struct {
+        /* host:port each; the environment's NAMESRV_ADDR where the file has none */
+        struct config_list addresses;
+        uint64_t route_refresh_ms; /* 30s */
+        uint64_t negative_ttl_ms;  /* 5s */
+    } nameserver;
+    struct {
+        uint64_t connect_timeout_ms;        /* 3s */
+        uint64_t request_timeout_ms;        /* 3s: the deadline of a request that names none */
+        uint64_t keepalive_idle_ms;         /* 60s, whole seconds */
+        uint64_t tcp_user_timeout_ms;       /* 10s */
+        bool allow_any_address;             /* "any" */
+        struct config_list allow_addresses; /* networks: 10.0.0.0/8, fd00::/8, 127.0.0.1 */
+    } upstream;
+    struct {
+        uint64_t max_idle_ms;         /* 5min */
+        uint64_t cleanup_interval_ms; /* 30s */
+    } pool;
+    struct {
+        uint64_t initial_ms;    /* 100ms */
+        uint64_t max_ms;        /* 30s */
+        uint64_t max_wanted_ms; /* 2s: the cap while callers are waiting for the address */
+    } backoff;
+    struct {
+        size_t max_frame;                    /* 16MiB, at most 16MiB */
+        unsigned max_in_flight;              /* 65535, at most 65535 */
+        unsigned max_in_flight_per_session;  /* 4096 */
+        unsigned max_long_polls_per_session; /* 256 */
+        size_t session_buffer;               /* 4MiB */
+        size_t upstream_buffer;              /* 16MiB */
+        size_t total_memory;                 /* 256MiB */
+        uint64_t max_timeout_ms;             /* 5min */
+        uint64_t header_timeout_ms;          /* 10s: how long a caller may take over one frame */
+        /* 30s: how long a caller may not read at all while answers wait for it */
+        uint64_t write_timeout_ms;
+        unsigned max_topics;     /* 10000 */
+        unsigned max_brokers;    /* 1000, of one route or cluster */
+        unsigned max_queues;     /* 65536, of one route */
+        size_t max_decompressed; /* 16MiB, one message */
+    } limits;
+    struct {
+        char *producer_group; /* remotingd */
+        unsigned retries;     /* 2 */
+    } send;
+    struct {
+        uint64_t invisible_time_ms; /* 60s */
+        uint64_t poll_time_ms;      /* 15s */
+        unsigned max_messages;      /* 32 */
+    } consume;
+    struct {
+        uint64_t timeout_ms; /* 30s */
+    } drain;
+    struct {
+        enum config_log_level level; /* info */
+    } log;
+};
+
+struct config_problems {
+    size_t n;
+    size_t n_left_out; /* found beyond CONFIG_PROBLEMS_MAX */
+    /* Each "FILE:LINE: [section] key = value: sentence", no newline. */
+    char *text[CONFIG_PROBLEMS_MAX];
+};
+
+/*
+ * Loads the file at path over the defaults; path NULL means defaults and environment only.
+ * namesrv_addr is the value of NAMESRV_ADDR ("host:port;host:port") or NULL; it counts only where
+ * the file names no nameserver.
+ * 0: *ret_config is complete and checked. -EINVAL: ret_problems says why. Other negative errno: the
+ * file could not be read, or memory; ret_problems says which, as far as memory allows. ret_problems
+ * need not be initialised before and is to be deinitialised in every case.
+ */
+int config_load(const char *path, const char *namesrv_addr, struct config **ret_config,
+    struct config_problems *ret_problems);
+struct config *config_free(struct config *config);
+DEFINE_CLEANUP(struct config *, config_free)
+void config_problems_deinit(struct config_problems *problems);
+
+/*
+ * Every setting with its effective value, as an INI file that config_load() takes; above each its
+ * sentence and default. A value that is the default is commented out when comment_out_defaults is
+ * true. config NULL stands for the defaults, with an example for what has none: with
+ * comment_out_defaults that makes the sample file remotingd.ini. Failures to write are left in the
+ * file's error flag.
+ */
+void config_dump(const struct config *config, bool comment_out_defaults, FILE *file);

@@ -1,0 +1,476 @@
+#include "config/setting.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MS(n)  (UINT64_C(1) * (n))
+#define S(n)   (UINT64_C(1000) * (n))
+#define MIN(n) (UINT64_C(60000) * (n))
+#define H(n)   (UINT64_C(3600000) * (n))
+#define KIB(n) (UINT64_C(1) * (n) << 10)
+#define MIB(n) (UINT64_C(1) * (n) << 20)
+#define GIB(n) (UINT64_C(1) * (n) << 30)
+
+#define SOCKET_PATH_MAX    107 /* sun_path without its zero */
+#define SYSTEM_GROUP_MAX   32
+#define ROCKETMQ_GROUP_MAX 120 /* what brokers accept */
+#define MEMORY_MAX         (SIZE_MAX < GIB(64) ? SIZE_MAX : GIB(64))
+#define DUMP_WIDTH         100 /* a longer list goes on with its key repeated */
+
+/* The offset of a field; does not compile when the field is of another type. */
+#define FIELD(type, field)                                                                         \
+    (offsetof(struct config, field) +                                                              \
+        0 * sizeof(char[_Generic(((struct config *)0)->field, type : 1)]))
+
+#define ROW(section_, key_, kind_, offset_, ...)                                                   \
+    {                                                                                              \
+        .section = #section_, .key = #key_, .kind = kind_, .offset = offset_, __VA_ARGS__          \
+    }
+#define DURATION(section, key, default, min, max, ...)                                             \
+    ROW(section, key, SETTING_DURATION, FIELD(uint64_t, section.key##_ms),                         \
+        .default_text = default, .range = { min, max }, __VA_ARGS__)
+#define SIZE(section, key, default, min, max, ...)                                                 \
+    ROW(section, key, SETTING_SIZE, FIELD(size_t, section.key), .default_text = default,           \
+        .range = { min, max }, __VA_ARGS__)
+#define COUNT(section, key, default, min, max, ...)                                                \
+    ROW(section, key, SETTING_COUNT, FIELD(unsigned, section.key), .default_text = default,        \
+        .range = { min, max }, __VA_ARGS__)
+#define MODE(section, key, default, ...)                                                           \
+    ROW(section, key, SETTING_MODE, FIELD(mode_t, section.key), .default_text = default,           \
+        .range = { 0, 0777 }, __VA_ARGS__)
+#define LOG_LEVEL(section, key, default, ...)                                                      \
+    ROW(section, key, SETTING_LOG_LEVEL, FIELD(enum config_log_level, section.key),                \
+        .default_text = default, __VA_ARGS__)
+#define TEXT(kind, section, key, default, max_bytes, ...)                                          \
+    ROW(section, key, kind, FIELD(char *, section.key), .default_text = default,                   \
+        .range = { 0, max_bytes }, __VA_ARGS__)
+#define LIST(kind, section, key, ...)                                                              \
+    ROW(section, key, kind, FIELD(struct config_list, section.key), .default_text = "", __VA_ARGS__)
+
+/* One row is the whole truth of a setting. Rows of one section stand together. */
+/* clang-format off */
+const struct setting settings[] = {
+    TEXT(SETTING_PATH, listener, socket, "/run/remotingd/remotingd.sock", SOCKET_PATH_MAX,
+        .sentence = "The Unix socket that local programs connect to."),
+    MODE(listener, socket_mode, "0660",
+        .sentence = "The socket's permissions: who may write to it may connect."),
+    TEXT(SETTING_SYSTEM_GROUP, listener, socket_group, "", SYSTEM_GROUP_MAX,
+        .sentence = "The socket's group, by name or number; empty is the daemon's own."),
+    COUNT(listener, max_sessions, "10000", 1, 1000000,
+        .sentence = "Local programs connected at the same time."),
+
+    LIST(SETTING_ADDRESSES, nameserver, addresses, .example = "127.0.0.1:9876",
+        .sentence = "host:port;host:port. Where none is given, NAMESRV_ADDR of the environment counts."),
+    DURATION(nameserver, route_refresh, "30s", S(1), H(1),
+        .sentence = "How old a topic's route may become before it is asked for again."),
+    DURATION(nameserver, negative_ttl, "5s", MS(100), MIN(10),
+        .sentence = "How long a nameserver's word that a topic does not exist is believed."),
+
+    DURATION(upstream, connect_timeout, "3s", MS(100), MIN(2),
+        .sentence = "How long connecting to a broker or nameserver may take."),
+    DURATION(upstream, request_timeout, "3s", MS(100), H(1),
+        .sentence = "The deadline of a request that names none."),
+    DURATION(upstream, keepalive_idle, "60s", S(1), H(2), .step = S(1),
+        .sentence = "Silence on a connection before TCP keepalive probes it, in whole seconds."),
+    DURATION(upstream, tcp_user_timeout, "10s", S(1), H(1),
+        .sentence = "How long written bytes may stay unacknowledged before the connection counts as lost."),
+    LIST(SETTING_NETWORKS, upstream, allow_addresses,
+        .sentence = "What sidecar.addr may name beyond nameservers and routes: 10.0.0.0/8;fd00::/8, or any."),
+
+    DURATION(pool, max_idle, "5min", S(1), H(24),
+        .sentence = "How long a connection without requests is kept."),
+    DURATION(pool, cleanup_interval, "30s", MS(100), H(1),
+        .sentence = "How often idle connections are looked for."),
+
+    DURATION(backoff, initial, "100ms", MS(1), H(1),
+        .sentence = "The pause after the first failed connection attempt; it doubles with every further one."),
+    DURATION(backoff, max, "30s", MS(1), H(1),
+        .sentence = "The longest pause between attempts."),
+    DURATION(backoff, max_wanted, "2s", MS(1), H(1),
+        .sentence = "The longest pause while callers are waiting for the address."),
+
+    SIZE(limits, max_frame, "16MiB", KIB(4), MIB(16),
+        .sentence = "The largest frame that is read from callers and brokers."),
+    COUNT(limits, max_in_flight, "65535", 1, 65535,
+        .sentence = "Requests waiting for their answer, in total."),
+    COUNT(limits, max_in_flight_per_session, "4096", 1, 65535,
+        .sentence = "Requests of one caller waiting for their answer."),
+    COUNT(limits, max_long_polls_per_session, "256", 1, 65535,
+        .sentence = "Long polls of one caller; they do not count as requests waiting."),
+    SIZE(limits, session_buffer, "4MiB", KIB(64), GIB(1),
+        .sentence = "Answers that one caller has not read yet; beyond it the caller's requests are not read."),
+    SIZE(limits, upstream_buffer, "16MiB", KIB(64), GIB(1),
+        .sentence = "Requests that one connection has not taken yet; beyond it callers are told: overloaded."),
+    SIZE(limits, total_memory, "256MiB", MIB(1), MEMORY_MAX,
+        .sentence = "All buffers together; beyond it callers are told: overloaded."),
+    DURATION(limits, max_timeout, "5min", MS(100), H(24),
+        .sentence = "The longest deadline that a caller may ask for."),
+    DURATION(limits, header_timeout, "10s", MS(100), H(1),
+        .sentence = "How long a caller may take over one frame."),
+    DURATION(limits, write_timeout, "30s", MS(100), H(1),
+        .sentence = "How long a caller may not read at all while answers wait for it."),
+    COUNT(limits, max_topics, "10000", 1, 1000000,
+        .sentence = "Topics whose routes are kept."),
+    COUNT(limits, max_brokers, "1000", 1, 100000,
+        .sentence = "Brokers of one route or cluster."),
+    COUNT(limits, max_queues, "65536", 1, 1000000,
+        .sentence = "Queues of one route."),
+    SIZE(limits, max_decompressed, "16MiB", KIB(4), GIB(1),
+        .sentence = "The body of one message after decompression."),
+
+    TEXT(SETTING_ROCKETMQ_GROUP, send, producer_group, "remotingd", ROCKETMQ_GROUP_MAX,
+        .sentence = "The producer group of sends that name none."),
+    COUNT(send, retries, "2", 0, 16,
+        .sentence = "Further attempts of a send that failed, within its deadline."),
+
+    DURATION(consume, invisible_time, "60s", S(1), H(12),
+        .sentence = "How long a received message stays hidden from others, where the caller does not say."),
+    DURATION(consume, poll_time, "15s", 0, H(1),
+        .sentence = "How long a receive waits for messages, where the caller does not say."),
+    COUNT(consume, max_messages, "32", 1, 32,
+        .sentence = "Messages of one receive, where the caller does not say."),
+
+    DURATION(drain, timeout, "30s", 0, H(1),
+        .sentence = "How long requests in flight may take to finish when the daemon stops."),
+
+    LOG_LEVEL(log, level, "info",
+        .sentence = "The least weighty line that is logged: error, warning, info or debug."),
+};
+/* clang-format on */
+
+const size_t n_settings = sizeof(settings) / sizeof(*settings);
+_Static_assert(sizeof(settings) / sizeof(*settings) <= SETTINGS_MAX, "SETTINGS_MAX is too small");
+
+static const char *const log_level_names[] = {
+    [CONFIG_LOG_ERROR] = "error",
+    [CONFIG_LOG_WARNING] = "warning",
+    [CONFIG_LOG_INFO] = "info",
+    [CONFIG_LOG_DEBUG] = "debug",
+};
+
+#define N_LOG_LEVELS (sizeof(log_level_names) / sizeof(*log_level_names))
+
+bool setting_is_list(const struct setting *setting)
+{
+    return setting->kind == SETTING_ADDRESSES || setting->kind == SETTING_NETWORKS;
+}
+
+const struct setting *setting_find(const char *section, const char *key)
+{
+    for (size_t i = 0; i < n_settings; i++) {
+        if (strcmp(settings[i].section, section) == 0 && strcmp(settings[i].key, key) == 0) {
+            return &settings[i];
+        }
+    }
+    return NULL;
+}
+
+bool setting_is_number(const struct setting *setting)
+{
+    return setting->kind <= SETTING_LOG_LEVEL;
+}
+
+static enum value_number setting_number_kind(const struct setting *setting)
+{
+    static const enum value_number kinds[] = {
+        [SETTING_DURATION] = VALUE_DURATION,
+        [SETTING_SIZE] = VALUE_SIZE,
+        [SETTING_COUNT] = VALUE_COUNT,
+        [SETTING_MODE] = VALUE_MODE,
+    };
+    assert(setting->kind <= SETTING_MODE);
+    return kinds[setting->kind];
+}
+
+/* Levels have words of their own; everything else is read and written by value.c. */
+static bool number_read(const struct setting *setting, const char *text, uint64_t *ret_number,
+    struct value_reason *ret_reason)
+{
+    if (setting->kind != SETTING_LOG_LEVEL) {
+        return value_read_number(
+            setting_number_kind(setting), text, setting->range, ret_number, ret_reason);
+    }
+    for (size_t i = 0; i < N_LOG_LEVELS; i++) {
+        if (strcmp(text, log_level_names[i]) == 0) {
+            *ret_number = i;
+            return true;
+        }
+    }
+    (void)snprintf(
+        ret_reason->text, sizeof(ret_reason->text), "error, warning, info or debug is accepted");
+    return false;
+}
+
+void setting_format_number(
+    const struct setting *setting, uint64_t number, char dst[static VALUE_NUMBER_MAX])
+{
+    if (setting->kind == SETTING_LOG_LEVEL) {
+        (void)snprintf(dst, VALUE_NUMBER_MAX, "%s", log_level_names[number]);
+    } else {
+        value_format_number(setting_number_kind(setting), number, dst);
+    }
+}
+
+/* The number of a field, whatever its type. */
+uint64_t setting_number(const struct setting *setting, const struct config *config)
+{
+    const void *field = (const char *)config + setting->offset;
+    assert(setting_is_number(setting));
+    if (setting->kind == SETTING_DURATION) {
+        return *(const uint64_t *)field;
+    }
+    if (setting->kind == SETTING_SIZE) {
+        return *(const size_t *)field;
+    }
+    if (setting->kind == SETTING_COUNT) {
+        return *(const unsigned *)field;
+    }
+    if (setting->kind == SETTING_MODE) {
+        return *(const mode_t *)field;
+    }
+    return *(const enum config_log_level *)field;
+}
+
+static void number_set(const struct setting *setting, struct config *config, uint64_t number)
+{
+    void *field = (char *)config + setting->offset;
+    assert(setting_is_number(setting));
+    if (setting->kind == SETTING_DURATION) {
+        *(uint64_t *)field = number;
+    } else if (setting->kind == SETTING_SIZE) {
+        *(size_t *)field = (size_t)number;
+    } else if (setting->kind == SETTING_COUNT) {
+        *(unsigned *)field = (unsigned)number;
+    } else if (setting->kind == SETTING_MODE) {
+        *(mode_t *)field = (mode_t)number;
+    } else {
+        *(enum config_log_level *)field = (enum config_log_level)number;
+    }
+}
+
+/*
+ * The text or list of a row that has one. Whoever holds a const config does not write through it.
+ */
+static char **text_field(const struct setting *setting, const struct config *config)
+{
+    return (char **)((uintptr_t)config + setting->offset);
+}
+
+static struct config_list *list_field(const struct setting *setting, const struct config *config)
+{
+    return (struct config_list *)((uintptr_t)config + setting->offset);
+}
+
+static int apply_number(const struct setting *setting, struct config *config, const char *text,
+    struct value_reason *ret_reason)
+{
+    uint64_t number;
+    if (!number_read(setting, text, &number, ret_reason)) {
+        return -EINVAL;
+    }
+    if (setting->step && number % setting->step != 0) {
+        char step[VALUE_NUMBER_MAX];
+        setting_format_number(setting, setting->step, step);
+        (void)snprintf(
+            ret_reason->text, sizeof(ret_reason->text), "a multiple of %s is accepted", step);
+        return -EINVAL;
+    }
+    number_set(setting, config, number);
+    return 0;
+}
+
+static int apply_text(const struct setting *setting, struct config *config, const char *text,
+    struct value_reason *ret_reason)
+{
+    size_t max_bytes = (size_t)setting->range.max;
+    bool is_accepted = setting->kind == SETTING_PATH ? value_check_path(text, max_bytes, ret_reason)
+                       : setting->kind == SETTING_SYSTEM_GROUP
+                           ? value_check_system_group(text, max_bytes, ret_reason)
+                           : value_check_rocketmq_group(text, max_bytes, ret_reason);
+    if (!is_accepted) {
+        return -EINVAL;
+    }
+    char *copy = strdup(text);
+    if (!copy) {
+        return -ENOMEM;
+    }
+    char **field = text_field(setting, config);
+    free(*field);
+    *field = copy;
+    return 0;
+}
+
+/* 0, -EINVAL with the bare sentence, or -ENOMEM. */
+static int apply_item(const struct setting *setting, struct config *config, const char *item,
+    struct value_reason *ret_reason)
+{
+    struct config_list *list = list_field(setting, config);
+    struct value_address address;
+    struct value_network network = { .is_any = false };
+    if (setting->kind == SETTING_ADDRESSES ? !value_read_address(item, &address, ret_reason)
+                                           : !value_read_network(item, &network, ret_reason)) {
+        return -EINVAL;
+    }
+    if (network.is_any) {
+        config->upstream.allow_any_address = true;
+        return 0;
+    }
+    for (size_t i = 0; i < list->n; i++) {
+        if (strcmp(list->items[i], item) == 0) {
+            (void)snprintf(ret_reason->text, sizeof(ret_reason->text), "it is in the list already");
+            return -EINVAL;
+        }
+    }
+    if (list->n == CONFIG_ADDRESSES_MAX) {
+        (void)snprintf(ret_reason->text, sizeof(ret_reason->text), "at most %d items are accepted",
+            CONFIG_ADDRESSES_MAX);
+        return -EINVAL;
+    }
+    list->items[list->n] = strdup(item);
+    if (!list->items[list->n]) {
+        return -ENOMEM;
+    }
+    list->n++;
+    return 0;
+}
+
+static char *trimmed(char *text)
+{
+    text += strspn(text, " \t");
+    size_t n = strlen(text);
+    while (n > 0 && (text[n - 1] == ' ' || text[n - 1] == '\t')) {
+        n--;
+    }
+    text[n] = '\0';
+    return text;
+}
+
+/* Appends. A reason names the item, for the list may be long. */
+static int apply_list(const struct setting *setting, struct config *config, const char *text,
+    struct value_reason *ret_reason)
+{
+    int r = 0;
+    char *copy = strdup(text);
+    if (!copy) {
+        return -ENOMEM;
+    }
+    char *rest = copy;
+    for (char *item = strsep(&rest, ";"); item && r == 0; item = strsep(&rest, ";")) {
+        struct value_reason reason;
+        item = trimmed(item);
+        r = item[0] == '\0' ? 0 : apply_item(setting, config, item, &reason);
+        if (r == -EINVAL) {
+            (void)snprintf(
+                ret_reason->text, sizeof(ret_reason->text), "\"%.60s\": %.180s", item, reason.text);
+        }
+    }
+    free(copy);
+    return r;
+}
+
+/* Reads a value into its field. 0, -EINVAL with a reason, or -ENOMEM. */
+int setting_apply(const struct setting *setting, struct config *config, const char *text,
+    struct value_reason *ret_reason)
+{
+    if (setting_is_number(setting)) {
+        return apply_number(setting, config, text, ret_reason);
+    }
+    if (setting_is_list(setting)) {
+        return apply_list(setting, config, text, ret_reason);
+    }
+    return apply_text(setting, config, text, ret_reason);
+}
+
+void setting_clear(const struct setting *setting, struct config *config)
+{
+    if (setting_is_list(setting)) {
+        struct config_list *list = list_field(setting, config);
+        for (size_t i = 0; i < list->n; i++) {
+            free(list->items[i]);
+        }
+        list->n = 0;
+    } else if (!setting_is_number(setting)) {
+        free(*text_field(setting, config));
+        *text_field(setting, config) = NULL;
+    }
+}
+
+/* config NULL stands for the defaults. */
+static bool is_default(const struct setting *setting, const struct config *config)
+{
+    if (!config) {
+        return true;
+    }
+    if (setting_is_number(setting)) {
+        uint64_t number = 0;
+        struct value_reason reason;
+        return number_read(setting, setting->default_text, &number, &reason) &&
+               number == setting_number(setting, config);
+    }
+    if (setting->kind == SETTING_NETWORKS && config->upstream.allow_any_address) {
+        return false;
+    }
+    if (setting_is_list(setting)) {
+        return list_field(setting, config)->n == 0;
+    }
+    return strcmp(*text_field(setting, config), setting->default_text) == 0;
+}
+
+/* In lines of DUMP_WIDTH: one line of any length would not be read back. */
+static void dump_list(const struct setting *setting, const struct config *config, FILE *file)
+{
+    const struct config_list *list = list_field(setting, config);
+    size_t width = 0;
+    if (setting->kind == SETTING_NETWORKS && config->upstream.allow_any_address) {
+        fprintf(file, "%s = any\n", setting->key);
+    }
+    for (size_t i = 0; i < list->n; i++) {
+        size_t n = strlen(list->items[i]) + 1;
+        if (width > 0 && width + n <= DUMP_WIDTH) {
+            width += n;
+            fprintf(file, ";%s", list->items[i]);
+            continue;
+        }
+        fprintf(file, "%s%s = %s", width > 0 ? "\n" : "", setting->key, list->items[i]);
+        width = strlen(setting->key) + strlen(" = ") + n;
+    }
+    fputs(list->n > 0 ? "\n" : "", file);
+}
+
+static void dump_manual(const struct setting *setting, FILE *file)
+{
+    fprintf(file, "# %s\n# Default: %s", setting->sentence,
+        *setting->default_text ? setting->default_text : "none");
+    if (setting_is_number(setting) && setting->kind != SETTING_LOG_LEVEL) {
+        char min[VALUE_NUMBER_MAX];
+        char max[VALUE_NUMBER_MAX];
+        setting_format_number(setting, setting->range.min, min);
+        setting_format_number(setting, setting->range.max, max);
+        fprintf(file, " (%s to %s)", min, max);
+    }
+    fputc('\n', file);
+}
+
+void setting_dump(
+    const struct setting *setting, const struct config *config, bool comment_out, FILE *file)
+{
+    dump_manual(setting, file);
+    if (is_default(setting, config)) {
+        const char *text = setting->default_text;
+        if (!config && setting->example) {
+            text = setting->example;
+            comment_out = true; /* an example is not a default */
+        }
+        fprintf(file, "%s%s =%s%s\n", comment_out ? ";" : "", setting->key, *text ? " " : "", text);
+    } else if (setting_is_list(setting)) {
+        dump_list(setting, config, file);
+    } else if (setting_is_number(setting)) {
+        char number[VALUE_NUMBER_MAX];
+        setting_format_number(setting, setting_number(setting, config), number);
+        fprintf(file, "%s = %s\n", setting->key, number);
+    } else {
+        fprintf(file, "%s = %s\n", setting->key, *text_field(setting, config));
+    }
+}
