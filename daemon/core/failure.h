@@ -1,0 +1,39 @@
+/*
+ * Failure
+ *
+ * The failures that the daemon itself tells callers, each with the word of sidecar.error and
+ * RocketMQ's code for it (local protocol, "Failures made here"). A failure carries whether the
+ * request may have reached a broker: `maybe` as soon as one byte of it was written.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum failure {
+    FAILURE_TIMEOUT,
+    FAILURE_UNREACHABLE,
+    FAILURE_CONNECTION_LOST,
+    FAILURE_NO_NAMESERVER,
+    FAILURE_NO_ROUTE,
+    FAILURE_NO_BROKER,
+    FAILURE_OVERLOADED,
+    FAILURE_UNSUPPORTED,
+    FAILURE_DRAINING,
+    FAILURE_FORBIDDEN,
+    FAILURE_INVALID,
+};
+
+#define FAILURE_CAUSE_SIZE 384
+
+struct failure_report {
+    enum failure failure;
+    bool maybe_sent;
+    char cause[FAILURE_CAUSE_SIZE]; /* one sentence with cause and address */
+};
+
+const char *failure_name(enum failure failure);
+int32_t failure_code(enum failure failure);
+
+__attribute__((format(printf, 4, 5))) void failure_set(
+    struct failure_report *report, enum failure failure, bool maybe_sent, const char *format, ...);

@@ -1,0 +1,80 @@
+#include "daemon/core/queue_selector.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* The number of queues of one row that a send may use; the broker's index in *ret_broker. */
+static int32_t row_queue_nums(const struct topic_route *route, const struct queue_data *row,
+    int32_t queue_nums_max, size_t *ret_broker)
+{
+    if (!(row->perm & PERM_WRITE)) {
+        return 0;
+    }
+    const struct broker_data *broker = topic_route_find_broker(route, span_of(row->broker_name));
+    if (!broker || !broker_data_master(broker)) {
+        return 0;
+    }
+    *ret_broker = (size_t)(broker - route->brokers);
+    int32_t n = row->write_queue_nums;
+    return queue_nums_max > 0 && n > queue_nums_max ? queue_nums_max : n;
+}
+
+int publish_queues_from_route(const struct topic_route *route, int32_t queue_nums_max,
+    struct publish_queue **ret_queues, size_t *ret_n)
+{
+    size_t n = 0;
+    size_t broker = 0;
+    for (size_t i = 0; i < route->n_queues; i++) {
+        n += (size_t)row_queue_nums(route, &route->queues[i], queue_nums_max, &broker);
+    }
+    struct publish_queue *queues = calloc(n > 0 ? n : 1, sizeof(*queues));
+    if (!queues) {
+        return -ENOMEM;
+    }
+    size_t at = 0;
+    for (size_t i = 0; i < route->n_queues; i++) {
+        int32_t queue_nums = row_queue_nums(route, &route->queues[i], queue_nums_max, &broker);
+        for (int32_t queue_id = 0; queue_id < queue_nums; queue_id++) {
+            queues[at++] = (struct publish_queue){ .broker = broker, .queue_id = queue_id };
+        }
+    }
+    *ret_queues = queues;
+    *ret_n = n;
+    return 0;
+}
+
+const struct publish_queue *queue_select(
+    const struct publish_queue *queues, size_t n, uint32_t *turn, const bool *usable, size_t avoid)
+{
+    const struct publish_queue *usable_but_avoided = NULL;
+    const struct publish_queue *other = NULL;
+    uint32_t start = (*turn)++;
+    for (size_t i = 0; i < n; i++) {
+        const struct publish_queue *queue = &queues[(start + i) % n];
+        if (usable[queue->broker] && queue->broker != avoid) {
+            *turn = start + (uint32_t)i + 1;
+            return queue;
+        }
+        if (usable[queue->broker] && !usable_but_avoided) {
+            usable_but_avoided = queue;
+        }
+        if (queue->broker != avoid && !other) {
+            other = queue;
+        }
+    }
+    if (usable_but_avoided) {
+        return usable_but_avoided;
+    }
+    return other ? other : &queues[start % n];
+}
+
+const struct publish_queue *queue_select_by_key(
+    const struct publish_queue *queues, size_t n, struct span sharding_key)
+{
+    uint32_t hash = 0;
+    for (size_t i = 0; i < sharding_key.n; i++) {
+        hash = hash * 31 + (uint8_t)sharding_key.data[i];
+    }
+    int64_t remainder = (int64_t)(int32_t)hash % (int64_t)n;
+    return &queues[remainder < 0 ? -remainder : remainder];
+}

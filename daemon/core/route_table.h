@@ -1,0 +1,84 @@
+/*
+ * Route table
+ *
+ * What the nameservers said, and when: topic routes by topic, masters by broker name, and every
+ * broker address that a route or cluster table of the last ten minutes named (a caller may name
+ * those as sidecar.addr). Routes are kept when they are old: it is the asker who sees by
+ * route_entry_state() that a fresh one should be fetched, and serves the old one until it came. At
+ * the limit on topics the one that was unused for longest makes room.
+ *
+ * The table owns its entries and the routes in them. Pointers to entries, routes and addresses are
+ * valid until the next call that changes the table: nobody keeps one over a turn of the loop.
+ */
+#pragma once
+
+#include "daemon/core/clock.h"
+#include "daemon/core/queue_selector.h"
+#include "protocol/topic_route.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ROUTE_ADDRESS_KNOWN_MS (10 * 60 * 1000)
+/*
+ * The topic whose route tells where brokers create topics on first use
+ * (TopicValidator.AUTO_CREATE_TOPIC_KEY_TOPIC).
+ */
+#define ROUTE_DEFAULT_TOPIC "TBW102"
+
+enum route_entry_state {
+    ROUTE_UNKNOWN, /* never asked, or what was known is no longer worth anything: ask and wait */
+    ROUTE_FRESH,
+    ROUTE_STALE,  /* usable, but ask in the background */
+    ROUTE_ABSENT, /* the nameservers know no such topic; asked less than negative_ttl ago */
+};
+
+struct route_entry {
+    char *topic;
+    struct topic_route *route; /* NULL: the topic does not exist */
+    struct publish_queue *queues;
+    size_t n_queues;
+    bool *usable;  /* a flag a broker of the route, for queue_select(); filled by who selects */
+    uint32_t turn; /* of queue_select() */
+    uint32_t receive_turn;
+    uint64_t fetched_ms;
+    uint64_t used_ms;
+};
+
+struct route_table_limits {
+    size_t max_topics;
+    uint64_t refresh_ms;
+    uint64_t negative_ttl_ms;
+};
+
+struct route_table;
+
+struct route_table *route_table_new(const struct route_table_limits *limits);
+struct route_table *route_table_free(struct route_table *table);
+
+/* *ret_entry is NULL for ROUTE_UNKNOWN. Notes the use. */
+enum route_entry_state route_table_find(
+    struct route_table *table, struct span topic, uint64_t now_ms, struct route_entry **ret_entry);
+/*
+ * Takes the route over, also when it fails. A NULL route says that the topic does not exist. 0 or
+ * -ENOMEM.
+ */
+int route_table_put(
+    struct route_table *table, struct span topic, struct topic_route *route, uint64_t now_ms);
+/*
+ * The next look-up of this topic asks again: an answer showed the route, or its absence, to be out
+ * of date.
+ */
+void route_table_expire(struct route_table *table, struct span topic);
+
+/* Brokers and their addresses from a route or a cluster table, without a topic. 0 or -ENOMEM. */
+int route_table_learn(struct route_table *table, const struct topic_route *route, uint64_t now_ms);
+/*
+ * The master of a broker name, or NULL; *ret_is_known tells a broker without a master from an
+ * unknown name.
+ */
+const char *route_table_master(
+    struct route_table *table, struct span broker_name, bool *ret_is_known);
+bool route_table_knows_address(struct route_table *table, struct span address, uint64_t now_ms);
+size_t route_table_n_topics(const struct route_table *table);

@@ -1,0 +1,139 @@
+#include "daemon/core/sidecar_fields.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define PREFIX SPAN("sidecar.")
+
+struct taking {
+    struct sidecar_fields *fields;
+    uint64_t max_timeout_ms;
+    char *problem;
+    size_t problem_size;
+};
+
+static bool refuse(struct taking *taking, struct ext_field field, const char *accepted)
+{
+    (void)snprintf(taking->problem, taking->problem_size, "%.*s is '%.*s': %s",
+        (int)(field.key.n < 64 ? field.key.n : 64), field.key.data,
+        (int)(field.value.n < 64 ? field.value.n : 64), field.value.data, accepted);
+    return false;
+}
+
+static bool take_timeout(struct taking *taking, struct ext_field field)
+{
+    int64_t timeout_ms;
+    if (!ext_value_parse_i64(field.value, 1, (int64_t)taking->max_timeout_ms, &timeout_ms)) {
+        char accepted[96];
+        (void)snprintf(accepted, sizeof(accepted),
+            "milliseconds from 1 to %" PRIu64 " (limits.max_timeout) are accepted",
+            taking->max_timeout_ms);
+        return refuse(taking, field, accepted);
+    }
+    taking->fields->timeout_ms = (uint64_t)timeout_ms;
+    return true;
+}
+
+static bool take_code(struct taking *taking, struct ext_field field)
+{
+    int64_t code;
+    if (!ext_value_parse_i64(field.value, INT32_MIN, INT32_MAX, &code)) {
+        return refuse(taking, field, "a request code in decimal is accepted");
+    }
+    taking->fields->has_code = true;
+    taking->fields->code = (int32_t)code;
+    return true;
+}
+
+static bool take_retry(struct taking *taking, struct ext_field field)
+{
+    if (span_equals(field.value, SPAN("safe"))) {
+        taking->fields->retry = SIDECAR_RETRY_SAFE;
+    } else if (span_equals(field.value, SPAN("at-least-once"))) {
+        taking->fields->retry = SIDECAR_RETRY_AT_LEAST_ONCE;
+    } else if (span_equals(field.value, SPAN("no"))) {
+        taking->fields->retry = SIDECAR_RETRY_NO;
+    } else {
+        return refuse(taking, field, "safe, at-least-once or no are accepted");
+    }
+    return true;
+}
+
+static bool take_answer_format(struct taking *taking, struct ext_field field)
+{
+    taking->fields->wants_json = span_equals(field.value, SPAN("json"));
+    if (!taking->fields->wants_json && !span_equals(field.value, SPAN("native"))) {
+        return refuse(taking, field, "json or native are accepted");
+    }
+    return true;
+}
+
+static bool take_text(struct taking *taking, struct ext_field field, struct span *ret_text)
+{
+    if (span_is_empty(field.value)) {
+        return refuse(taking, field, "a value is needed, or leave the field out");
+    }
+    *ret_text = field.value;
+    return true;
+}
+
+static bool take_one(struct taking *taking, struct ext_field field)
+{
+    struct span name = { field.key.data + PREFIX.n, field.key.n - PREFIX.n };
+    struct sidecar_fields *fields = taking->fields;
+    if (span_equals(name, SPAN("addr"))) {
+        return take_text(taking, field, &fields->addr);
+    }
+    if (span_equals(name, SPAN("broker"))) {
+        return take_text(taking, field, &fields->broker);
+    }
+    if (span_equals(name, SPAN("topic"))) {
+        return take_text(taking, field, &fields->topic);
+    }
+    if (span_equals(name, SPAN("receipt"))) {
+        return take_text(taking, field, &fields->receipt);
+    }
+    if (span_equals(name, SPAN("traceparent"))) {
+        return take_text(taking, field, &fields->traceparent);
+    }
+    if (span_equals(name, SPAN("timeoutMillis"))) {
+        return take_timeout(taking, field);
+    }
+    if (span_equals(name, SPAN("code"))) {
+        return take_code(taking, field);
+    }
+    if (span_equals(name, SPAN("retry"))) {
+        return take_retry(taking, field);
+    }
+    if (span_equals(name, SPAN("answerFormat"))) {
+        return take_answer_format(taking, field);
+    }
+    (void)snprintf(taking->problem, taking->problem_size,
+        "%.*s is no field of this version: sidecar.addr, broker, topic, receipt, traceparent, "
+        "timeoutMillis, code, retry and answerFormat are",
+        (int)(field.key.n < 64 ? field.key.n : 64), field.key.data);
+    return false;
+}
+
+bool sidecar_fields_take(struct ext_fields *ext_fields, uint64_t max_timeout_ms,
+    struct sidecar_fields *ret_fields, char *problem, size_t problem_size)
+{
+    *ret_fields = (struct sidecar_fields){ 0 };
+    struct taking taking = {
+        .fields = ret_fields,
+        .max_timeout_ms = max_timeout_ms,
+        .problem = problem,
+        .problem_size = problem_size,
+    };
+    size_t n_kept = 0;
+    for (size_t i = 0; i < ext_fields->n; i++) {
+        struct ext_field field = ext_fields->fields[i];
+        if (!span_starts_with(field.key, PREFIX)) {
+            ext_fields->fields[n_kept++] = field;
+        } else if (!take_one(&taking, field)) {
+            return false;
+        }
+    }
+    ext_fields->n = n_kept;
+    return true;
+}

@@ -1,0 +1,32 @@
+/*
+ * Stats
+ *
+ * What the daemon counts, monotonic from its start. Plain numbers that belong to one thread;
+ * whoever sees something happen adds to them. Nothing that is dropped is dropped uncounted.
+ */
+#pragma once
+
+#include <stdint.h>
+
+struct stats {
+    uint64_t sessions_accepted;
+    uint64_t sessions_refused; /* max_sessions was reached */
+    uint64_t requests;         /* fully read from callers, oneway ones included */
+    uint64_t requests_oneway;
+    uint64_t requests_invalid;
+    uint64_t requests_overloaded;
+    uint64_t answers;                  /* written towards callers, failures made here included */
+    uint64_t failures;                 /* of them, made here */
+    uint64_t oneway_failed;            /* nobody can be told */
+    uint64_t caller_responses_dropped; /* response frames of callers that answer nothing */
+    uint64_t answers_without_caller;   /* the caller went before its answer came */
+    uint64_t late_responses;           /* came after the deadline of their request */
+    uint64_t unknown_responses;        /* answer nothing that was asked on that connection */
+    /* broker requests that nobody registered for, answered code 3 */
+    uint64_t broker_requests_refused;
+    uint64_t broker_requests_dropped; /* the same, oneway */
+    uint64_t upstream_connects;
+    uint64_t upstream_connect_failures;
+    uint64_t upstream_losses; /* connections that broke */
+    uint64_t retries;         /* attempts after the first, of one request */
+};

@@ -1,0 +1,157 @@
+/* ACK_MESSAGE and CHANGE_MESSAGE_INVISIBLETIME from the receipt alone. */
+#include "daemon/wiring/invoke.h"
+
+#include "daemon/core/receipt.h"
+#include "protocol/code.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define TOPIC_SIZE 600 /* a retry topic holds a group and a topic of 255 each */
+
+struct receipt_state {
+    struct receipt receipt;
+    char extra_info[RECEIPT_TEXT_MAX];
+    char topic[TOPIC_SIZE];
+    char queue_id[16];
+    char offset[24];
+    char invisible_time[24];
+};
+
+static void receipt_on_end(struct invocation *invocation)
+{
+    free(invocation->state);
+    invocation->state = NULL;
+}
+
+static void receipt_send(struct invocation *invocation)
+{
+    struct receipt_state *state = invocation->state;
+    const char *address;
+    if (!invocation_broker(invocation, state->receipt.broker_name, &address)) {
+        return;
+    }
+    const struct command_source source = invocation_kept_source(invocation);
+    invocation_send(invocation, span_of(address), &invocation->request.kept.command, &source,
+        invocation->deadline_ms, false);
+}
+
+/* CHANGE_MESSAGE_INVISIBLETIME: the old receipt is void, this is the new one. */
+static bool renewed_receipt(const struct receipt_state *state,
+    const struct remoting_command *response, char *text, size_t text_size)
+{
+    struct receipt renewed = state->receipt;
+    int64_t revive_queue_id;
+    const struct ext_fields *fields = &response->ext_fields;
+    if (!ext_value_parse_i64(
+            ext_fields_text(fields, "popTime"), 0, INT64_MAX, &renewed.pop_time_ms) ||
+        !ext_value_parse_i64(
+            ext_fields_text(fields, "invisibleTime"), 0, INT64_MAX, &renewed.invisible_time_ms) ||
+        !ext_value_parse_i64(
+            ext_fields_text(fields, "reviveQid"), INT32_MIN, INT32_MAX, &revive_queue_id)) {
+        return false;
+    }
+    renewed.revive_queue_id = (int32_t)revive_queue_id;
+    return receipt_encode(&renewed, text, text_size) > 0;
+}
+
+static void receipt_on_response(struct invocation *invocation, struct remoting_command *response,
+    const struct command_source *source)
+{
+    struct receipt_state *state = invocation->state;
+    char text[RECEIPT_TEXT_MAX];
+    if (invocation->code == REQUEST_CHANGE_MESSAGE_INVISIBLETIME &&
+        response->code == RESPONSE_SUCCESS &&
+        renewed_receipt(state, response, text, sizeof(text))) {
+        (void)ext_fields_set(&response->ext_fields, SPAN("sidecar.receipt"), span_of(text));
+    }
+    invocation_answer(invocation, response, source->owner);
+}
+
+static void receipt_on_failure(struct invocation *invocation, const struct failure_report *report)
+{
+    invocation_fail_report(invocation, report);
+}
+
+static const struct invocation_steps receipt_steps = {
+    .on_route = receipt_send,
+    .on_response = receipt_on_response,
+    .on_failure = receipt_on_failure,
+    .on_end = receipt_on_end,
+};
+
+/* A field that the caller gave beside the receipt has to say the same. */
+static bool field_complete(struct invocation *invocation, struct span key, struct span value)
+{
+    struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
+    struct span given = ext_fields_get(fields, key);
+    if (span_is_absent(given)) {
+        (void)ext_fields_add(fields, key, value);
+        return true;
+    }
+    if (span_equals(given, value)) {
+        return true;
+    }
+    invocation_fail(invocation, FAILURE_INVALID, false,
+        "%.*s is '%.*s', but the receipt says '%.*s': leave it out", SPAN_ARGS(key),
+        (int)(given.n < 64 ? given.n : 64), given.data, SPAN_ARGS(value));
+    return false;
+}
+
+static bool fields_complete(struct invocation *invocation, struct receipt_state *state)
+{
+    const struct receipt *receipt = &state->receipt;
+    if (receipt_extra_info(receipt, state->extra_info, sizeof(state->extra_info)) == 0 ||
+        receipt_real_topic(receipt, state->topic, sizeof(state->topic)) == 0) {
+        invocation_fail(
+            invocation, FAILURE_INVALID, false, "sidecar.receipt names what is too long");
+        return false;
+    }
+    (void)snprintf(state->queue_id, sizeof(state->queue_id), "%" PRId32, receipt->queue_id);
+    (void)snprintf(state->offset, sizeof(state->offset), "%" PRId64, receipt->queue_offset);
+    if (!field_complete(invocation, SPAN("consumerGroup"), receipt->group) ||
+        !field_complete(invocation, SPAN("topic"), span_of(state->topic)) ||
+        !field_complete(invocation, SPAN("queueId"), span_of(state->queue_id)) ||
+        !field_complete(invocation, SPAN("extraInfo"), span_of(state->extra_info)) ||
+        !field_complete(invocation, SPAN("offset"), span_of(state->offset))) {
+        return false;
+    }
+    struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
+    if (invocation->code == REQUEST_CHANGE_MESSAGE_INVISIBLETIME &&
+        span_is_absent(ext_fields_text(fields, "invisibleTime"))) {
+        (void)snprintf(state->invisible_time, sizeof(state->invisible_time), "%" PRIu64,
+            invocation->invoker->config->consume.invisible_time_ms);
+        (void)ext_fields_add(fields, SPAN("invisibleTime"), span_of(state->invisible_time));
+    }
+    (void)ext_fields_set(fields, SPAN("bname"), receipt->broker_name);
+    return true;
+}
+
+void complete_receipt_start(struct invocation *invocation)
+{
+    if (invocation->code != REQUEST_ACK_MESSAGE &&
+        invocation->code != REQUEST_CHANGE_MESSAGE_INVISIBLETIME) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "code %d takes no sidecar.receipt: ACK_MESSAGE (200051) and "
+            "CHANGE_MESSAGE_INVISIBLETIME (200053) do",
+            (int)invocation->code);
+        return;
+    }
+    struct receipt_state *state = calloc(1, sizeof(*state));
+    if (!state) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, false, "out of memory");
+        return;
+    }
+    invocation->state = state;
+    invocation->steps = &receipt_steps;
+    if (!receipt_decode(invocation->sidecar.receipt, &state->receipt)) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "sidecar.receipt is no receipt: give back the text that came with the message, "
+            "unchanged");
+        return;
+    }
+    if (fields_complete(invocation, state)) {
+        receipt_send(invocation);
+    }
+}

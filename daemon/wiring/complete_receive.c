@@ -1,0 +1,431 @@
+/*
+ * POP_MESSAGE by topic: asks the topic's masters one after the other, from a different one each
+ * time, with pollTime 0; while none has anything, waits for a NOTIFICATION of any of them
+ * (notification.h) until the caller's poll time is over.
+ *
+ *     ASKING master 1, 2, ... -> answered          the first that has messages
+ *                             -> WAITING -> ASKING any master may have something
+ *                                        -> answered POLLING_TIMEOUT
+ */
+#include "daemon/wiring/invoke.h"
+
+#include "daemon/core/message_json.h"
+#include "daemon/core/receipt.h"
+#include "protocol/code.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A master that failed is asked again after so long, while the caller waits. */
+#define RECEIVE_PAUSE_MS 500
+/* What is kept of the deadline for the last question. */
+#define RECEIVE_RESERVE_MS 1000
+
+struct receive_master {
+    struct notification_waiter waiter;
+    struct invocation *invocation;
+    char *broker_name;
+    char *address;
+};
+
+struct receive_state {
+    struct span topic;
+    struct span group;
+    bool has_broker; /* sidecar.broker or bname: that one only */
+    struct receive_master *masters;
+    size_t n_masters;
+    size_t at;       /* the master that is being asked */
+    size_t n_asked;  /* of this round */
+    size_t n_failed; /* of this round */
+    uint64_t poll_until_ms;
+    struct deadline wake; /* WAITING: the end of the poll time, or of a pause */
+    struct failure_report last_failure;
+    char queue_id[16], max_messages[16], invisible_time[24];
+};
+
+static void round_start(struct invocation *invocation, size_t first);
+
+static void receive_on_end(struct invocation *invocation)
+{
+    struct receive_state *state = invocation->state;
+    if (!state) {
+        return;
+    }
+    loop_deadline_clear(invocation->invoker->loop, &state->wake);
+    for (size_t i = 0; i < state->n_masters; i++) {
+        notification_waiter_cancel(&state->masters[i].waiter);
+        free(state->masters[i].broker_name);
+        free(state->masters[i].address);
+    }
+    free(state->masters);
+    free(state);
+    invocation->state = NULL;
+}
+
+static void waiting_stop(struct invocation *invocation)
+{
+    struct receive_state *state = invocation->state;
+    loop_deadline_clear(invocation->invoker->loop, &state->wake);
+    for (size_t i = 0; i < state->n_masters; i++) {
+        notification_waiter_cancel(&state->masters[i].waiter);
+    }
+}
+
+/* --- WAITING --- */
+
+static void answer_nothing(struct invocation *invocation)
+{
+    struct remoting_command answer = {
+        .code = RESPONSE_POLLING_TIMEOUT,
+        .version = REMOTING_VERSION,
+        .language = LANGUAGE_CPP,
+        .remark = SPAN("no message within pollTime"),
+    };
+    invocation_answer(invocation, &answer, NULL);
+}
+
+static void on_wake(struct deadline *deadline, uint64_t now_ms)
+{
+    struct receive_state *state =
+        (struct receive_state *)(void *)((char *)deadline - offsetof(struct receive_state, wake));
+    struct invocation *invocation = state->masters[0].invocation;
+    waiting_stop(invocation);
+    if (now_ms >= state->poll_until_ms) {
+        answer_nothing(invocation);
+    } else {
+        round_start(invocation, state->at);
+    }
+}
+
+static void on_notified(struct notification_waiter *waiter, const struct failure_report *report)
+{
+    struct receive_master *master =
+        (struct receive_master *)(void *)((char *)waiter - offsetof(struct receive_master, waiter));
+    struct invocation *invocation = master->invocation;
+    struct receive_state *state = invocation->state;
+    struct loop *loop = invocation->invoker->loop;
+    if (report) {
+        /* The others go on waiting; this one is asked again after a pause. */
+        uint64_t again_ms = clock_after(loop->now_ms, RECEIVE_PAUSE_MS);
+        if (again_ms < state->wake.at_ms) {
+            loop_deadline_set(loop, &state->wake, again_ms);
+        }
+        return;
+    }
+    waiting_stop(invocation);
+    round_start(invocation, (size_t)(master - state->masters));
+}
+
+static void waiting_start(struct invocation *invocation)
+{
+    struct receive_state *state = invocation->state;
+    struct invoker *invoker = invocation->invoker;
+    loop_deadline_set(invoker->loop, &state->wake, state->poll_until_ms);
+    for (size_t i = 0; i < state->n_masters; i++) {
+        notification_wait(invoker->notifications, span_of(state->masters[i].address), state->topic,
+            state->group, &state->masters[i].waiter);
+    }
+}
+
+/* --- ASKING --- */
+
+static void ask(struct invocation *invocation)
+{
+    struct receive_state *state = invocation->state;
+    const struct receive_master *master = &state->masters[state->at];
+    struct remoting_command *command = &invocation->request.kept.command;
+    (void)ext_fields_set(&command->ext_fields, SPAN("bname"), span_of(master->broker_name));
+    const struct command_source source = invocation_kept_source(invocation);
+    invocation_send(invocation, span_of(master->address), command, &source, invocation->deadline_ms,
+        state->n_masters > 1);
+}
+
+/* This master has nothing, or failed: the next one, or the end of the round. */
+static void ask_next(struct invocation *invocation)
+{
+    struct receive_state *state = invocation->state;
+    uint64_t now_ms = invocation->invoker->loop->now_ms;
+    state->n_asked++;
+    state->at = (state->at + 1) % state->n_masters;
+    if (state->n_asked < state->n_masters) {
+        ask(invocation);
+    } else if (state->n_failed == state->n_masters) {
+        invocation_fail_report(invocation, &state->last_failure);
+    } else if (now_ms >= state->poll_until_ms) {
+        answer_nothing(invocation);
+    } else {
+        waiting_start(invocation);
+    }
+}
+
+static void round_start(struct invocation *invocation, size_t first)
+{
+    struct receive_state *state = invocation->state;
+    state->at = first;
+    state->n_asked = 0;
+    state->n_failed = 0;
+    ask(invocation);
+}
+
+static bool pop_info_read(const struct ext_fields *fields, struct receipt_pop_info *ret_info)
+{
+    int64_t revive_queue_id;
+    ret_info->start_offset_info = ext_fields_text(fields, "startOffsetInfo");
+    ret_info->msg_offset_info = ext_fields_text(fields, "msgOffsetInfo");
+    if (!ext_value_parse_i64(
+            ext_fields_text(fields, "popTime"), 0, INT64_MAX, &ret_info->pop_time_ms) ||
+        !ext_value_parse_i64(
+            ext_fields_text(fields, "invisibleTime"), 0, INT64_MAX, &ret_info->invisible_time_ms) ||
+        !ext_value_parse_i64(
+            ext_fields_text(fields, "reviveQid"), INT32_MIN, INT32_MAX, &revive_queue_id)) {
+        return false;
+    }
+    ret_info->revive_queue_id = (int32_t)revive_queue_id;
+    return true;
+}
+
+static void answer_json(struct invocation *invocation, struct remoting_command *response)
+{
+    struct receive_state *state = invocation->state;
+    struct receipt_pop_info info;
+    bool has_info = pop_info_read(&response->ext_fields, &info);
+    const struct message_json_source source = {
+        .topic = state->topic,
+        .group = state->group,
+        .broker_name = span_of(state->masters[state->at].broker_name),
+        .pop = has_info ? &info : NULL,
+        .max_decompressed = invocation->invoker->config->limits.max_decompressed,
+    };
+    struct message_json_counts counts;
+    size_t size;
+    char *json = message_json_from_body(response->body, &source, &counts, &size);
+    if (!json) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, true,
+            "no memory to decode the messages; they come again after their invisible time");
+        return;
+    }
+    char truncated[24];
+    (void)snprintf(truncated, sizeof(truncated), "%zu", counts.n_truncated);
+    if (counts.n_truncated > 0) {
+        (void)ext_fields_set(&response->ext_fields, SPAN("sidecar.truncated"), span_of(truncated));
+    }
+    response->body = (struct span){ json, size };
+    invocation_answer(invocation, response, NULL);
+    free(json);
+}
+
+static void answer_found(struct invocation *invocation, struct remoting_command *response,
+    const struct command_source *source)
+{
+    struct receive_state *state = invocation->state;
+    /*
+     * The spans of the answer's fields must outlive the state, which ends with the answer: they are
+     * encoded before.
+     */
+    response->has_ext_fields = true;
+    (void)ext_fields_set(
+        &response->ext_fields, SPAN("brokerName"), span_of(state->masters[state->at].broker_name));
+    (void)ext_fields_set(&response->ext_fields, SPAN("sidecar.addr"), span_of(invocation->address));
+    if (invocation->sidecar.wants_json && response->code == RESPONSE_SUCCESS) {
+        answer_json(invocation, response);
+    } else {
+        invocation_answer(invocation, response, source->owner);
+    }
+}
+
+static void receive_on_response(struct invocation *invocation, struct remoting_command *response,
+    const struct command_source *source)
+{
+    struct receive_state *state = invocation->state;
+    switch (response->code) {
+    case RESPONSE_PULL_NOT_FOUND:
+    case RESPONSE_POLLING_FULL:
+    case RESPONSE_POLLING_TIMEOUT:
+        ask_next(invocation);
+        return;
+    case RESPONSE_TOPIC_NOT_EXIST:
+    case RESPONSE_SYSTEM_BUSY:
+    case RESPONSE_SERVICE_NOT_AVAILABLE:
+    case RESPONSE_GO_AWAY:
+        if (response->code == RESPONSE_TOPIC_NOT_EXIST) {
+            route_table_expire(routes_table(invocation->invoker->routes), state->topic);
+        }
+        if (state->n_asked + 1 < state->n_masters || state->n_failed < state->n_asked) {
+            state->n_failed++;
+            failure_set(&state->last_failure, FAILURE_NO_BROKER, false, "%s answered code %d: %.*s",
+                invocation->address, (int)response->code,
+                (int)(response->remark.n < 128 ? response->remark.n : 128),
+                response->remark.data ? response->remark.data : "");
+            ask_next(invocation);
+            return;
+        }
+        break;
+    default:
+        break;
+    }
+    answer_found(invocation, response, source);
+}
+
+static void receive_on_failure(struct invocation *invocation, const struct failure_report *report)
+{
+    struct receive_state *state = invocation->state;
+    if (report->failure == FAILURE_TIMEOUT || report->failure == FAILURE_DRAINING ||
+        report->failure == FAILURE_OVERLOADED || report->failure == FAILURE_INVALID) {
+        invocation_fail_report(invocation, report);
+        return;
+    }
+    state->n_failed++;
+    state->last_failure = *report;
+    ask_next(invocation);
+}
+
+/* --- the beginning --- */
+
+static bool master_set(struct invocation *invocation, struct receive_master *master,
+    const char *broker_name, const char *address)
+{
+    master->invocation = invocation;
+    master->waiter.on_notified = on_notified;
+    master->broker_name = strdup(broker_name);
+    master->address = strdup(address);
+    return master->broker_name && master->address;
+}
+
+/* The masters whose queues of the topic can be read; on failure the invocation has failed. */
+static bool masters_from_route(struct invocation *invocation, const struct topic_route *route)
+{
+    struct receive_state *state = invocation->state;
+    bool is_fine = true;
+    state->masters = calloc(route->n_queues > 0 ? route->n_queues : 1, sizeof(*state->masters));
+    for (size_t i = 0; i < route->n_queues && state->masters && is_fine; i++) {
+        const struct queue_data *row = &route->queues[i];
+        const struct broker_data *broker =
+            topic_route_find_broker(route, span_of(row->broker_name));
+        const char *address = broker ? broker_data_master(broker) : NULL;
+        if (address && (row->perm & PERM_READ)) {
+            is_fine = master_set(
+                invocation, &state->masters[state->n_masters++], row->broker_name, address);
+        }
+    }
+    if (!state->masters || !is_fine) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, false, "out of memory");
+        return false;
+    }
+    if (state->n_masters == 0) {
+        invocation_fail(invocation, FAILURE_NO_BROKER, false,
+            "no broker of topic %.*s has a master and the permission to read",
+            SPAN_ARGS(state->topic));
+        return false;
+    }
+    return true;
+}
+
+static void receive_by_route(struct invocation *invocation)
+{
+    struct receive_state *state = invocation->state;
+    struct route_entry *entry = invocation_route(invocation, state->topic, false);
+    if (entry && masters_from_route(invocation, entry->route)) {
+        round_start(invocation, entry->receive_turn++ % state->n_masters);
+    }
+}
+
+static void receive_by_broker(struct invocation *invocation)
+{
+    struct receive_state *state = invocation->state;
+    const char *address;
+    if (!invocation_broker(invocation, invocation->name, &address)) {
+        return;
+    }
+    char broker_name[256];
+    (void)snprintf(broker_name, sizeof(broker_name), "%.*s", SPAN_ARGS(invocation->name));
+    state->masters = calloc(1, sizeof(*state->masters));
+    if (state->masters) {
+        state->n_masters = 1;
+    }
+    if (!state->masters || !master_set(invocation, &state->masters[0], broker_name, address)) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, false, "out of memory");
+        return;
+    }
+    round_start(invocation, 0);
+}
+
+static void receive_on_route(struct invocation *invocation)
+{
+    const struct receive_state *state = invocation->state;
+    if (state->has_broker) {
+        receive_by_broker(invocation);
+    } else {
+        receive_by_route(invocation);
+    }
+}
+
+static const struct invocation_steps receive_steps = {
+    .on_route = receive_on_route,
+    .on_response = receive_on_response,
+    .on_failure = receive_on_failure,
+    .on_end = receive_on_end,
+};
+
+static bool fields_complete(struct invocation *invocation, struct receive_state *state)
+{
+    const struct config *config = invocation->invoker->config;
+    struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
+    int64_t poll_ms = (int64_t)config->consume.poll_time_ms;
+    struct span poll_time = ext_fields_text(fields, "pollTime");
+    if (!span_is_absent(poll_time) && !ext_value_parse_i64(poll_time, 0, INT32_MAX, &poll_ms)) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "pollTime is '%.*s': milliseconds from 0 on are accepted",
+            (int)(poll_time.n < 32 ? poll_time.n : 32), poll_time.data);
+        return false;
+    }
+    uint64_t now_ms = invocation->invoker->loop->now_ms;
+    uint64_t left_ms = clock_until(now_ms, invocation->deadline_ms);
+    /*
+     * A shorter deadline shortens the poll, so that what comes at its end can still be handed over.
+     */
+    uint64_t reserve_ms = left_ms / 4 < RECEIVE_RESERVE_MS ? left_ms / 4 : RECEIVE_RESERVE_MS;
+    if ((uint64_t)poll_ms > left_ms - reserve_ms) {
+        poll_ms = (int64_t)(left_ms - reserve_ms);
+    }
+    state->poll_until_ms = clock_after(now_ms, (uint64_t)poll_ms);
+    (void)snprintf(
+        state->max_messages, sizeof(state->max_messages), "%u", config->consume.max_messages);
+    (void)snprintf(state->invisible_time, sizeof(state->invisible_time), "%" PRIu64,
+        config->consume.invisible_time_ms);
+    (void)ext_fields_set(fields, SPAN("pollTime"), SPAN("0"));
+    invocation_field_default(invocation, SPAN("queueId"), SPAN("-1"));
+    invocation_field_default(invocation, SPAN("maxMsgNums"), span_of(state->max_messages));
+    invocation_field_default(invocation, SPAN("invisibleTime"), span_of(state->invisible_time));
+    /* 0: the broker puts its own time in, so that no two clocks are compared. */
+    (void)ext_fields_set(fields, SPAN("bornTime"), SPAN("0"));
+    invocation_field_default(invocation, SPAN("initMode"), SPAN("0"));
+    invocation_field_default(invocation, SPAN("order"), SPAN("false"));
+    return true;
+}
+
+void complete_receive_start(struct invocation *invocation)
+{
+    struct receive_state *state = calloc(1, sizeof(*state));
+    if (!state) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, false, "out of memory");
+        return;
+    }
+    const struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
+    deadline_init(&state->wake, on_wake);
+    state->topic = ext_fields_text(fields, "topic");
+    state->group = ext_fields_text(fields, "consumerGroup");
+    state->has_broker = !span_is_empty(invocation->sidecar.broker) ||
+                        !span_is_empty(ext_fields_text(fields, "bname"));
+    invocation->state = state;
+    invocation->steps = &receive_steps;
+    if (span_is_empty(state->topic) || span_is_empty(state->group)) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "POP_MESSAGE needs the ext fields topic and consumerGroup");
+        return;
+    }
+    if (fields_complete(invocation, state)) {
+        receive_on_route(invocation);
+    }
+}

@@ -1,0 +1,451 @@
+/*
+ * SEND_MESSAGE, its V2 form and batches, from a topic and a body: fills what the caller left out,
+ * chooses the queue, and goes to another broker where the message was surely not stored (or, with
+ * sidecar.retry=at-least-once, also where that is unknown), all inside one deadline. Field names
+ * and defaults are those of Java's DefaultMQProducerImpl.sendKernelImpl.
+ */
+#include "daemon/wiring/invoke.h"
+
+#include "daemon/wiring/wall_clock.h"
+#include "protocol/code.h"
+#include "protocol/message.h"
+
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PROPERTY_PREFIX SPAN("property.")
+/*
+ * Room for what is added to the properties, generously: UNIQ_KEY, WAIT and the name traceparent
+ * with their separators.
+ */
+#define PROPERTIES_ADDED_SIZE 128
+
+/* The names of a field in SEND_MESSAGE and in its V2 form (SendMessageRequestHeaderV2.java). */
+struct send_names {
+    struct span producer_group, topic, default_topic, default_topic_queue_nums, queue_id, sys_flag,
+        born_timestamp, flag, properties, reconsume_times, unit_mode, batch, broker_name;
+};
+
+static const struct send_names names_v1 = {
+    .producer_group = { "producerGroup", 13 },
+    .topic = { "topic", 5 },
+    .default_topic = { "defaultTopic", 12 },
+    .default_topic_queue_nums = { "defaultTopicQueueNums", 21 },
+    .queue_id = { "queueId", 7 },
+    .sys_flag = { "sysFlag", 7 },
+    .born_timestamp = { "bornTimestamp", 13 },
+    .flag = { "flag", 4 },
+    .properties = { "properties", 10 },
+    .reconsume_times = { "reconsumeTimes", 14 },
+    .unit_mode = { "unitMode", 8 },
+    .batch = { "batch", 5 },
+    .broker_name = { "bname", 5 },
+};
+
+static const struct send_names names_v2 = {
+    .producer_group = { "a", 1 },
+    .topic = { "b", 1 },
+    .default_topic = { "c", 1 },
+    .default_topic_queue_nums = { "d", 1 },
+    .queue_id = { "e", 1 },
+    .sys_flag = { "f", 1 },
+    .born_timestamp = { "g", 1 },
+    .flag = { "h", 1 },
+    .properties = { "i", 1 },
+    .reconsume_times = { "j", 1 },
+    .unit_mode = { "k", 1 },
+    .batch = { "m", 1 },
+    .broker_name = { "n", 1 },
+};
+
+struct send_state {
+    const struct send_names *names;
+    struct span topic;
+    char *properties;
+    char uniq_key[UNIQ_KEY_SIZE];
+    char born_timestamp[24];
+    char queue_id_text[16];
+    char attempts_text[16];
+    char broker_name[256];
+    bool has_queue_id; /* the caller chose the queue */
+    struct span sharding_key;
+    unsigned n_attempts;
+    size_t tried_broker; /* index in the route of the last attempt, SIZE_MAX before the first */
+    struct span fixed_broker; /* sidecar.broker or bname */
+};
+
+static void send_on_end(struct invocation *invocation)
+{
+    struct send_state *state = invocation->state;
+    if (state) {
+        free(state->properties);
+        free(state);
+        invocation->state = NULL;
+        invocation->uniq_key = SPAN_ABSENT;
+    }
+}
+
+/* --- what the caller left out --- */
+
+static bool property_text_is_valid(
+    struct invocation *invocation, struct span name, struct span text)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.data[i] == MESSAGE_PROPERTY_NAME_END ||
+            text.data[i] == MESSAGE_PROPERTY_VALUE_END) {
+            invocation_fail(invocation, FAILURE_INVALID, false,
+                "property.%.*s contains the byte %d: RocketMQ cannot store the bytes 1 and 2 in "
+                "properties",
+                (int)(name.n < 64 ? name.n : 64), name.data, text.data[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+static size_t property_append(char *at, struct span name, struct span value)
+{
+    size_t n = 0;
+    memcpy(at, name.data, name.n);
+    n += name.n;
+    at[n++] = MESSAGE_PROPERTY_NAME_END;
+    if (value.n > 0) {
+        memcpy(at + n, value.data, value.n);
+    }
+    n += value.n;
+    at[n++] = MESSAGE_PROPERTY_VALUE_END;
+    return n;
+}
+
+/* One property.NAME field: checked against those already there, and appended at *at. */
+static bool property_merge(
+    struct invocation *invocation, char *properties, size_t *at, struct ext_field field)
+{
+    struct span name = { field.key.data + PROPERTY_PREFIX.n, field.key.n - PROPERTY_PREFIX.n };
+    if (name.n == 0) {
+        invocation_fail(
+            invocation, FAILURE_INVALID, false, "property. has no name: property.NAME is needed");
+        return false;
+    }
+    if (!property_text_is_valid(invocation, name, name) ||
+        !property_text_is_valid(invocation, name, field.value)) {
+        return false;
+    }
+    if (!span_is_absent(message_property((struct span){ properties, *at }, name))) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "property %.*s is given twice: as property.%.*s and in the properties field",
+            SPAN_ARGS(name), SPAN_ARGS(name));
+        return false;
+    }
+    *at += property_append(properties + *at, name, field.value);
+    return true;
+}
+
+static size_t properties_room(
+    const struct ext_fields *fields, struct span given, struct span traceparent)
+{
+    size_t n = given.n + traceparent.n + PROPERTIES_ADDED_SIZE;
+    for (size_t i = 0; i < fields->n; i++) {
+        if (span_starts_with(fields->fields[i].key, PROPERTY_PREFIX)) {
+            n += fields->fields[i].key.n + fields->fields[i].value.n + 2;
+        }
+    }
+    return n;
+}
+
+static void property_default(char *properties, size_t *at, struct span name, struct span value)
+{
+    if (span_is_absent(message_property((struct span){ properties, *at }, name))) {
+        *at += property_append(properties + *at, name, value);
+    }
+}
+
+/*
+ * The properties field: what the caller gave, its property.* fields, UNIQ_KEY and WAIT as Java adds
+ * them.
+ */
+static bool properties_complete(struct invocation *invocation, struct send_state *state)
+{
+    struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
+    struct span given = ext_fields_get(fields, state->names->properties);
+    state->properties = malloc(properties_room(fields, given, invocation->sidecar.traceparent));
+    if (!state->properties) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, false, "out of memory");
+        return false;
+    }
+    size_t at = 0;
+    if (given.n > 0) {
+        memcpy(state->properties, given.data, given.n);
+        at = given.n;
+        if (state->properties[at - 1] != MESSAGE_PROPERTY_VALUE_END) {
+            state->properties[at++] = MESSAGE_PROPERTY_VALUE_END;
+        }
+    }
+    for (size_t i = 0; i < fields->n; i++) {
+        if (span_starts_with(fields->fields[i].key, PROPERTY_PREFIX) &&
+            !property_merge(invocation, state->properties, &at, fields->fields[i])) {
+            return false;
+        }
+    }
+    (void)ext_fields_remove_prefixed(fields, PROPERTY_PREFIX);
+    const struct ext_field traceparent = {
+        .key = SPAN("property.traceparent"),
+        .value = invocation->sidecar.traceparent,
+    };
+    if (!span_is_empty(traceparent.value) &&
+        !property_merge(invocation, state->properties, &at, traceparent)) {
+        return false;
+    }
+    struct invoker *invoker = invocation->invoker;
+    uniq_key_make(&invoker->uniq_keys,
+        wall_clock_since_month_began_ms(&invoker->month, wall_clock_ms()), state->uniq_key);
+    property_default(state->properties, &at, SPAN(PROPERTY_UNIQ_KEY), span_of(state->uniq_key));
+    property_default(state->properties, &at, SPAN(PROPERTY_WAIT_STORE_OK), SPAN("true"));
+    if (at > MESSAGE_PROPERTIES_MAX) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "the properties take %zu bytes, RocketMQ stores at most %d", at,
+            MESSAGE_PROPERTIES_MAX);
+        return false;
+    }
+    struct span properties = { state->properties, at };
+    (void)ext_fields_set(fields, state->names->properties, properties);
+    invocation->uniq_key = message_property(properties, SPAN(PROPERTY_UNIQ_KEY));
+    state->sharding_key = message_property(properties, SPAN(PROPERTY_SHARDING_KEY));
+    return true;
+}
+
+static bool fields_complete(struct invocation *invocation, struct send_state *state)
+{
+    const struct send_names *names = state->names;
+    bool is_batch = invocation->code == REQUEST_SEND_BATCH_MESSAGE;
+    /* The messages of a batch carry their own properties in the body. */
+    if (!is_batch && !properties_complete(invocation, state)) {
+        return false;
+    }
+    (void)snprintf(
+        state->born_timestamp, sizeof(state->born_timestamp), "%" PRId64, wall_clock_ms());
+    invocation_field_default(invocation, names->producer_group,
+        span_of(invocation->invoker->config->send.producer_group));
+    invocation_field_default(invocation, names->default_topic, SPAN(ROUTE_DEFAULT_TOPIC));
+    invocation_field_default(invocation, names->default_topic_queue_nums, SPAN("4"));
+    invocation_field_default(invocation, names->sys_flag, SPAN("0"));
+    invocation_field_default(invocation, names->born_timestamp, span_of(state->born_timestamp));
+    invocation_field_default(invocation, names->flag, SPAN("0"));
+    invocation_field_default(invocation, names->reconsume_times, SPAN("0"));
+    invocation_field_default(invocation, names->unit_mode, SPAN("false"));
+    invocation_field_default(invocation, names->batch, is_batch ? SPAN("true") : SPAN("false"));
+    return true;
+}
+
+/* --- the queue, and attempts --- */
+
+static void attempt_send(struct invocation *invocation, const char *address, bool fails_fast)
+{
+    struct send_state *state = invocation->state;
+    struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
+    (void)ext_fields_set(fields, state->names->broker_name, span_of(state->broker_name));
+    state->n_attempts++;
+    if (state->n_attempts > 1) {
+        invocation->invoker->stats->retries++;
+    }
+    const struct command_source source = invocation_kept_source(invocation);
+    invocation_send(invocation, span_of(address), &invocation->request.kept.command, &source,
+        invocation->deadline_ms, fails_fast);
+}
+
+/* The queue of this attempt; NULL where the route has none that fits. */
+static const struct publish_queue *queue_choose(
+    struct invocation *invocation, struct route_entry *entry, bool *ret_is_only_broker)
+{
+    struct send_state *state = invocation->state;
+    const struct topic_route *route = entry->route;
+    bool *usable = entry->usable;
+    size_t n_usable = 0;
+    for (size_t i = 0; i < route->n_brokers; i++) {
+        const char *master = broker_data_master(&route->brokers[i]);
+        usable[i] =
+            master &&
+            upstream_pool_is_usable(invocation->invoker->pool, span_of(master), POOL_NORMAL) &&
+            i != state->tried_broker;
+        n_usable += usable[i];
+    }
+    *ret_is_only_broker = n_usable <= 1;
+    if (!span_is_empty(state->sharding_key)) {
+        *ret_is_only_broker = true;
+        return queue_select_by_key(entry->queues, entry->n_queues, state->sharding_key);
+    }
+    return queue_select(entry->queues, entry->n_queues, &entry->turn, usable, state->tried_broker);
+}
+
+static void send_by_route(struct invocation *invocation)
+{
+    struct send_state *state = invocation->state;
+    struct route_entry *entry = invocation_route(invocation, state->topic, true);
+    if (!entry) {
+        return;
+    }
+    if (entry->n_queues == 0) {
+        invocation_fail(invocation, FAILURE_NO_BROKER, false,
+            "topic %.*s has no queue that can be written to: no broker of its route has a master "
+            "and the permission to write",
+            SPAN_ARGS(state->topic));
+        return;
+    }
+    if (state->has_queue_id && entry->route->n_brokers > 1) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "%.*s is given, but topic %.*s lives on %zu brokers: add sidecar.broker, or leave the "
+            "queue to the daemon",
+            SPAN_ARGS(state->names->queue_id), SPAN_ARGS(state->topic), entry->route->n_brokers);
+        return;
+    }
+    bool is_only_broker;
+    const struct publish_queue *queue = queue_choose(invocation, entry, &is_only_broker);
+    const struct broker_data *broker = &entry->route->brokers[queue->broker];
+    state->tried_broker = queue->broker;
+    (void)snprintf(state->broker_name, sizeof(state->broker_name), "%s", broker->broker_name);
+    if (!state->has_queue_id) {
+        (void)snprintf(
+            state->queue_id_text, sizeof(state->queue_id_text), "%" PRId32, queue->queue_id);
+        (void)ext_fields_set(&invocation->request.kept.command.ext_fields, state->names->queue_id,
+            span_of(state->queue_id_text));
+    }
+    attempt_send(invocation, broker_data_master(broker), !is_only_broker);
+}
+
+/* sidecar.broker fixes the broker; the queue is still ours to choose where the caller did not. */
+static void send_by_broker(struct invocation *invocation)
+{
+    struct send_state *state = invocation->state;
+    const char *address;
+    if (!invocation_broker(invocation, state->fixed_broker, &address)) {
+        return;
+    }
+    (void)snprintf(
+        state->broker_name, sizeof(state->broker_name), "%.*s", SPAN_ARGS(state->fixed_broker));
+    if (!state->has_queue_id) {
+        (void)ext_fields_set(
+            &invocation->request.kept.command.ext_fields, state->names->queue_id, SPAN("0"));
+    }
+    attempt_send(invocation, address, false);
+}
+
+static void attempt(struct invocation *invocation)
+{
+    struct send_state *state = invocation->state;
+    if (span_is_empty(state->fixed_broker)) {
+        send_by_route(invocation);
+    } else {
+        send_by_broker(invocation);
+    }
+}
+
+/* Whether another attempt is allowed at all. */
+static bool has_attempts_left(const struct invocation *invocation)
+{
+    const struct send_state *state = invocation->state;
+    const struct invoker *invoker = invocation->invoker;
+    return invocation->sidecar.retry != SIDECAR_RETRY_NO && span_is_empty(state->fixed_broker) &&
+           span_is_empty(state->sharding_key) && !state->has_queue_id &&
+           state->n_attempts <= invoker->config->send.retries &&
+           invoker->loop->now_ms < invocation->deadline_ms &&
+           invoker->drain->state == DRAIN_RUNNING;
+}
+
+/*
+ * Answers with which the broker says that it did not store the message, and another one may
+ * (commands.md).
+ */
+static bool means_not_stored(int32_t code)
+{
+    switch (code) {
+    case RESPONSE_SYSTEM_BUSY:
+    case RESPONSE_SERVICE_NOT_AVAILABLE:
+    case RESPONSE_TOPIC_NOT_EXIST:
+    case RESPONSE_FLOW_CONTROL:
+    case RESPONSE_GO_AWAY:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void send_on_response(struct invocation *invocation, struct remoting_command *response,
+    const struct command_source *source)
+{
+    struct send_state *state = invocation->state;
+    struct route_table *table = routes_table(invocation->invoker->routes);
+    struct route_entry *entry;
+    bool was_created = response->code == RESPONSE_SUCCESS &&
+                       route_table_find(table, state->topic, invocation->invoker->loop->now_ms,
+                           &entry) == ROUTE_ABSENT;
+    if (was_created || response->code == RESPONSE_TOPIC_NOT_EXIST) {
+        /* The broker has just created the topic, or has lost it: the next one asks again. */
+        route_table_expire(table, state->topic);
+    }
+    if (means_not_stored(response->code) && has_attempts_left(invocation)) {
+        attempt(invocation);
+        return;
+    }
+    (void)snprintf(state->attempts_text, sizeof(state->attempts_text), "%u", state->n_attempts);
+    struct ext_fields *fields = &response->ext_fields;
+    response->has_ext_fields = true;
+    (void)ext_fields_set(fields, SPAN("brokerName"), span_of(state->broker_name));
+    (void)ext_fields_set(fields, SPAN("sidecar.addr"), span_of(invocation->address));
+    (void)ext_fields_set(fields, SPAN("sidecar.attempts"), span_of(state->attempts_text));
+    if (!span_is_empty(invocation->uniq_key)) {
+        (void)ext_fields_set(fields, SPAN("sidecar.uniqKey"), invocation->uniq_key);
+    }
+    invocation_answer(invocation, response, source->owner);
+}
+
+static void send_on_failure(struct invocation *invocation, const struct failure_report *report)
+{
+    bool may_repeat =
+        !report->maybe_sent || invocation->sidecar.retry == SIDECAR_RETRY_AT_LEAST_ONCE;
+    bool is_of_the_way = report->failure == FAILURE_UNREACHABLE ||
+                         report->failure == FAILURE_CONNECTION_LOST ||
+                         report->failure == FAILURE_TIMEOUT;
+    if (may_repeat && is_of_the_way && has_attempts_left(invocation)) {
+        attempt(invocation);
+    } else {
+        invocation_fail_report(invocation, report);
+    }
+}
+
+static const struct invocation_steps send_steps = {
+    .on_route = attempt,
+    .on_response = send_on_response,
+    .on_failure = send_on_failure,
+    .on_end = send_on_end,
+};
+
+void complete_send_start(struct invocation *invocation)
+{
+    struct send_state *state = calloc(1, sizeof(*state));
+    if (!state) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, false, "out of memory");
+        return;
+    }
+    const struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
+    state->names = invocation->code == REQUEST_SEND_MESSAGE ? &names_v1 : &names_v2;
+    state->tried_broker = SIZE_MAX;
+    state->topic = ext_fields_get(fields, state->names->topic);
+    state->has_queue_id = !span_is_empty(ext_fields_get(fields, state->names->queue_id));
+    state->fixed_broker = invocation->sidecar.broker;
+    if (span_is_empty(state->fixed_broker)) {
+        state->fixed_broker = ext_fields_text(fields, "bname");
+    }
+    invocation->state = state;
+    invocation->steps = &send_steps;
+    if (span_is_empty(state->topic)) {
+        invocation_fail(invocation, FAILURE_INVALID, false, "code %d needs the ext field %.*s",
+            (int)invocation->code, SPAN_ARGS(state->names->topic));
+        return;
+    }
+    if (fields_complete(invocation, state)) {
+        attempt(invocation);
+    }
+}

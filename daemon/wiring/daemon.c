@@ -1,0 +1,273 @@
+#include "daemon/wiring/daemon.h"
+
+#include "daemon/wiring/invoke.h"
+#include "daemon/wiring/listener.h"
+#include "daemon/wiring/log.h"
+
+#include <ares.h>
+#include <arpa/inet.h>
+#include <errno.h>
+#include <ifaddrs.h>
+#include <inttypes.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* Descriptors that are not callers: upstreams, the resolver's sockets, the log. */
+#define DESCRIPTORS_RESERVED 256
+
+struct daemon {
+    struct config config; /* its strings belong to the caller of daemon_new() */
+    struct loop loop;
+    struct memory memory;
+    struct stats stats;
+    struct drain drain;
+    struct pending_table pending;
+    struct upstream_context upstreams;
+    struct resolver *resolver;
+    struct upstream_pool *pool;
+    struct nameservers *nameservers;
+    struct routes *routes;
+    struct notifications *notifications;
+    struct invoker invoker;
+    struct session_list sessions;
+    struct listener *listener;
+    struct event signal_events[2];
+    struct deadline drain_deadline;
+};
+
+/* The first IPv4 address that other hosts may see, for the UNIQ_KEYs. */
+static void host_address(struct loop *loop, uint8_t ip[4])
+{
+    uint32_t drawn = loop_random(loop);
+    memcpy(ip, &drawn, 4);
+    struct ifaddrs *interfaces;
+    if (getifaddrs(&interfaces) < 0) {
+        return;
+    }
+    for (const struct ifaddrs *each = interfaces; each; each = each->ifa_next) {
+        if (each->ifa_addr && each->ifa_addr->sa_family == AF_INET &&
+            !(each->ifa_flags & IFF_LOOPBACK)) {
+            memcpy(ip, &((const struct sockaddr_in *)(const void *)each->ifa_addr)->sin_addr, 4);
+            break;
+        }
+    }
+    freeifaddrs(interfaces);
+}
+
+/*
+ * A service may get fewer descriptors than its unit asks for: the real number decides how many
+ * callers there can be.
+ */
+static void sessions_limit(struct config *config)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
+        return;
+    }
+    if (limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+        (void)getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    rlim_t room = limit.rlim_cur > 2 * DESCRIPTORS_RESERVED ? limit.rlim_cur - DESCRIPTORS_RESERVED
+                                                            : limit.rlim_cur / 2;
+    if (room < config->listener.max_sessions) {
+        log_warning("max_sessions=%u lowered to %llu: the limit on open files is %llu",
+            config->listener.max_sessions, (unsigned long long)room,
+            (unsigned long long)limit.rlim_cur);
+        config->listener.max_sessions = (unsigned)room;
+    }
+}
+
+static void drain_log_end(const struct daemon *daemon)
+{
+    const struct stats *stats = &daemon->stats;
+    log_info("drain %s in_flight_at_start=%zu left=%zu requests=%" PRIu64 " answers=%" PRIu64
+             " failures=%" PRIu64 " oneway_failed=%" PRIu64 " late_responses=%" PRIu64,
+        drain_state_name(daemon->drain.state), daemon->drain.n_at_start,
+        daemon->invoker.n_in_flight, stats->requests, stats->answers, stats->failures,
+        stats->oneway_failed, stats->late_responses);
+}
+
+/* After every turn: what a drain waits for may have happened. */
+static void on_turn(void *context)
+{
+    struct daemon *daemon = context;
+    if (daemon->drain.state == DRAIN_RUNNING) {
+        return;
+    }
+    drain_advance(&daemon->drain, daemon->loop.now_ms, daemon->invoker.n_in_flight,
+        session_list_unwritten(&daemon->sessions));
+    if (drain_is_over(&daemon->drain)) {
+        loop_stop(&daemon->loop);
+    }
+}
+
+static void on_drain_deadline(struct deadline *deadline, uint64_t now_ms)
+{
+    (void)deadline; /* it ends the wait; on_turn looks */
+    (void)now_ms;
+}
+
+static void on_signal(evutil_socket_t signal_number, short what, void *context)
+{
+    (void)what;
+    struct daemon *daemon = context;
+    loop_wake(&daemon->loop);
+    drain_request(&daemon->drain, daemon->loop.now_ms, daemon->config.drain.timeout_ms,
+        daemon->invoker.n_in_flight);
+    log_info("signal=%s drain %s in_flight=%zu", strsignal((int)signal_number),
+        drain_state_name(daemon->drain.state), daemon->invoker.n_in_flight);
+    daemon->listener = listener_free(daemon->listener);
+    loop_deadline_set(&daemon->loop, &daemon->drain_deadline, daemon->drain.deadline_ms);
+}
+
+static int signals_take(struct daemon *daemon)
+{
+    static const int numbers[] = { SIGTERM, SIGINT };
+    (void)signal(SIGPIPE, SIG_IGN);
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        if (evsignal_assign(
+                &daemon->signal_events[i], daemon->loop.base, numbers[i], on_signal, daemon) < 0 ||
+            evsignal_add(&daemon->signal_events[i], NULL) < 0) {
+            return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+static int parts_make(struct daemon *daemon)
+{
+    const struct config *config = &daemon->config;
+    struct loop *loop = &daemon->loop;
+    pending_table_init(&daemon->pending, config->limits.max_in_flight, (uint16_t)loop_random(loop));
+    daemon->upstreams = (struct upstream_context){
+        .loop = loop,
+        .memory = &daemon->memory,
+        .pending = &daemon->pending,
+        .stats = &daemon->stats,
+        .buffer_limit = config->limits.upstream_buffer,
+        .connect_timeout_ms = config->upstream.connect_timeout_ms,
+        .keepalive_idle_ms = config->upstream.keepalive_idle_ms,
+        .tcp_user_timeout_ms = config->upstream.tcp_user_timeout_ms,
+    };
+    daemon->resolver = resolver_new(loop);
+    daemon->pool = upstream_pool_new(&daemon->upstreams, daemon->resolver, config);
+    if (!daemon->resolver || !daemon->pool) {
+        return -ENOMEM;
+    }
+    daemon->nameservers = nameservers_new(&daemon->upstreams, daemon->pool, config);
+    daemon->notifications = notifications_new(&daemon->upstreams, daemon->pool);
+    if (!daemon->nameservers || !daemon->notifications) {
+        return -ENOMEM;
+    }
+    daemon->routes = routes_new(&daemon->upstreams, daemon->nameservers, config);
+    daemon->invoker = (struct invoker){
+        .upstreams = &daemon->upstreams,
+        .pool = daemon->pool,
+        .nameservers = daemon->nameservers,
+        .routes = daemon->routes,
+        .notifications = daemon->notifications,
+        .loop = loop,
+        .memory = &daemon->memory,
+        .stats = &daemon->stats,
+        .config = config,
+        .drain = &daemon->drain,
+    };
+    uint8_t ip[4];
+    host_address(loop, ip);
+    uniq_key_init(&daemon->invoker.uniq_keys, ip, (uint32_t)getpid(), loop_random(loop));
+    session_list_init(
+        &daemon->sessions, loop, &daemon->memory, &daemon->stats, &daemon->invoker, config);
+    return daemon->routes && invoker_init(&daemon->invoker) == 0 ? 0 : -ENOMEM;
+}
+
+struct daemon *daemon_new(const struct config *config, char *problem, size_t problem_size)
+{
+    struct daemon *daemon = calloc(1, sizeof(*daemon));
+    if (!daemon || ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS ||
+        loop_init(&daemon->loop) < 0) {
+        (void)snprintf(problem, problem_size, "out of memory");
+        free(daemon);
+        return NULL;
+    }
+    daemon->config = *config;
+    sessions_limit(&daemon->config);
+    memory_init(&daemon->memory, config->limits.total_memory);
+    deadline_init(&daemon->drain_deadline, on_drain_deadline);
+    daemon->loop.on_turn = on_turn;
+    daemon->loop.on_turn_context = daemon;
+    (void)snprintf(problem, problem_size, "out of memory");
+    if (parts_make(daemon) < 0 || signals_take(daemon) < 0) {
+        return daemon_free(daemon);
+    }
+    daemon->listener =
+        listener_new(&daemon->loop, &daemon->sessions, &daemon->config, problem, problem_size);
+    if (!daemon->listener) {
+        return daemon_free(daemon);
+    }
+    return daemon;
+}
+
+void daemon_run(struct daemon *daemon)
+{
+    log_info("listening socket=%s max_sessions=%u pid=%d version=%s",
+        daemon->config.listener.socket, daemon->config.listener.max_sessions, (int)getpid(),
+        REMOTINGD_VERSION);
+    loop_run(&daemon->loop);
+    drain_log_end(daemon);
+}
+
+/* What is left in flight is told; a last turn writes it. */
+static void daemon_stop(struct daemon *daemon)
+{
+    daemon->listener = listener_free(daemon->listener);
+    if (daemon->invoker.opaques) {
+        invoker_abort(&daemon->invoker);
+    }
+    if (daemon->pool) {
+        upstream_pool_close(daemon->pool);
+    }
+    daemon->notifications = notifications_free(daemon->notifications);
+    daemon->routes = routes_free(daemon->routes);
+    loop_finish(&daemon->loop);
+    session_list_close(&daemon->sessions);
+    loop_finish(&daemon->loop);
+}
+
+struct daemon *daemon_free(struct daemon *daemon)
+{
+    if (!daemon) {
+        return NULL;
+    }
+    if (daemon->sessions.loop) {
+        daemon_stop(daemon);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        if (event_initialized(&daemon->signal_events[i])) {
+            (void)event_del(&daemon->signal_events[i]);
+        }
+    }
+    invoker_deinit(&daemon->invoker);
+    daemon->routes = routes_free(daemon->routes);
+    daemon->notifications = notifications_free(daemon->notifications);
+    daemon->nameservers = nameservers_free(daemon->nameservers);
+    daemon->pool = upstream_pool_free(daemon->pool);
+    daemon->resolver = resolver_free(daemon->resolver);
+    if (daemon->pending.capacity > 0) {
+        pending_table_deinit(&daemon->pending);
+    }
+    loop_deadline_clear(&daemon->loop, &daemon->drain_deadline);
+    loop_finish(&daemon->loop);
+    memory_deinit(&daemon->memory);
+    loop_deinit(&daemon->loop);
+    ares_library_cleanup();
+    free(daemon);
+    return NULL;
+}

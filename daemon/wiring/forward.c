@@ -1,0 +1,251 @@
+/*
+ * Commands that pass through: the target is an address, a broker name, or a topic that names one
+ * master; nothing is added. A caller who asks for sidecar.answerFormat=json gets the messages of a
+ * PULL or VIEW decoded.
+ */
+#include "daemon/wiring/invoke.h"
+
+#include "daemon/core/message_json.h"
+#include "protocol/address.h"
+#include "protocol/code.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void forward_on_response(struct invocation *invocation, struct remoting_command *response,
+    const struct command_source *source)
+{
+    struct invoker *invoker = invocation->invoker;
+    if (response->code == RESPONSE_TOPIC_NOT_EXIST && !span_is_empty(invocation->name)) {
+        route_table_expire(routes_table(invoker->routes), invocation->name);
+    }
+    if (!invocation->sidecar.wants_json || response->code != RESPONSE_SUCCESS) {
+        invocation_answer(invocation, response, source->owner);
+        return;
+    }
+    const struct message_json_source json_source = {
+        .max_decompressed = invoker->config->limits.max_decompressed,
+    };
+    struct message_json_counts counts;
+    size_t size;
+    char *json = message_json_from_body(response->body, &json_source, &counts, &size);
+    if (!json) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, true, "no memory to decode the messages");
+        return;
+    }
+    response->body = (struct span){ json, size };
+    invocation_answer(invocation, response, NULL);
+    free(json);
+}
+
+static void forward_on_failure(struct invocation *invocation, const struct failure_report *report)
+{
+    invocation_fail_report(invocation, report);
+}
+
+/* A host of allow_addresses: only addresses in numbers can be held against networks. */
+static bool network_contains(const char *network, struct span host)
+{
+    char text[INET6_ADDRSTRLEN + 5];
+    char host_text[INET6_ADDRSTRLEN];
+    if (strlen(network) >= sizeof(text) || host.n >= sizeof(host_text)) {
+        return false;
+    }
+    (void)snprintf(text, sizeof(text), "%s", network);
+    (void)snprintf(host_text, sizeof(host_text), "%.*s", SPAN_ARGS(host));
+    char *slash = strchr(text, '/');
+    if (slash) {
+        *slash = '\0';
+    }
+    uint8_t network_bytes[16], host_bytes[16];
+    int family = strchr(text, ':') ? AF_INET6 : AF_INET;
+    size_t n_bits = family == AF_INET6 ? 128 : 32;
+    if (inet_pton(family, text, network_bytes) != 1 ||
+        inet_pton(family, host_text, host_bytes) != 1) {
+        return false;
+    }
+    size_t prefix = slash ? (size_t)strtoul(slash + 1, NULL, 10) : n_bits;
+    for (size_t bit = 0; bit < prefix && bit < n_bits; bit++) {
+        uint8_t mask = (uint8_t)(0x80 >> bit % 8);
+        if ((network_bytes[bit / 8] ^ host_bytes[bit / 8]) & mask) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool address_is_allowed(const struct invoker *invoker, struct span address)
+{
+    const struct config *config = invoker->config;
+    if (config->upstream.allow_any_address || nameservers_contain(invoker->nameservers, address) ||
+        route_table_knows_address(routes_table(invoker->routes), address, invoker->loop->now_ms)) {
+        return true;
+    }
+    struct span host;
+    uint16_t port;
+    if (!address_parse(address, &host, &port)) {
+        return false;
+    }
+    for (size_t i = 0; i < config->upstream.allow_addresses.n; i++) {
+        if (network_contains(config->upstream.allow_addresses.items[i], host)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void to_address(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source)
+{
+    struct invoker *invoker = invocation->invoker;
+    struct span host;
+    uint16_t port;
+    if (!address_parse(invocation->sidecar.addr, &host, &port)) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "sidecar.addr is '%.*s': host:port or the word nameserver is accepted",
+            (int)(invocation->sidecar.addr.n < 100 ? invocation->sidecar.addr.n : 100),
+            invocation->sidecar.addr.data);
+        return;
+    }
+    if (address_is_allowed(invoker, invocation->sidecar.addr)) {
+        invocation_send(
+            invocation, invocation->sidecar.addr, command, source, invocation->deadline_ms, false);
+        return;
+    }
+    if (!invocation->has_waited && !routes_cluster_is_fresh(invoker->routes)) {
+        if (invocation_keep(invocation, command, source)) {
+            invocation_wait_route(invocation, SPAN_ABSENT);
+        }
+        return;
+    }
+    invocation_fail(invocation, FAILURE_FORBIDDEN, false,
+        "sidecar.addr %.*s is neither a nameserver nor named by a route or the cluster table, and "
+        "[upstream] allow_addresses does not admit it",
+        SPAN_ARGS(invocation->sidecar.addr));
+}
+
+static void to_broker(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source)
+{
+    struct routes *routes = invocation->invoker->routes;
+    bool is_known;
+    const char *address = route_table_master(routes_table(routes), invocation->name, &is_known);
+    if (!address) {
+        /* It has to wait, or fails. */
+        if (!invocation_keep(invocation, command, source) ||
+            !invocation_broker(invocation, invocation->name, &address)) {
+            return;
+        }
+    }
+    invocation_send(invocation, span_of(address), command, source, invocation->deadline_ms, false);
+}
+
+/* The brokers of a route with a master, as a text; their number. */
+static size_t masters_text(const struct topic_route *route, char *text, size_t text_size)
+{
+    size_t n = 0;
+    size_t at = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < route->n_brokers; i++) {
+        if (!broker_data_master(&route->brokers[i])) {
+            continue;
+        }
+        int m = snprintf(
+            text + at, text_size - at, "%s%s", n > 0 ? ", " : "", route->brokers[i].broker_name);
+        if (m > 0 && (size_t)m < text_size - at) {
+            at += (size_t)m;
+        }
+        n++;
+    }
+    return n;
+}
+
+static void to_master(struct invocation *invocation, bool must_be_only)
+{
+    struct route_entry *entry = invocation_route(invocation, invocation->name, false);
+    if (!entry) {
+        return;
+    }
+    char brokers[160];
+    size_t n = masters_text(entry->route, brokers, sizeof(brokers));
+    if (n == 0) {
+        invocation_fail(invocation, FAILURE_NO_BROKER, false,
+            "no broker of topic %.*s has a master at present", SPAN_ARGS(invocation->name));
+        return;
+    }
+    if (must_be_only && n > 1) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "code %d names a queue, and topic %.*s lives on %zu brokers: add sidecar.broker (%s) "
+            "or use a receipt",
+            (int)invocation->code, SPAN_ARGS(invocation->name), n, brokers);
+        return;
+    }
+    const char *address = NULL;
+    for (size_t i = 0; i < entry->route->n_brokers && !address; i++) {
+        address = broker_data_master(&entry->route->brokers[i]);
+    }
+    const struct command_source source = invocation_kept_source(invocation);
+    invocation_send(invocation, span_of(address), &invocation->request.kept.command, &source,
+        invocation->deadline_ms, false);
+}
+
+static void address_on_route(struct invocation *invocation)
+{
+    const struct command_source source = invocation_kept_source(invocation);
+    to_address(invocation, &invocation->request.kept.command, &source);
+}
+
+static void broker_on_route(struct invocation *invocation)
+{
+    const struct command_source source = invocation_kept_source(invocation);
+    to_broker(invocation, &invocation->request.kept.command, &source);
+}
+
+static void one_master_on_route(struct invocation *invocation)
+{
+    to_master(invocation, true);
+}
+
+static void any_master_on_route(struct invocation *invocation)
+{
+    to_master(invocation, false);
+}
+
+#define FORWARD_STEPS(route_function)                                                              \
+    {                                                                                              \
+        .on_route = (route_function), .on_response = forward_on_response,                          \
+        .on_failure = forward_on_failure,                                                          \
+    }
+
+static const struct invocation_steps address_steps = FORWARD_STEPS(address_on_route);
+static const struct invocation_steps broker_steps = FORWARD_STEPS(broker_on_route);
+static const struct invocation_steps one_master_steps = FORWARD_STEPS(one_master_on_route);
+static const struct invocation_steps any_master_steps = FORWARD_STEPS(any_master_on_route);
+
+void forward_to_address(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source)
+{
+    invocation->steps = &address_steps;
+    to_address(invocation, command, source);
+}
+
+void forward_to_broker(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source)
+{
+    invocation->steps = &broker_steps;
+    to_broker(invocation, command, source);
+}
+
+void forward_to_one_master(struct invocation *invocation)
+{
+    invocation->steps = &one_master_steps;
+    to_master(invocation, true);
+}
+
+void forward_to_any_master(struct invocation *invocation)
+{
+    invocation->steps = &any_master_steps;
+    to_master(invocation, false);
+}

@@ -1,0 +1,681 @@
+#include "daemon/wiring/invoke.h"
+
+#include "daemon/wiring/log.h"
+#include "protocol/code.h"
+#include "protocol/java_json.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OPAQUE_BUCKETS 16384 /* a power of two */
+/*
+ * TOPIC_MAX_LENGTH and CHARACTER_MAX_LENGTH of Validators.java are 127 and 255; a retry topic holds
+ * both.
+ */
+#define TOPIC_MAX 255
+/*
+ * What a POP or suspended PULL may take longer than its poll time: brokers look at expired polls
+ * every few seconds.
+ */
+#define LONG_POLL_GRACE_MS         5000
+#define PULL_SYSFLAG_SUSPEND       0x2
+#define LOGGED_FAILURES_PER_SECOND 10
+
+/* --- the table of client opaques --- */
+
+static struct invocation **opaque_bucket(
+    struct invoker *invoker, const struct session *session, int32_t client_opaque)
+{
+    uint64_t hash = (session->id << 32 ^ (uint32_t)client_opaque) * UINT64_C(0x9E3779B97F4A7C15);
+    return &invoker->opaques[hash >> 50 & (OPAQUE_BUCKETS - 1)];
+}
+
+static bool opaque_is_in_flight(
+    struct invoker *invoker, const struct session *session, int32_t client_opaque)
+{
+    const struct invocation *invocation = *opaque_bucket(invoker, session, client_opaque);
+    for (; invocation; invocation = invocation->opaque_next) {
+        if (invocation->session == session && invocation->client_opaque == client_opaque) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void opaque_remove(struct invocation *invocation)
+{
+    struct invocation **at =
+        opaque_bucket(invocation->invoker, invocation->session, invocation->client_opaque);
+    while (*at != invocation) {
+        at = &(*at)->opaque_next;
+    }
+    *at = invocation->opaque_next;
+}
+
+/* --- the life of an invocation --- */
+
+static void on_request_response(struct pending_request *request, struct remoting_command *response,
+    const struct command_source *source);
+static void on_request_sent(struct pending_request *request);
+static void on_request_failure(
+    struct pending_request *request, const struct failure_report *report);
+static void on_waited(struct route_waiter *waiter, const struct failure_report *report);
+static void on_wait_deadline(struct deadline *deadline, uint64_t now_ms);
+
+static const struct pending_request_handler request_handler = {
+    .on_response = on_request_response,
+    .on_sent = on_request_sent,
+    .on_failure = on_request_failure,
+};
+
+/* Before its way is known nothing can happen to it but its end. */
+static const struct invocation_steps unrouted_steps = { 0 };
+
+int invoker_init(struct invoker *invoker)
+{
+    TAILQ_INIT(&invoker->invocations);
+    invoker->opaques = calloc(OPAQUE_BUCKETS, sizeof(struct invocation *));
+    return invoker->opaques ? 0 : -1;
+}
+
+void invoker_deinit(struct invoker *invoker)
+{
+    assert(invoker->n_in_flight == 0);
+    free(invoker->opaques);
+    invoker->opaques = NULL;
+}
+
+static struct invocation *invocation_new(struct invoker *invoker, struct session *session,
+    const struct remoting_command *command, enum serialize_type serialize_type)
+{
+    struct invocation *invocation = calloc(1, sizeof(*invocation));
+    if (!invocation) {
+        return NULL;
+    }
+    invocation->invoker = invoker;
+    invocation->id = ++invoker->next_id;
+    invocation->session_id = session->id;
+    invocation->client_opaque = command->opaque;
+    invocation->code = command->code;
+    invocation->serialize_type = serialize_type;
+    invocation->is_oneway = remoting_command_is_oneway(command);
+    invocation->started_ms = invoker->loop->now_ms;
+    invocation->steps = &unrouted_steps;
+    invocation->waiter.on_fetched = on_waited;
+    deadline_init(&invocation->deadline, on_wait_deadline);
+    pending_request_init(&invocation->request, &request_handler);
+    invocation->request.is_oneway = invocation->is_oneway;
+    TAILQ_INSERT_TAIL(&invoker->invocations, invocation, link);
+    invoker->n_in_flight++;
+    if (!invocation->is_oneway) {
+        struct invocation **bucket = opaque_bucket(invoker, session, command->opaque);
+        invocation->session = session;
+        invocation->opaque_next = *bucket;
+        *bucket = invocation;
+        TAILQ_INSERT_TAIL(&session->invocations, invocation, session_link);
+        session->n_in_flight++;
+    }
+    return invocation;
+}
+
+static void on_invocation_reap(struct loop_reapable *reapable)
+{
+    free((char *)reapable - offsetof(struct invocation, reapable));
+}
+
+static void session_leave(struct invocation *invocation)
+{
+    struct session *session = invocation->session;
+    if (!session) {
+        return;
+    }
+    opaque_remove(invocation);
+    TAILQ_REMOVE(&session->invocations, invocation, session_link);
+    session->n_in_flight--;
+    if (invocation->is_long_poll) {
+        session->n_long_polls--;
+    }
+    invocation->session = NULL;
+    session_invocation_left(session);
+}
+
+void invocation_end(struct invocation *invocation)
+{
+    struct invoker *invoker = invocation->invoker;
+    assert(!invocation->is_ended);
+    invocation->is_ended = true;
+    if (invocation->steps->on_end) {
+        invocation->steps->on_end(invocation);
+    }
+    session_leave(invocation);
+    loop_deadline_clear(invoker->loop, &invocation->deadline);
+    route_waiter_cancel(&invocation->waiter);
+    nameserver_call_cancel(&invocation->nameserver_call);
+    pending_request_cancel(invoker->upstreams, &invocation->request);
+    kept_command_deinit(&invocation->request.kept);
+    TAILQ_REMOVE(&invoker->invocations, invocation, link);
+    invoker->n_in_flight--;
+    loop_reap(invoker->loop, &invocation->reapable, on_invocation_reap);
+}
+
+void invocation_answer(struct invocation *invocation, struct remoting_command *response,
+    struct frame_buffer *body_owner)
+{
+    if (invocation->session) {
+        response->opaque = invocation->client_opaque;
+        session_answer(invocation->session, response, invocation->serialize_type, body_owner);
+    }
+    /* The session may have ended over its answer, and the invocation with it. */
+    if (!invocation->is_ended) {
+        invocation_end(invocation);
+    }
+}
+
+/* A few lines a second: a broken cluster must not fill the log. The rest is counted. */
+static void failure_log(struct invocation *invocation, const struct failure_report *report)
+{
+    struct invoker *invoker = invocation->invoker;
+    uint64_t second = invoker->loop->now_ms / 1000;
+    if (second != invoker->log_second) {
+        if (invoker->n_log_left_out > 0) {
+            log_info("failures left out of the log: %" PRIu64, invoker->n_log_left_out);
+        }
+        invoker->log_second = second;
+        invoker->n_logged = 0;
+        invoker->n_log_left_out = 0;
+    }
+    if (invoker->n_logged++ >= LOGGED_FAILURES_PER_SECOND) {
+        invoker->n_log_left_out++;
+        return;
+    }
+    char quoted[LOG_QUOTE_SIZE];
+    log_info("request=%" PRIu64 " session=%" PRIu64 " code=%d error=%s sent=%s oneway=%d cause=%s",
+        invocation->id, invocation->session_id, (int)invocation->code,
+        failure_name(report->failure), report->maybe_sent ? "maybe" : "no", invocation->is_oneway,
+        log_quote(report->cause, strlen(report->cause), quoted));
+}
+
+void invocation_fail_report(struct invocation *invocation, const struct failure_report *report)
+{
+    struct stats *stats = invocation->invoker->stats;
+    failure_log(invocation, report);
+    if (report->failure == FAILURE_OVERLOADED) {
+        stats->requests_overloaded++;
+    } else if (report->failure == FAILURE_INVALID) {
+        stats->requests_invalid++;
+    }
+    if (invocation->is_oneway) {
+        stats->oneway_failed++;
+    } else if (invocation->session) {
+        session_answer_failure(invocation->session, invocation->client_opaque,
+            invocation->serialize_type, report, invocation->id, invocation->uniq_key);
+    }
+    if (!invocation->is_ended) {
+        invocation_end(invocation);
+    }
+}
+
+void invocation_fail(
+    struct invocation *invocation, enum failure failure, bool maybe_sent, const char *format, ...)
+{
+    struct failure_report report = { .failure = failure, .maybe_sent = maybe_sent };
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(report.cause, sizeof(report.cause), format, arguments);
+    va_end(arguments);
+    invocation_fail_report(invocation, &report);
+}
+
+void invoke_session_gone(struct invoker *invoker, struct session *session)
+{
+    while (!TAILQ_EMPTY(&session->invocations)) {
+        invoker->stats->answers_without_caller++;
+        invocation_end(TAILQ_FIRST(&session->invocations));
+    }
+}
+
+void invoker_abort(struct invoker *invoker)
+{
+    while (!TAILQ_EMPTY(&invoker->invocations)) {
+        struct invocation *invocation = TAILQ_FIRST(&invoker->invocations);
+        invocation_fail(invocation, FAILURE_DRAINING,
+            pending_request_was_sent(&invocation->request),
+            "the daemon stopped before the answer came");
+    }
+}
+
+/* --- keeping and waiting --- */
+
+static void span_rebase(struct span *span, const void *from, size_t n, const void *to)
+{
+    uintptr_t offset = (uintptr_t)span->data - (uintptr_t)from;
+    if (span->data && offset < n) {
+        span->data = (const char *)to + offset;
+    }
+}
+
+bool invocation_keep(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source)
+{
+    struct kept_command *kept = &invocation->request.kept;
+    if (kept_command_is_kept(kept)) {
+        return true;
+    }
+    if (kept_command_keep(
+            kept, invocation->invoker->memory, command, source, INVOCATION_SPARE_FIELDS) < 0) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, false,
+            "no memory to keep the request (limits.total_memory)");
+        return false;
+    }
+    if (kept->frame && kept->frame != source->owner) {
+        struct span *spans[] = {
+            &invocation->name,
+            &invocation->sidecar.addr,
+            &invocation->sidecar.broker,
+            &invocation->sidecar.topic,
+            &invocation->sidecar.receipt,
+            &invocation->sidecar.traceparent,
+        };
+        for (size_t i = 0; i < sizeof(spans) / sizeof(spans[0]); i++) {
+            span_rebase(spans[i], source->frame, source->size, kept->frame->data);
+        }
+    }
+    return true;
+}
+
+struct command_source invocation_kept_source(const struct invocation *invocation)
+{
+    return (struct command_source){ .owner = invocation->request.kept.frame };
+}
+
+void invocation_field_default(struct invocation *invocation, struct span key, struct span value)
+{
+    struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
+    if (span_is_absent(ext_fields_get(fields, key))) {
+        (void)ext_fields_add(fields, key, value);
+    }
+}
+
+void invocation_wait_route(struct invocation *invocation, struct span topic)
+{
+    struct invoker *invoker = invocation->invoker;
+    invocation->has_waited = true;
+    loop_deadline_set(invoker->loop, &invocation->deadline, invocation->deadline_ms);
+    if (span_is_empty(topic)) {
+        routes_wait_cluster(invoker->routes, &invocation->waiter);
+    } else {
+        routes_wait_topic(invoker->routes, topic, &invocation->waiter);
+    }
+}
+
+static void on_waited(struct route_waiter *waiter, const struct failure_report *report)
+{
+    struct invocation *invocation =
+        (struct invocation *)(void *)((char *)waiter - offsetof(struct invocation, waiter));
+    loop_deadline_clear(invocation->invoker->loop, &invocation->deadline);
+    if (report) {
+        invocation_fail_report(invocation, report);
+    } else {
+        invocation->steps->on_route(invocation);
+    }
+}
+
+static void on_wait_deadline(struct deadline *deadline, uint64_t now_ms)
+{
+    struct invocation *invocation =
+        (struct invocation *)(void *)((char *)deadline - offsetof(struct invocation, deadline));
+    const char *current = nameservers_current(invocation->invoker->nameservers);
+    invocation_fail(invocation, FAILURE_TIMEOUT, false,
+        "the nameserver %s gave no route within %" PRIu64 " ms", current ? current : "(none)",
+        now_ms - invocation->started_ms);
+}
+
+struct route_entry *invocation_route(
+    struct invocation *invocation, struct span topic, bool with_default)
+{
+    struct routes *routes = invocation->invoker->routes;
+    struct route_entry *entry;
+    switch (routes_find(routes, topic, &entry)) {
+    case ROUTE_FRESH:
+    case ROUTE_STALE:
+        return entry;
+    case ROUTE_UNKNOWN:
+        if (!invocation->has_waited) {
+            invocation_wait_route(invocation, topic);
+            return NULL;
+        }
+        break;
+    case ROUTE_ABSENT:
+        break;
+    }
+    if (with_default) {
+        switch (routes_find(routes, SPAN(ROUTE_DEFAULT_TOPIC), &entry)) {
+        case ROUTE_FRESH:
+        case ROUTE_STALE:
+            return entry;
+        case ROUTE_UNKNOWN:
+            invocation_wait_route(invocation, SPAN(ROUTE_DEFAULT_TOPIC));
+            return NULL;
+        case ROUTE_ABSENT:
+            break;
+        }
+    }
+    invocation_fail(invocation, FAILURE_NO_ROUTE, false, "the nameservers know no topic %.*s%s",
+        SPAN_ARGS(topic), with_default ? ", and brokers do not create topics on first use" : "");
+    return NULL;
+}
+
+bool invocation_broker(
+    struct invocation *invocation, struct span broker_name, const char **ret_address)
+{
+    struct routes *routes = invocation->invoker->routes;
+    bool is_known;
+    const char *address = route_table_master(routes_table(routes), broker_name, &is_known);
+    if (address) {
+        *ret_address = address;
+        return true;
+    }
+    if (!invocation->has_waited && !routes_cluster_is_fresh(routes)) {
+        invocation_wait_route(invocation, SPAN_ABSENT);
+        return false;
+    }
+    invocation_fail(invocation, FAILURE_NO_BROKER, false,
+        is_known ? "broker %.*s has no master at present" : "the nameservers know no broker %.*s",
+        SPAN_ARGS(broker_name));
+    return false;
+}
+
+/* --- sending on --- */
+
+void invocation_send(struct invocation *invocation, struct span address,
+    const struct remoting_command *command, const struct command_source *source,
+    uint64_t deadline_ms, bool fails_fast)
+{
+    (void)snprintf(invocation->address, sizeof(invocation->address), "%.*s", SPAN_ARGS(address));
+    invocation->request.deadline_ms = deadline_ms;
+    invocation->request.fails_fast = fails_fast;
+    upstream_pool_invoke(invocation->invoker->pool, address,
+        router_is_long_poll(invocation->code) ? POOL_LONG_POLL : POOL_NORMAL, &invocation->request,
+        command, source);
+}
+
+static struct invocation *invocation_of_request(struct pending_request *request)
+{
+    return (struct invocation *)(void *)((char *)request - offsetof(struct invocation, request));
+}
+
+static void on_request_response(struct pending_request *request, struct remoting_command *response,
+    const struct command_source *source)
+{
+    struct invocation *invocation = invocation_of_request(request);
+    invocation->steps->on_response(invocation, response, source);
+}
+
+static void on_request_sent(struct pending_request *request)
+{
+    invocation_end(invocation_of_request(request));
+}
+
+static void on_request_failure(struct pending_request *request, const struct failure_report *report)
+{
+    struct invocation *invocation = invocation_of_request(request);
+    invocation->steps->on_failure(invocation, report);
+}
+
+/* Answers that a caller could not parse: nameservers leave the quotes of numeric keys out. */
+static void answer_with_valid_json(
+    struct invocation *invocation, struct remoting_command *response, struct frame_buffer *owner)
+{
+    struct invoker *invoker = invocation->invoker;
+    struct frame_buffer *quoted = NULL;
+    size_t size = java_json_quoted_size(response->body.data, response->body.n);
+    if (size != response->body.n) {
+        quoted = frame_buffer_new(invoker->memory, size);
+        if (!quoted) {
+            invocation_fail(invocation, FAILURE_OVERLOADED, false,
+                "no memory for the nameserver's answer (limits.total_memory)");
+            return;
+        }
+        java_json_quote(response->body.data, response->body.n, (char *)quoted->data);
+        response->body = (struct span){ (const char *)quoted->data, size };
+        owner = quoted;
+    }
+    const struct remoting_command *request = &invocation->nameserver_call.request.kept.command;
+    routes_learn(invoker->routes, invocation->code, ext_fields_text(&request->ext_fields, "topic"),
+        response->body);
+    invocation_answer(invocation, response, owner);
+    frame_buffer_unref(quoted);
+}
+
+static void on_nameserver_response(struct nameserver_call *call, struct remoting_command *response,
+    const struct command_source *source)
+{
+    struct invocation *invocation =
+        (struct invocation *)(void *)((char *)call - offsetof(struct invocation, nameserver_call));
+    if (invocation->is_oneway) {
+        invocation_end(invocation);
+    } else if (response->code == RESPONSE_SUCCESS && response->body.n > 0 &&
+               (invocation->code == REQUEST_GET_ROUTEINFO_BY_TOPIC ||
+                   invocation->code == REQUEST_GET_BROKER_CLUSTER_INFO)) {
+        answer_with_valid_json(invocation, response, source->owner);
+    } else {
+        invocation_answer(invocation, response, source->owner);
+    }
+}
+
+static void on_nameserver_failure(struct nameserver_call *call, const struct failure_report *report)
+{
+    struct invocation *invocation =
+        (struct invocation *)(void *)((char *)call - offsetof(struct invocation, nameserver_call));
+    invocation_fail_report(invocation, report);
+}
+
+static const struct nameserver_call_handler nameserver_handler = {
+    .on_response = on_nameserver_response,
+    .on_failure = on_nameserver_failure,
+};
+
+/* --- admission and dispatch --- */
+
+/*
+ * How long the command may take where the caller does not say: long polls their poll time and some.
+ */
+static uint64_t default_timeout_ms(
+    const struct invoker *invoker, int32_t code, const struct ext_fields *ext_fields)
+{
+    const struct config *config = invoker->config;
+    int64_t poll_ms = -1;
+    if (code == REQUEST_POP_MESSAGE || code == REQUEST_NOTIFICATION) {
+        poll_ms = (int64_t)config->consume.poll_time_ms;
+        (void)ext_value_parse_i64(ext_fields_text(ext_fields, "pollTime"), 0, INT32_MAX, &poll_ms);
+    } else if (code == REQUEST_PULL_MESSAGE || code == REQUEST_LITE_PULL_MESSAGE) {
+        int64_t sys_flag = 0;
+        (void)ext_value_parse_i64(ext_fields_text(ext_fields, "sysFlag"), 0, INT32_MAX, &sys_flag);
+        if (sys_flag & PULL_SYSFLAG_SUSPEND) {
+            (void)ext_value_parse_i64(
+                ext_fields_text(ext_fields, "suspendTimeoutMillis"), 0, INT32_MAX, &poll_ms);
+        }
+    }
+    uint64_t timeout_ms =
+        poll_ms < 0 ? config->upstream.request_timeout_ms : (uint64_t)poll_ms + LONG_POLL_GRACE_MS;
+    return timeout_ms < config->limits.max_timeout_ms ? timeout_ms : config->limits.max_timeout_ms;
+}
+
+/* False when the invocation was refused, and has ended. */
+static bool invocation_admit(struct invocation *invocation, struct session *session)
+{
+    struct invoker *invoker = invocation->invoker;
+    const struct config *config = invoker->config;
+    invocation->is_long_poll = !invocation->is_oneway && router_is_long_poll(invocation->code);
+    if (invocation->is_long_poll) {
+        session->n_long_polls++;
+    }
+    if (invoker->drain->state != DRAIN_RUNNING) {
+        invocation_fail(invocation, FAILURE_DRAINING, false, "the daemon is stopping");
+    } else if (invoker->n_in_flight > config->limits.max_in_flight) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, false,
+            "%u requests are in flight (limits.max_in_flight)", config->limits.max_in_flight);
+    } else if (invocation->is_long_poll &&
+               session->n_long_polls > config->limits.max_long_polls_per_session) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, false,
+            "%u long polls are in flight on this connection (limits.max_long_polls_per_session)",
+            config->limits.max_long_polls_per_session);
+    } else if (!invocation->is_oneway && !invocation->is_long_poll &&
+               session->n_in_flight - session->n_long_polls >
+                   config->limits.max_in_flight_per_session) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, false,
+            "%u requests are in flight on this connection (limits.max_in_flight_per_session)",
+            config->limits.max_in_flight_per_session);
+    } else if (!memory_has_room(invoker->memory, 0)) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, false,
+            "%zu bytes are in use (limits.total_memory)", invoker->memory->used);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static bool sidecar_fields_read(struct invocation *invocation, struct remoting_command *command)
+{
+    char problem[FAILURE_CAUSE_SIZE];
+    uint64_t max_timeout_ms = invocation->invoker->config->limits.max_timeout_ms;
+    if (!sidecar_fields_take(
+            &command->ext_fields, max_timeout_ms, &invocation->sidecar, problem, sizeof(problem))) {
+        invocation_fail(invocation, FAILURE_INVALID, false, "%s", problem);
+        return false;
+    }
+    if (command->code == SIDECAR_HELLO && invocation->sidecar.has_code) {
+        invocation->code = command->code = invocation->sidecar.code;
+    }
+    return true;
+}
+
+/* Completion would have to add a field, and the caller signed those it gave. */
+static bool is_signed(const struct remoting_command *command)
+{
+    return !span_is_empty(ext_fields_text(&command->ext_fields, "Signature"));
+}
+
+/* Commands with steps of their own: the command is kept, then the steps begin. */
+static void start_kept(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source, void (*start)(struct invocation *invocation))
+{
+    if (is_signed(command)) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "a signed command (Signature) cannot be completed: write it fully and add "
+            "sidecar.addr");
+    } else if (invocation_keep(invocation, command, source)) {
+        start(invocation);
+    }
+}
+
+static bool topic_is_valid(struct invocation *invocation)
+{
+    if (invocation->name.n <= TOPIC_MAX) {
+        return true;
+    }
+    invocation_fail(invocation, FAILURE_INVALID, false,
+        "the topic has %zu characters, at most %d are accepted", invocation->name.n, TOPIC_MAX);
+    return false;
+}
+
+static void dispatch(struct invocation *invocation, const struct route_answer *answer,
+    const struct remoting_command *command, const struct command_source *source)
+{
+    struct invoker *invoker = invocation->invoker;
+    invocation->name = answer->name;
+    if (!topic_is_valid(invocation)) {
+        return;
+    }
+    switch (answer->target) {
+    case ROUTE_TO_DAEMON:
+        admin_answer(invocation);
+        return;
+    case ROUTE_TO_ADDRESS:
+        forward_to_address(invocation, command, source);
+        return;
+    case ROUTE_TO_NAMESERVER:
+        nameserver_call_start(&invocation->nameserver_call, invoker->nameservers,
+            &nameserver_handler, command, source, router_is_read(command->code),
+            invocation->deadline_ms);
+        return;
+    case ROUTE_TO_BROKER:
+        if (command->code == REQUEST_SEND_MESSAGE || command->code == REQUEST_SEND_MESSAGE_V2 ||
+            command->code == REQUEST_SEND_BATCH_MESSAGE) {
+            start_kept(invocation, command, source, complete_send_start);
+        } else if (command->code == REQUEST_POP_MESSAGE) {
+            start_kept(invocation, command, source, complete_receive_start);
+        } else {
+            forward_to_broker(invocation, command, source);
+        }
+        return;
+    case ROUTE_TO_QUEUE:
+        start_kept(invocation, command, source, complete_send_start);
+        return;
+    case ROUTE_TO_RECEIVE:
+        start_kept(invocation, command, source, complete_receive_start);
+        return;
+    case ROUTE_TO_RECEIPT:
+        start_kept(invocation, command, source, complete_receipt_start);
+        return;
+    case ROUTE_TO_ONE_MASTER:
+        if (invocation_keep(invocation, command, source)) {
+            forward_to_one_master(invocation);
+        }
+        return;
+    case ROUTE_TO_ANY_MASTER:
+        if (invocation_keep(invocation, command, source)) {
+            forward_to_any_master(invocation);
+        }
+        return;
+    case ROUTE_IS_FORBIDDEN:
+        invocation_fail(invocation, FAILURE_FORBIDDEN, false, "%s", answer->reason);
+        return;
+    case ROUTE_IS_INVALID:
+        invocation_fail(invocation, FAILURE_INVALID, false, "%s", answer->reason);
+        return;
+    }
+}
+
+void invoke_request(struct invoker *invoker, struct session *session,
+    struct remoting_command *command, enum serialize_type serialize_type,
+    const struct command_source *source)
+{
+    bool is_oneway = remoting_command_is_oneway(command);
+    if (is_oneway) {
+        invoker->stats->requests_oneway++;
+    } else if (opaque_is_in_flight(invoker, session, command->opaque)) {
+        log_warning("session=%" PRIu64 " opaque=%d is in flight already", session->id,
+            (int)command->opaque);
+        session_end(session, SESSION_END_OPAQUE);
+        return;
+    }
+    struct invocation *invocation = invocation_new(invoker, session, command, serialize_type);
+    if (!invocation) {
+        session_end(session, SESSION_END_MEMORY);
+        return;
+    }
+    if (!sidecar_fields_read(invocation, command) || !invocation_admit(invocation, session)) {
+        return;
+    }
+    uint64_t timeout_ms = invocation->sidecar.timeout_ms
+                              ? invocation->sidecar.timeout_ms
+                              : default_timeout_ms(invoker, command->code, &command->ext_fields);
+    invocation->deadline_ms = clock_after(invocation->started_ms, timeout_ms);
+    const struct route_question question = {
+        .code = command->code,
+        .ext_fields = &command->ext_fields,
+        .addr = invocation->sidecar.addr,
+        .broker = invocation->sidecar.broker,
+        .topic = invocation->sidecar.topic,
+        .receipt = invocation->sidecar.receipt,
+        .is_admin = session->is_admin,
+    };
+    struct route_answer answer;
+    router_decide(&question, &answer);
+    dispatch(invocation, &answer, command, source);
+}

@@ -1,0 +1,174 @@
+/*
+ * Invoke
+ *
+ * The act of sending a caller's request on and bringing its response back. An invocation is one
+ * request of one caller from the moment it was read until its one answer: it has one deadline, one
+ * way (decided by core/router), and ends in exactly one of invocation_answer(), invocation_fail()
+ * and, for oneway requests and callers that went, invocation_end().
+ *
+ *     read -> admitted -> routed -> [waits for a route] -> [completed] -> upstream -> answered
+ *
+ * What only passes through is sent in the turn in which it came, out of the buffer it was read
+ * into. What has to wait, or may have to be repeated, is kept (kept_command). The steps of commands
+ * that the daemon completes are in complete_send.c, complete_receive.c and complete_receipt.c; they
+ * plug in by struct invocation_steps.
+ */
+#pragma once
+
+#include "config/config.h"
+#include "daemon/core/drain.h"
+#include "daemon/core/router.h"
+#include "daemon/core/sidecar_fields.h"
+#include "daemon/core/uniq_key.h"
+#include "daemon/wiring/nameserver.h"
+#include "daemon/wiring/notification.h"
+#include "daemon/wiring/routes.h"
+#include "daemon/wiring/session.h"
+#include "daemon/wiring/upstream_pool.h"
+#include "daemon/wiring/wall_clock.h"
+#include "protocol/address.h"
+
+#include <sys/queue.h>
+
+/* Fields that completion may add to a kept command. */
+#define INVOCATION_SPARE_FIELDS 24
+
+struct invocation;
+
+struct invocation_steps {
+    /*
+     * The route or cluster table it waited for has come, or cannot be had (then the invocation
+     * fails without this).
+     */
+    void (*on_route)(struct invocation *invocation);
+    /* The response to invocation->request. */
+    void (*on_response)(struct invocation *invocation, struct remoting_command *response,
+        const struct command_source *source);
+    void (*on_failure)(struct invocation *invocation, const struct failure_report *report);
+    /* It ends: free what `state` holds. May be NULL. */
+    void (*on_end)(struct invocation *invocation);
+};
+
+struct invocation {
+    TAILQ_ENTRY(invocation) link;         /* of the invoker */
+    TAILQ_ENTRY(invocation) session_link; /* of the session; oneway ones are in no session's list */
+    struct invocation *opaque_next;       /* in the invoker's table of client opaques */
+    struct invoker *invoker;
+    struct session *session; /* NULL for oneway ones */
+    uint64_t id;
+    uint64_t session_id; /* for the log */
+    int32_t client_opaque;
+    int32_t code; /* after sidecar.code */
+    enum serialize_type serialize_type;
+    bool is_oneway;
+    bool is_long_poll;
+    bool has_waited; /* for its route: not twice */
+    bool is_ended;
+    uint64_t started_ms;
+    uint64_t deadline_ms;
+    /* set while it waits for a route; on the way the request has its own */
+    struct deadline deadline;
+    struct sidecar_fields sidecar;
+    struct span name; /* the topic or broker name of its way */
+    const struct invocation_steps *steps;
+    void *state;                    /* of the steps */
+    char address[ADDRESS_TEXT_MAX]; /* where it was sent last */
+    struct pending_request request;
+    struct nameserver_call nameserver_call;
+    struct route_waiter waiter;
+    struct span uniq_key; /* in state; told with failures */
+    struct loop_reapable reapable;
+};
+
+struct invoker {
+    struct upstream_context *upstreams;
+    struct upstream_pool *pool;
+    struct nameservers *nameservers;
+    struct routes *routes;
+    struct notifications *notifications;
+    struct loop *loop;
+    struct memory *memory;
+    struct stats *stats;
+    const struct config *config;
+    const struct drain *drain;
+    struct uniq_key_maker uniq_keys;
+    struct wall_clock_month month;
+    struct invocation_list invocations;
+    size_t n_in_flight;
+    struct invocation **opaques; /* by session and client opaque */
+    uint64_t next_id;
+    uint64_t log_second; /* failures are logged so many a second at most */
+    unsigned n_logged;
+    uint64_t n_log_left_out;
+};
+
+int invoker_init(struct invoker *invoker);
+/* Every invocation has ended. */
+void invoker_deinit(struct invoker *invoker);
+/* Answers everything in flight with `draining`. */
+void invoker_abort(struct invoker *invoker);
+
+/* A request that was fully read. The command and its ext fields may be changed. */
+void invoke_request(struct invoker *invoker, struct session *session,
+    struct remoting_command *command, enum serialize_type serialize_type,
+    const struct command_source *source);
+/* The caller went: its invocations end without an answer. */
+void invoke_session_gone(struct invoker *invoker, struct session *session);
+
+/* --- for the completions --- */
+
+/* Ends it with this response; opaque and flag are set here. */
+void invocation_answer(struct invocation *invocation, struct remoting_command *response,
+    struct frame_buffer *body_owner);
+void invocation_fail_report(struct invocation *invocation, const struct failure_report *report);
+__attribute__((format(printf, 4, 5))) void invocation_fail(
+    struct invocation *invocation, enum failure failure, bool maybe_sent, const char *format, ...);
+/* Ends it without an answer. */
+void invocation_end(struct invocation *invocation);
+
+/*
+ * Keeps the command in invocation->request.kept, with room for INVOCATION_SPARE_FIELDS more. False:
+ * it has failed and ended.
+ */
+bool invocation_keep(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source);
+/* Adds a field to the kept command unless the caller gave it. */
+void invocation_field_default(struct invocation *invocation, struct span key, struct span value);
+/*
+ * Waits for a route (topic) or for the cluster table (topic absent), then steps->on_route. The
+ * command is kept already.
+ */
+void invocation_wait_route(struct invocation *invocation, struct span topic);
+/* Sends on; steps->on_response or on_failure follows. deadline_ms is the attempt's. */
+void invocation_send(struct invocation *invocation, struct span address,
+    const struct remoting_command *command, const struct command_source *source,
+    uint64_t deadline_ms, bool fails_fast);
+/*
+ * The usable route of a topic: NULL after it was waited for (steps->on_route follows) or the
+ * invocation failed. with_default: where the topic does not exist, the route by which brokers
+ * create it on first use.
+ */
+struct route_entry *invocation_route(
+    struct invocation *invocation, struct span topic, bool with_default);
+/*
+ * The master of a broker name in *ret_address: false after it was waited for or the invocation
+ * failed.
+ */
+bool invocation_broker(
+    struct invocation *invocation, struct span broker_name, const char **ret_address);
+/* Where the kept command lies. */
+struct command_source invocation_kept_source(const struct invocation *invocation);
+
+/* forward.c: the first two take a command that may not be kept yet. */
+void forward_to_address(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source);
+void forward_to_broker(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source);
+void forward_to_one_master(struct invocation *invocation);
+void forward_to_any_master(struct invocation *invocation);
+/* complete_send.c, complete_receive.c, complete_receipt.c: the command is kept. */
+void complete_send_start(struct invocation *invocation);
+void complete_receive_start(struct invocation *invocation);
+void complete_receipt_start(struct invocation *invocation);
+/* admin.c: answers a sidecar code. */
+void admin_answer(struct invocation *invocation);

@@ -1,0 +1,23 @@
+/*
+ * Listener
+ *
+ * The Unix socket that callers connect to. A socket file that nobody listens on any more is
+ * replaced; one that somebody listens on is not touched. At max_sessions, and when descriptors run
+ * out, accepting pauses and connections wait in the kernel's queue; it goes on when a session left,
+ * or after LISTENER_PAUSE_MS.
+ */
+#pragma once
+
+#include "config/config.h"
+#include "daemon/wiring/session.h"
+
+#define LISTENER_PAUSE_MS 200
+#define LISTENER_PATH_MAX 107 /* sockaddr_un */
+
+struct listener;
+
+/* On failure NULL, and problem says in words what is wrong and what to do. */
+struct listener *listener_new(struct loop *loop, struct session_list *sessions,
+    const struct config *config, char *problem, size_t problem_size);
+/* Closes it and removes the socket file. */
+struct listener *listener_free(struct listener *listener);

@@ -1,0 +1,28 @@
+/*
+ * Log
+ *
+ * One event, one line on standard error, key=value, the session or upstream first. Whoever decides
+ * logs, once; everything below it only returns. Text that came from a peer or a caller goes through
+ * log_quote(), so that nobody can forge a line.
+ */
+#pragma once
+
+#include <stdarg.h>
+#include <stddef.h>
+
+enum log_level {
+    LOG_LEVEL_ERROR,
+    LOG_LEVEL_WARNING,
+    LOG_LEVEL_INFO,
+    LOG_LEVEL_DEBUG,
+};
+
+void log_set_level(enum log_level level);
+void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The text in quotes, control characters and quotes escaped, cut where dst ends; returns dst. */
+#define LOG_QUOTE_SIZE 256
+const char *log_quote(const char *text, size_t n, char dst[LOG_QUOTE_SIZE]);

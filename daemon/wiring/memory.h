@@ -1,0 +1,44 @@
+/*
+ * Memory
+ *
+ * The bytes of frames on their way through the daemon: output blocks, taken from a free list so
+ * that a busy loop never returns a page to the allocator between two turns, and frame buffers,
+ * which hold one frame and are shared by reference (the connection that read it, a request that may
+ * be repeated, the output that writes it). Everything is counted against limits.total_memory;
+ * whoever is refused answers `overloaded`.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define OUTPUT_BLOCK_SIZE 16384
+/* Blocks kept for reuse: 4 MiB. More go back to the allocator. */
+#define OUTPUT_BLOCKS_KEPT 256
+
+struct memory {
+    size_t used;
+    size_t limit;
+    struct output_chunk *free_blocks;
+    size_t n_free_blocks;
+};
+
+struct frame_buffer {
+    unsigned n_references;
+    size_t capacity;
+    struct memory *memory;
+    uint8_t data[];
+};
+
+void memory_init(struct memory *memory, size_t limit);
+/* Everything must have been given back. */
+void memory_deinit(struct memory *memory);
+/* Whether n more bytes would fit. */
+bool memory_has_room(const struct memory *memory, size_t n);
+
+/* With one reference. NULL at the limit or without memory. */
+struct frame_buffer *frame_buffer_new(struct memory *memory, size_t capacity);
+struct frame_buffer *frame_buffer_ref(struct frame_buffer *buffer);
+/* NULL is fine; always returns NULL. */
+struct frame_buffer *frame_buffer_unref(struct frame_buffer *buffer);

@@ -1,0 +1,111 @@
+/*
+ * Session
+ *
+ * One connection of a local caller. It reads frames, decodes their headers, hands requests to the
+ * invoker and writes the answers, each in the header form of its request. What is wrong with a
+ * frame is told where the opaque can be read; a frame that cannot be framed ends this session and
+ * nothing else.
+ *
+ *     OPEN -> HALF_CLOSED      the caller has shut its side down, and still gets its answers
+ *          -> CLOSING(reason)  no more is read; what is in the output is written, then
+ *          -> CLOSED(reason)
+ *
+ * Back-pressure: above session_buffer bytes of unwritten answers nothing more is read from the
+ * caller until half of them are written. A caller that takes longer than header_timeout over one
+ * frame, or does not read for write_timeout, is cut off.
+ */
+#pragma once
+
+#include "config/config.h"
+#include "daemon/core/failure.h"
+#include "daemon/core/stats.h"
+#include "daemon/wiring/transport.h"
+#include "protocol/remoting_command.h"
+
+#include <sys/queue.h>
+#include <sys/types.h>
+
+struct invocation;
+struct invoker;
+TAILQ_HEAD(invocation_list, invocation);
+
+enum session_state {
+    SESSION_OPEN,
+    SESSION_HALF_CLOSED,
+    SESSION_CLOSING,
+    SESSION_CLOSED,
+};
+
+/* Why a session ends: one word of the log each. */
+enum session_end {
+    SESSION_END_CALLER,   /* it closed its end */
+    SESSION_END_ERROR,    /* the socket failed */
+    SESSION_END_PROTOCOL, /* a frame that is none */
+    SESSION_END_OPAQUE,   /* an opaque that was still in flight */
+    SESSION_END_HEADER_TIMEOUT,
+    SESSION_END_WRITE_TIMEOUT,
+    SESSION_END_MEMORY,
+    SESSION_END_DRAIN,
+};
+
+struct session {
+    TAILQ_ENTRY(session) link;
+    struct transport transport;
+    struct session_list *sessions;
+    uint64_t id;
+    uid_t uid;
+    pid_t pid;
+    bool is_admin; /* root, or the daemon's own user */
+    enum session_state state;
+    enum session_end end;
+    /* in flight; the invoker's, listed here so that they end with the session */
+    struct invocation_list invocations;
+    unsigned n_in_flight;
+    unsigned n_long_polls;
+    uint64_t n_requests;
+    struct deadline frame_deadline;
+    struct deadline write_deadline;
+    struct loop_reapable reapable;
+};
+TAILQ_HEAD(session_tailq, session);
+
+/* All sessions; owned by the daemon. */
+struct session_list {
+    struct session_tailq list;
+    size_t n;
+    uint64_t next_id;
+    struct loop *loop;
+    struct memory *memory;
+    struct stats *stats;
+    struct invoker *invoker;
+    const struct config *config;
+    struct remoting_command request; /* the one that is being read, with its fields */
+    struct ext_field request_fields[EXT_FIELDS_MAX];
+    void (*on_left)(void *context); /* a session is gone: there is room for another */
+    void *on_left_context;
+};
+
+void session_list_init(struct session_list *sessions, struct loop *loop, struct memory *memory,
+    struct stats *stats, struct invoker *invoker, const struct config *config);
+/* Bytes of answers that are not written yet, over all sessions. */
+size_t session_list_unwritten(const struct session_list *sessions);
+void session_list_close(struct session_list *sessions);
+
+/* Takes the connected socket over, also when it fails. */
+int session_open(struct session_list *sessions, int fd);
+
+/*
+ * Writes an answer in this header form; command->opaque is the client's, the response flag is set
+ * here. The body is referred to in body_owner where that is worth it. A session without memory for
+ * its answer is closed.
+ */
+void session_answer(struct session *session, struct remoting_command *command,
+    enum serialize_type serialize_type, struct frame_buffer *body_owner);
+/* Writes a failure made here. request_id may be 0; uniq_key absent. */
+void session_answer_failure(struct session *session, int32_t client_opaque,
+    enum serialize_type serialize_type, const struct failure_report *report, uint64_t request_id,
+    struct span uniq_key);
+/* Ends the session after what is in its output. */
+void session_end(struct session *session, enum session_end end);
+/* An answer was given: a caller that has shut its side down may be done. */
+void session_invocation_left(struct session *session);

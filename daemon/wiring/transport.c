@@ -1,0 +1,384 @@
+#include "daemon/wiring/transport.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* The smallest buffer for the beginning of a frame. */
+#define HELD_SIZE_MIN 512
+
+static struct transport *transport_of_dirty(struct loop_dirty *dirty)
+{
+    return (struct transport *)(void *)((char *)dirty - offsetof(struct transport, dirty));
+}
+
+static void reading_update(struct transport *transport)
+{
+    bool wants = transport->fd >= 0 && !transport->is_connecting && !transport->is_paused &&
+                 !transport->is_ended;
+    if (wants) {
+        (void)event_add(&transport->read_event, NULL);
+    } else {
+        (void)event_del(&transport->read_event);
+    }
+}
+
+static void blocked_set(struct transport *transport, bool is_blocked)
+{
+    if (transport->is_blocked == is_blocked) {
+        return;
+    }
+    transport->is_blocked = is_blocked;
+    if (is_blocked) {
+        (void)event_add(&transport->write_event, NULL);
+    } else {
+        (void)event_del(&transport->write_event);
+    }
+}
+
+static void write_now(struct transport *transport)
+{
+    if (transport->fd < 0 || transport->is_connecting) {
+        return;
+    }
+    size_t size_before = transport->output.size;
+    enum output_status status = output_write(&transport->output, transport->fd);
+    int error = errno;
+    transport->bytes_sent += size_before - transport->output.size;
+    switch (status) {
+    case OUTPUT_EMPTY:
+        blocked_set(transport, false);
+        break;
+    case OUTPUT_BLOCKED:
+        blocked_set(transport, true);
+        break;
+    case OUTPUT_FAILED:
+        blocked_set(transport, false);
+        transport->handler->on_end(transport, TRANSPORT_ERROR, error);
+        return;
+    }
+    if (transport->handler->on_written) {
+        transport->handler->on_written(transport);
+    }
+}
+
+static void on_flush(struct loop_dirty *dirty)
+{
+    struct transport *transport = transport_of_dirty(dirty);
+    if (!transport->is_blocked) {
+        write_now(transport);
+    }
+}
+
+static void connect_end(struct transport *transport)
+{
+    int error = 0;
+    socklen_t size = sizeof(error);
+    if (getsockopt(transport->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) {
+        error = errno;
+    }
+    blocked_set(transport, false);
+    transport->is_connecting = false;
+    if (error == 0) {
+        reading_update(transport);
+    }
+    transport->handler->on_connected(transport, error);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct transport *transport = context;
+    loop_wake(transport->loop);
+    if (transport->is_connecting) {
+        connect_end(transport);
+    } else {
+        write_now(transport);
+    }
+}
+
+/* Makes room for n bytes in `held`, whose frame is `size` bytes long as far as is known. */
+static int held_make_room(struct transport *transport, size_t n, size_t size)
+{
+    struct frame_buffer *held = transport->held;
+    if (held && n <= held->capacity) {
+        return 0;
+    }
+    size_t capacity = size < HELD_SIZE_MIN ? HELD_SIZE_MIN : size;
+    if (n < TRANSPORT_TRUST_SIZE && capacity > TRANSPORT_TRUST_SIZE) {
+        capacity = TRANSPORT_TRUST_SIZE;
+    }
+    struct frame_buffer *larger = frame_buffer_new(transport->memory, capacity);
+    if (!larger) {
+        return -ENOMEM;
+    }
+    if (held) {
+        memcpy(larger->data, held->data, transport->n_held);
+        frame_buffer_unref(held);
+    }
+    transport->held = larger;
+    return 0;
+}
+
+static void bad_frame(struct transport *transport, uint8_t *data, size_t n)
+{
+    transport->handler->on_bad_frame(transport, data, n);
+    assert(transport->fd < 0 || transport->is_paused || transport->is_ended);
+}
+
+/* Hands the held frame out if it is complete. */
+static void held_deliver(struct transport *transport)
+{
+    struct frame_buffer *held = transport->held;
+    size_t size;
+    switch (frame_measure(held->data, transport->n_held, transport->frame_limit, &size)) {
+    case FRAME_COMPLETE:
+        transport->held = NULL;
+        transport->n_held = 0;
+        transport->handler->on_frame(transport, held->data, size, held);
+        frame_buffer_unref(held);
+        return;
+    case FRAME_PARTIAL:
+        return;
+    case FRAME_TOO_LARGE:
+    case FRAME_MALFORMED:
+        bad_frame(transport, held->data, transport->n_held);
+        return;
+    }
+}
+
+/*
+ * Adds to the held frame what belongs to it of (data, n); the number of bytes taken, 0 when the
+ * transport ended.
+ */
+static size_t held_continue(struct transport *transport, const uint8_t *data, size_t n)
+{
+    size_t size;
+    enum frame_status status =
+        frame_measure(transport->held->data, transport->n_held, transport->frame_limit, &size);
+    assert(status == FRAME_PARTIAL);
+    size_t taken = size - transport->n_held;
+    if (taken > n) {
+        taken = n;
+    }
+    if (held_make_room(transport, transport->n_held + taken, size) < 0) {
+        transport->handler->on_end(transport, TRANSPORT_NO_MEMORY, ENOMEM);
+        return 0;
+    }
+    memcpy(transport->held->data + transport->n_held, data, taken);
+    transport->n_held += taken;
+    held_deliver(transport);
+    return taken;
+}
+
+static bool takes_frames(const struct transport *transport)
+{
+    return transport->fd >= 0 && !transport->is_paused;
+}
+
+static void backlog_keep(struct transport *transport, const uint8_t *data, size_t n)
+{
+    assert(!transport->backlog);
+    transport->backlog = frame_buffer_new(transport->memory, n);
+    if (!transport->backlog) {
+        transport->handler->on_end(transport, TRANSPORT_NO_MEMORY, ENOMEM);
+        return;
+    }
+    memcpy(transport->backlog->data, data, n);
+    transport->n_backlog = n;
+}
+
+/* Cuts (data, n) into frames and hands them out. */
+static void take_bytes(struct transport *transport, uint8_t *data, size_t n)
+{
+    while (n > 0 && takes_frames(transport)) {
+        if (transport->held) {
+            size_t taken = held_continue(transport, data, n);
+            if (taken == 0) {
+                return;
+            }
+            data += taken;
+            n -= taken;
+            continue;
+        }
+        size_t size;
+        switch (frame_measure(data, n, transport->frame_limit, &size)) {
+        case FRAME_COMPLETE:
+            transport->handler->on_frame(transport, data, size, NULL);
+            data += size;
+            n -= size;
+            continue;
+        case FRAME_PARTIAL:
+            if (held_make_room(transport, n, size) < 0) {
+                transport->handler->on_end(transport, TRANSPORT_NO_MEMORY, ENOMEM);
+                return;
+            }
+            memcpy(transport->held->data, data, n);
+            transport->n_held = n;
+            return;
+        case FRAME_TOO_LARGE:
+        case FRAME_MALFORMED:
+            bad_frame(transport, data, n);
+            return;
+        }
+    }
+    if (n > 0 && transport->fd >= 0) {
+        backlog_keep(transport, data, n);
+    }
+}
+
+/* What came in one read: first into the rest of a large held frame, then into the shared buffer. */
+static void take_read(struct transport *transport, size_t n, size_t n_held_room)
+{
+    if (n_held_room > 0) {
+        size_t taken = n < n_held_room ? n : n_held_room;
+        transport->n_held += taken;
+        n -= taken;
+        held_deliver(transport);
+    }
+    take_bytes(transport, transport->loop->receive_buffer, n);
+}
+
+/* The room in `held` for the rest of its frame, where it has been given its whole size. */
+static size_t held_room(const struct transport *transport)
+{
+    if (!transport->held || transport->n_held < TRANSPORT_TRUST_SIZE) {
+        return 0;
+    }
+    size_t size;
+    if (frame_measure(transport->held->data, transport->n_held, transport->frame_limit, &size) !=
+            FRAME_PARTIAL ||
+        size > transport->held->capacity) {
+        return 0;
+    }
+    return size - transport->n_held;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *context)
+{
+    (void)what;
+    struct transport *transport = context;
+    loop_wake(transport->loop);
+
+    struct iovec vectors[2];
+    size_t n_vectors = 0;
+    size_t n_held_room = held_room(transport);
+    if (n_held_room > 0) {
+        vectors[n_vectors++] = (struct iovec){
+            .iov_base = transport->held->data + transport->n_held,
+            .iov_len = n_held_room,
+        };
+    }
+    vectors[n_vectors++] = (struct iovec){
+        .iov_base = transport->loop->receive_buffer,
+        .iov_len = LOOP_RECEIVE_SIZE,
+    };
+    ssize_t n = n_vectors == 1 ? recv(fd, vectors[0].iov_base, vectors[0].iov_len, 0)
+                               : readv(fd, vectors, (int)n_vectors);
+    if (n < 0) {
+        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+            transport->handler->on_end(transport, TRANSPORT_ERROR, errno);
+        }
+        return;
+    }
+    if (n == 0) {
+        transport->is_ended = true;
+        reading_update(transport);
+        transport->handler->on_end(transport, TRANSPORT_END_OF_FILE, 0);
+        return;
+    }
+    transport->bytes_received += (size_t)n;
+    transport->received_ms = transport->loop->now_ms;
+    take_read(transport, (size_t)n, n_held_room);
+    if (transport->fd >= 0 && transport->handler->on_read) {
+        transport->handler->on_read(transport);
+    }
+}
+
+int transport_open(struct transport *transport, struct loop *loop, struct memory *memory,
+    const struct transport_handler *handler, int fd, size_t frame_limit, bool is_connecting)
+{
+    *transport = (struct transport){
+        .loop = loop,
+        .handler = handler,
+        .fd = fd,
+        .memory = memory,
+        .frame_limit = frame_limit,
+        .is_connecting = is_connecting,
+        .received_ms = loop->now_ms,
+        .dirty.on_flush = on_flush,
+    };
+    output_init(&transport->output, memory);
+    if (event_assign(&transport->read_event, loop->base, fd, EV_READ | EV_PERSIST, on_readable,
+            transport) < 0 ||
+        event_assign(&transport->write_event, loop->base, fd, EV_WRITE | EV_PERSIST, on_writable,
+            transport) < 0) {
+        transport->fd = -1;
+        (void)close(fd);
+        return -ENOMEM;
+    }
+    blocked_set(transport, is_connecting);
+    reading_update(transport);
+    return 0;
+}
+
+void transport_close(struct transport *transport)
+{
+    if (transport->fd < 0) {
+        return;
+    }
+    (void)event_del(&transport->read_event);
+    (void)event_del(&transport->write_event);
+    loop_forget_dirty(transport->loop, &transport->dirty);
+    (void)close(transport->fd);
+    transport->fd = -1;
+    output_deinit(&transport->output);
+    transport->held = frame_buffer_unref(transport->held);
+    transport->backlog = frame_buffer_unref(transport->backlog);
+    transport->n_held = transport->n_backlog = 0;
+}
+
+bool transport_is_open(const struct transport *transport)
+{
+    return transport->fd >= 0;
+}
+
+void transport_flush_later(struct transport *transport)
+{
+    loop_mark_dirty(transport->loop, &transport->dirty);
+}
+
+void transport_pause(struct transport *transport)
+{
+    if (!transport->is_paused) {
+        transport->is_paused = true;
+        reading_update(transport);
+    }
+}
+
+void transport_resume(struct transport *transport)
+{
+    if (!transport->is_paused) {
+        return;
+    }
+    transport->is_paused = false;
+    struct frame_buffer *backlog = transport->backlog;
+    if (backlog) {
+        transport->backlog = NULL;
+        take_bytes(transport, backlog->data, transport->n_backlog);
+        frame_buffer_unref(backlog);
+    }
+    if (transport->fd >= 0) {
+        reading_update(transport);
+    }
+}
+
+bool transport_has_partial_frame(const struct transport *transport)
+{
+    return transport->held != NULL;
+}

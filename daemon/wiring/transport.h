@@ -1,0 +1,99 @@
+/*
+ * Transport
+ *
+ * One non-blocking stream socket, cut into frames on the way in and gathered into one write a turn
+ * on the way out. Sessions and upstreams each have one; neither touches its descriptor otherwise.
+ *
+ *     in   recv into the loop's shared buffer; complete frames are handed out of it where they lie.
+ *          A frame that is not complete yet is kept in a frame buffer of its own, which grows to the
+ *          frame's whole size only after TRANSPORT_TRUST_SIZE bytes of it have come: whoever claims
+ *          16 MiB has to send some of them first.
+ *     out  the owner appends to `output` and calls transport_flush_later(); the loop writes at the
+ *          end of the turn.
+ *
+ * It decides nothing: what is wrong with a frame, and the end of the connection, go to the handler,
+ * which closes. transport_close() is safe in every callback; the memory is the owner's, who gives
+ * it to the loop's reaper.
+ */
+#pragma once
+
+#include "daemon/wiring/loop.h"
+#include "daemon/wiring/memory.h"
+#include "daemon/wiring/output.h"
+#include "protocol/frame.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TRANSPORT_TRUST_SIZE (64 * 1024)
+
+enum transport_end {
+    TRANSPORT_END_OF_FILE,
+    TRANSPORT_ERROR,     /* error is the errno */
+    TRANSPORT_NO_MEMORY, /* a frame did not fit limits.total_memory, or the machine's */
+};
+
+struct transport;
+
+struct transport_handler {
+    /*
+     * A complete frame, valid until this returns; its bytes may be overwritten. Where owner is not
+     * NULL the frame lies in that buffer, and a reference to it keeps it.
+     */
+    void (*on_frame)(
+        struct transport *transport, uint8_t *frame, size_t size, struct frame_buffer *owner);
+    /* What was read is no frame. (data, n) is what came of it. The handler closes. */
+    void (*on_bad_frame)(struct transport *transport, uint8_t *data, size_t n);
+    /*
+     * The peer's end, or ours by an error. After TRANSPORT_END_OF_FILE nothing more is read; output
+     * can still be written.
+     */
+    void (*on_end)(struct transport *transport, enum transport_end end, int error);
+    /* After every read, when its frames are handed out. May be NULL. */
+    void (*on_read)(struct transport *transport);
+    /* After every write: the output may be shorter now. May be NULL. */
+    void (*on_written)(struct transport *transport);
+    /* A connect() ended: error is 0 or its errno. NULL where sockets come connected. */
+    void (*on_connected)(struct transport *transport, int error);
+};
+
+struct transport {
+    struct loop *loop;
+    const struct transport_handler *handler;
+    int fd; /* -1 when closed */
+    struct event read_event, write_event;
+    struct loop_dirty dirty;
+    struct output output;
+    struct memory *memory;
+    size_t frame_limit;
+    struct frame_buffer *held; /* the frame that is not complete yet */
+    size_t n_held;
+    struct frame_buffer *backlog; /* read, but not looked at since reading was paused */
+    size_t n_backlog;
+    bool is_connecting;
+    bool is_paused;
+    bool is_ended;   /* end of file was read */
+    bool is_blocked; /* the write event is set */
+    uint64_t bytes_received, bytes_sent;
+    uint64_t received_ms; /* when bytes last came */
+};
+
+/*
+ * Takes fd over. A connecting one is handed out by on_connected before anything is read or written.
+ */
+int transport_open(struct transport *transport, struct loop *loop, struct memory *memory,
+    const struct transport_handler *handler, int fd, size_t frame_limit, bool is_connecting);
+/* Closes the descriptor, drops what was read and not written. May be called twice. */
+void transport_close(struct transport *transport);
+bool transport_is_open(const struct transport *transport);
+
+void transport_flush_later(struct transport *transport);
+/*
+ * While paused nothing is read, so that the peer feels it. Resuming hands out what had been read
+ * already.
+ */
+void transport_pause(struct transport *transport);
+void transport_resume(struct transport *transport);
+/* Whether part of a frame has come. */
+bool transport_has_partial_frame(const struct transport *transport);
