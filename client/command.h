@@ -1,0 +1,117 @@
+/*
+ * Command
+ *
+ * What the commands of remotingctl share: how one is described, how it reads its options, how it
+ * reaches the daemon, and how an answer or a failure becomes a sentence and an exit code. Options
+ * may stand anywhere behind the command's name.
+ */
+#pragma once
+
+#include "client/connection.h"
+#include "client/request.h"
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Promised to scripts by --help. */
+enum exit_code {
+    EXIT_CODE_SUCCESS = 0,
+    EXIT_CODE_BROKER =
+        1, /* the broker or nameserver answered with an error; the output cannot be written */
+    EXIT_CODE_USAGE = 2,
+    EXIT_CODE_DAEMON =
+        3, /* the daemon refused or could not deliver: the answer carries sidecar.error */
+    EXIT_CODE_NOTHING = 4,   /* no messages */
+    EXIT_CODE_NO_DAEMON = 5, /* no daemon, no answer, or one that cannot be understood */
+};
+
+struct invocation;
+
+struct command {
+    const char *name;
+    const char *synopsis;
+    const char *help;
+    enum exit_code (*run)(struct invocation *invocation);
+};
+
+extern const struct command command_send;
+extern const struct command command_receive;
+extern const struct command command_route;
+extern const struct command command_invoke;
+extern const struct command command_ping;
+
+/* One run of remotingctl. */
+struct invocation {
+    const struct command *command; /* one without a name before the name was read */
+    int argc;                      /* argv[0] is the command's name */
+    char **argv;
+    const char *socket_path;
+    bool json;
+};
+
+/*
+ * Options that every command takes: the first rows of its table. Own options are characters, or
+ * numbers from OPTION_OWN.
+ */
+enum {
+    OPTION_SOCKET = 256,
+    OPTION_JSON,
+    OPTION_HELP,
+    OPTION_VERSION,
+    OPTION_OWN,
+};
+#define GLOBAL_OPTIONS                                                                             \
+    { "socket", required_argument, NULL, OPTION_SOCKET },                                          \
+        { "json", no_argument, NULL, OPTION_JSON }, { "help", no_argument, NULL, OPTION_HELP },    \
+    {                                                                                              \
+        "version", no_argument, NULL, OPTION_VERSION                                               \
+    }
+
+/*
+ * The next option of the command's own, or -1 after the last one: then argv[optind] is the first
+ * operand. Global options are taken in here; --help and --version end the program, and so do wrong
+ * options. short_options begins with ":".
+ */
+int command_next_option(
+    struct invocation *invocation, const char *short_options, const struct option *long_options);
+/* The number of operands; ends the program when there are fewer or more than that. */
+int command_count_operands(const struct invocation *invocation, int min, int max);
+/* Says what is wrong and where help is, and ends the program with EXIT_CODE_USAGE. */
+_Noreturn void usage_error(const struct invocation *invocation, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/*
+ * "500ms", "5s", "2min", "1h" or "0", in ms. Anything else is a usage error that names the option.
+ */
+int64_t option_duration_ms(
+    const struct invocation *invocation, const char *option, const char *text);
+int64_t option_count(const struct invocation *invocation, const char *option, const char *text);
+/*
+ * "NAME=VALUE", cut at the first '='. Without one, or without a name, it is a usage error that says
+ * what it is.
+ */
+void split_pair(const struct invocation *invocation, const char *what, const char *text,
+    struct span *ret_name, struct span *ret_value);
+
+/* Connects, or says why not. */
+enum exit_code command_connect(
+    const struct invocation *invocation, struct connection **ret_connection);
+/*
+ * A request that cannot be sent (a field given twice) is a usage error; asked before anything is
+ * sent.
+ */
+void command_check_request(const struct invocation *invocation, struct request *request);
+/* Invokes the request in the JSON form; says what went wrong before an answer was there. */
+enum exit_code command_invoke_request(const struct invocation *invocation,
+    struct connection *connection, struct request *request, struct answer **ret_answer);
+/* What a negative errno of the connection means, in words. */
+enum exit_code command_report_broken(
+    const struct invocation *invocation, const struct connection *connection, int error);
+/*
+ * What a code other than 0 means: "failed: REMARK (unreachable, sent: no)". The prefix may name the
+ * line of the input.
+ */
+enum exit_code command_report_failure(const struct answer *answer, const char *prefix);
+/* EXIT_CODE_SUCCESS for code 0, else as command_report_failure(). */
+enum exit_code command_judge(const struct answer *answer);

@@ -1,0 +1,376 @@
+#include "client/command.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "protocol/base64.h"
+#include "client/output.h"
+#include "protocol/code.h"
+
+DEFINE_CLEANUP(char *, free)
+DEFINE_CLEANUP(json_t *, json_decref)
+
+static const char help[] =
+    "remotingctl receive TOPIC GROUP\n"
+    "\n"
+    "Takes messages for a consumer group and prints each body as a line, or with --json each\n"
+    "message as a JSON object with its properties, key, tag, id and receipt. What was printed\n"
+    "is acknowledged; what was not comes back after its invisible time, to this or another\n"
+    "consumer of the group. Messages can come twice.\n"
+    "\n"
+    "  -n, --max N            stop after N messages; default: what one request brings (up to 32)\n"
+    "  --follow               go on until interrupted\n"
+    "  --wait DURATION        wait so long for a message; default 5s; then the exit code is 4\n"
+    "                         if none came at all\n"
+    "  --no-ack               acknowledge nothing: every message comes back\n"
+    "  --invisible DURATION   how long nobody else sees a message that is not acknowledged yet;\n"
+    "                         default: the daemon's consume.invisible_time\n"
+    "  --socket, --json, --help, --version: see remotingctl --help\n"
+    "\n"
+    "Examples:\n"
+    "  remotingctl receive orders billing\n"
+    "  remotingctl receive orders billing -n 100 --wait 30s --json\n"
+    "  remotingctl receive orders billing --follow | while read -r body; do echo \"$body\"; done\n";
+
+enum {
+    OPTION_FOLLOW = OPTION_OWN,
+    OPTION_WAIT,
+    OPTION_NO_ACK,
+    OPTION_INVISIBLE,
+};
+
+#define BATCH_MAX       32 /* what a broker gives at most for one POP */
+#define DEFAULT_WAIT_MS 5000
+#define PAUSE_MS        1000 /* between two questions when the answer was "nothing" at once */
+
+struct receive_run {
+    const struct invocation *invocation;
+    struct connection *connection;
+    const char *topic;
+    const char *group;
+    int64_t max; /* 0: no limit */
+    int64_t wait_ms;
+    int64_t invisible_ms; /* -1: the daemon's */
+    bool follow;
+    bool acknowledge;
+    int64_t n_received;
+    enum exit_code exit_code; /* of the first acknowledgement that failed */
+    sigset_t wait_mask;       /* lets the signals through that are blocked while following */
+};
+
+static volatile sig_atomic_t is_interrupted;
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    is_interrupted = 1;
+}
+
+/*
+ * The first SIGINT or SIGTERM ends the following after what was printed is acknowledged; a second
+ * one ends at once. Both are blocked but for the waits for messages, so that none is lost between
+ * the look at the flag and the wait.
+ */
+static void catch_interrupts(struct receive_run *run)
+{
+    const struct sigaction action = {
+        .sa_handler = on_interrupt,
+        .sa_flags = (int)SA_RESETHAND | SA_RESTART,
+    };
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigprocmask(SIG_SETMASK, NULL, &run->wait_mask);
+}
+
+static void block_interrupts(bool block)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    (void)sigprocmask(block ? SIG_BLOCK : SIG_UNBLOCK, &signals, NULL);
+}
+
+static void read_options(struct invocation *invocation, struct receive_run *run)
+{
+    static const struct option long_options[] = {
+        GLOBAL_OPTIONS,
+        { "max", required_argument, NULL, 'n' },
+        { "follow", no_argument, NULL, OPTION_FOLLOW },
+        { "wait", required_argument, NULL, OPTION_WAIT },
+        { "no-ack", no_argument, NULL, OPTION_NO_ACK },
+        { "invisible", required_argument, NULL, OPTION_INVISIBLE },
+        { 0 },
+    };
+    int option;
+    while ((option = command_next_option(invocation, ":n:", long_options)) != -1) {
+        switch (option) {
+        case 'n':
+            run->max = option_count(invocation, "--max", optarg);
+            break;
+        case OPTION_FOLLOW:
+            run->follow = true;
+            break;
+        case OPTION_WAIT:
+            run->wait_ms = option_duration_ms(invocation, "--wait", optarg);
+            break;
+        case OPTION_NO_ACK:
+            run->acknowledge = false;
+            break;
+        case OPTION_INVISIBLE:
+            run->invisible_ms = option_duration_ms(invocation, "--invisible", optarg);
+            break;
+        }
+    }
+    command_count_operands(invocation, 2, 2);
+    run->topic = invocation->argv[optind];
+    run->group = invocation->argv[optind + 1];
+}
+
+/* Sends one POP_MESSAGE and waits for its answer; an interrupt leaves *ret_answer NULL. */
+static enum exit_code pop(struct receive_run *run, struct answer **ret_answer)
+{
+    int64_t n = BATCH_MAX;
+    if (run->max > 0 && run->max - run->n_received < BATCH_MAX) {
+        n = run->max - run->n_received;
+    }
+    struct request request;
+    request_init(&request, REQUEST_POP_MESSAGE);
+    request_add(&request, "topic", span_of(run->topic));
+    request_add(&request, "consumerGroup", span_of(run->group));
+    request_add_number(&request, "maxMsgNums", n);
+    request_add_number(&request, "pollTime", run->wait_ms);
+    request_add(&request, "sidecar.answerFormat", SPAN("json"));
+    if (run->invisible_ms >= 0) {
+        request_add_number(&request, "invisibleTime", run->invisible_ms);
+    }
+    int r = -EINTR;
+    block_interrupts(run->follow);
+    if (!is_interrupted) {
+        connection_set_wait_mask(run->connection, run->follow ? &run->wait_mask : NULL);
+        r = connection_invoke(run->connection, &request.command, SERIALIZE_JSON, ret_answer);
+        connection_set_wait_mask(run->connection, NULL);
+    }
+    block_interrupts(false);
+    request_deinit(&request);
+    return r == 0 || r == -EINTR ? EXIT_CODE_SUCCESS
+                                 : command_report_broken(run->invocation, run->connection, r);
+}
+
+static bool is_nothing(int32_t code)
+{
+    return code == RESPONSE_POLLING_TIMEOUT || code == RESPONSE_PULL_NOT_FOUND ||
+           code == RESPONSE_POLLING_FULL;
+}
+
+static void report_undecodable(const json_t *message, const char *reason)
+{
+    const struct span broker_name = json_object_text(message, "brokerName");
+    fputs("a message", stderr);
+    if (!span_is_empty(broker_name)) {
+        fputs(" from ", stderr);
+        output_text(stderr, broker_name, OUTPUT_ONE_LINE);
+    }
+    fputs(" cannot be shown and is not acknowledged: ", stderr);
+    output_text(stderr, span_of(reason), OUTPUT_ONE_LINE);
+    fputs(". --json shows its bytes.\n", stderr);
+}
+
+/* False when a message has no body to show. */
+static bool print_body(const json_t *message)
+{
+    const struct span body = json_object_text(message, "body");
+    const struct span encoding = json_object_text(message, "encoding");
+    if (span_is_absent(body)) {
+        const char *reason = json_string_value(json_object_get(message, "reason"));
+        report_undecodable(message, reason ? reason : "it has no body");
+        return false;
+    }
+    if (!span_equals_text(encoding, "base64")) {
+        output_text(stdout, body, OUTPUT_LINES);
+    } else {
+        CLEANUP(free) char *data = NULL;
+        size_t n = 0;
+        if (base64_decode(body, &data, &n) < 0) {
+            report_undecodable(message, "its base64 is damaged");
+            return false;
+        }
+        output_text(stdout, (struct span){ data, n }, OUTPUT_LINES);
+    }
+    fputc('\n', stdout);
+    return true;
+}
+
+static bool print_message(const struct receive_run *run, json_t *message)
+{
+    if (!run->invocation->json) {
+        return print_body(message);
+    }
+    output_json(json_incref(message));
+    return true;
+}
+
+static enum exit_code send_ack(struct receive_run *run, struct span receipt)
+{
+    struct request request;
+    request_init(&request, REQUEST_ACK_MESSAGE);
+    request_add(&request, "sidecar.receipt", receipt);
+    const int r = connection_send(run->connection, &request.command, SERIALIZE_JSON, 0);
+    request_deinit(&request);
+    return r < 0 ? command_report_broken(run->invocation, run->connection, r) : EXIT_CODE_SUCCESS;
+}
+
+static enum exit_code receive_acks(struct receive_run *run)
+{
+    while (connection_n_in_flight(run->connection) > 0) {
+        CLEANUP(answer_free) struct answer *answer = NULL;
+        const int r = connection_receive(run->connection, &answer);
+        if (r < 0) {
+            return command_report_broken(run->invocation, run->connection, r);
+        }
+        if (answer->command.code != RESPONSE_SUCCESS) {
+            const enum exit_code exit_code = command_report_failure(answer, "acknowledgement ");
+            run->exit_code = run->exit_code == EXIT_CODE_SUCCESS ? exit_code : run->exit_code;
+        }
+    }
+    return EXIT_CODE_SUCCESS;
+}
+
+/* Acknowledges what is left in `printed`. */
+static enum exit_code acknowledge(struct receive_run *run, const json_t *printed)
+{
+    enum exit_code exit_code = EXIT_CODE_SUCCESS;
+    for (size_t i = 0; i < json_array_size(printed) && exit_code == EXIT_CODE_SUCCESS; i++) {
+        const struct span receipt = json_object_text(json_array_get(printed, i), "receipt");
+        if (connection_n_in_flight(run->connection) == CONNECTION_IN_FLIGHT_MAX) {
+            exit_code = receive_acks(run);
+        }
+        if (!span_is_empty(receipt) && exit_code == EXIT_CODE_SUCCESS) {
+            exit_code = send_ack(run, receipt);
+        }
+    }
+    return exit_code == EXIT_CODE_SUCCESS ? receive_acks(run) : exit_code;
+}
+
+/* Prints the messages of an answer, and acknowledges them once the output has them. */
+static enum exit_code print_and_acknowledge(struct receive_run *run, struct span body)
+{
+    json_error_t error = { .text = "it is empty" };
+    CLEANUP(json_decref)
+    json_t *messages = json_loadb(
+        body.data ? body.data : "", body.n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    if (!json_is_array(messages)) {
+        fprintf(stderr, "remotingctl: the answer's body is no JSON array of messages: %s\n",
+            messages ? "it is JSON of another kind" : error.text);
+        return EXIT_CODE_NO_DAEMON;
+    }
+    CLEANUP(json_decref) json_t *printed = json_array();
+    size_t i;
+    json_t *message;
+    json_array_foreach(messages, i, message)
+    {
+        run->n_received++;
+        if (print_message(run, message)) {
+            json_array_append(printed, message);
+        }
+    }
+    if (!output_flush()) {
+        return EXIT_CODE_BROKER;
+    }
+    return run->acknowledge ? acknowledge(run, printed) : EXIT_CODE_SUCCESS;
+}
+
+/* One request and what it brings. *ret_n is the number of messages. */
+static enum exit_code receive_batch(struct receive_run *run, int64_t *ret_n)
+{
+    const int64_t n_before = run->n_received;
+    CLEANUP(answer_free) struct answer *answer = NULL;
+    enum exit_code exit_code = pop(run, &answer);
+    if (exit_code != EXIT_CODE_SUCCESS || !answer) {
+        return exit_code;
+    }
+    if (is_nothing(answer->command.code) &&
+        span_is_absent(ext_fields_text(&answer->command.ext_fields, "sidecar.error"))) {
+        return EXIT_CODE_SUCCESS;
+    }
+    exit_code = command_judge(answer);
+    if (exit_code == EXIT_CODE_SUCCESS) {
+        exit_code = print_and_acknowledge(run, answer->command.body);
+    }
+    *ret_n = run->n_received - n_before;
+    return exit_code;
+}
+
+/*
+ * A broker that has no room for another waiting consumer says so at once: asking again at once
+ * would help nobody.
+ */
+static void pause_following(const struct receive_run *run, const struct timespec *since)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const int64_t passed_ms =
+        (now.tv_sec - since->tv_sec) * 1000 + (now.tv_nsec - since->tv_nsec) / 1000000;
+    const struct timespec pause = { .tv_sec = PAUSE_MS / 1000 };
+    block_interrupts(true);
+    if (!is_interrupted && passed_ms < PAUSE_MS) {
+        (void)ppoll(NULL, 0, &pause, &run->wait_mask);
+    }
+    block_interrupts(false);
+}
+
+static enum exit_code receive_all(struct receive_run *run)
+{
+    while (!is_interrupted) {
+        struct timespec start;
+        clock_gettime(CLOCK_MONOTONIC, &start);
+        int64_t n = 0;
+        const enum exit_code exit_code = receive_batch(run, &n);
+        if (exit_code != EXIT_CODE_SUCCESS) {
+            return exit_code;
+        }
+        const bool is_enough = run->max > 0 ? run->n_received >= run->max : !run->follow;
+        if (is_enough || (n == 0 && !run->follow)) {
+            break;
+        }
+        if (n == 0) {
+            pause_following(run, &start);
+        }
+    }
+    if (run->exit_code != EXIT_CODE_SUCCESS) {
+        return run->exit_code;
+    }
+    return run->n_received == 0 && !run->follow ? EXIT_CODE_NOTHING : EXIT_CODE_SUCCESS;
+}
+
+static enum exit_code run_receive(struct invocation *invocation)
+{
+    struct receive_run run = {
+        .invocation = invocation,
+        .wait_ms = DEFAULT_WAIT_MS,
+        .invisible_ms = -1,
+        .acknowledge = true,
+    };
+    read_options(invocation, &run);
+    if (run.follow) {
+        catch_interrupts(&run);
+    }
+    CLEANUP(connection_free) struct connection *connection = NULL;
+    const enum exit_code exit_code = command_connect(invocation, &connection);
+    if (exit_code != EXIT_CODE_SUCCESS) {
+        return exit_code;
+    }
+    run.connection = connection;
+    return receive_all(&run);
+}
+
+const struct command command_receive = {
+    .name = "receive",
+    .synopsis = "receive TOPIC GROUP",
+    .help = help,
+    .run = run_receive,
+};

@@ -1,0 +1,146 @@
+#include "client/command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "client/output.h"
+#include "protocol/code.h"
+#include "protocol/topic_route.h"
+
+static const char help[] =
+    "remotingctl route TOPIC\n"
+    "\n"
+    "Prints which brokers hold a topic, as a nameserver knows it: a line for each, with the\n"
+    "address of its master, what it permits (R read, W write) and its numbers of queues.\n"
+    "With --json the nameserver's answer (TopicRouteData).\n"
+    "\n"
+    "  --timeout DURATION   the daemon's deadline; default: its upstream.request_timeout\n"
+    "  --socket, --json, --help, --version: see remotingctl --help\n"
+    "\n"
+    "Examples:\n"
+    "  remotingctl route orders\n"
+    "  remotingctl route orders --json | jq '.queueDatas[].brokerName'\n";
+
+enum { OPTION_TIMEOUT = OPTION_OWN };
+
+/* The widest text of each column, so that short names do not stand far apart. */
+struct widths {
+    int broker;
+    int cluster;
+    int master;
+};
+
+static void widen(int *width, const char *text)
+{
+    const int n = (int)strnlen(text, 64);
+    *width = n > *width ? n : *width;
+}
+
+/* Pads by bytes: names of RocketMQ are ASCII. */
+static void print_cell(const char *text, int width)
+{
+    output_text(stdout, span_of(text), OUTPUT_ONE_LINE);
+    const int n = (int)strnlen(text, 64);
+    printf("%*s", width - n + 2, "");
+}
+
+static const char *cluster_of(const struct broker_data *broker)
+{
+    return broker && *broker->cluster ? broker->cluster : "-";
+}
+
+static const char *master_of(const struct broker_data *broker)
+{
+    const char *master = broker ? broker_data_master(broker) : NULL;
+    return master ? master : "-";
+}
+
+static void print_route(const struct topic_route *route)
+{
+    struct widths widths = { 6, 7, 6 };
+    for (size_t i = 0; i < route->n_queues; i++) {
+        const char *name = route->queues[i].broker_name;
+        const struct broker_data *broker = topic_route_find_broker(route, span_of(name));
+        widen(&widths.broker, name);
+        widen(&widths.cluster, cluster_of(broker));
+        widen(&widths.master, master_of(broker));
+    }
+    print_cell("BROKER", widths.broker);
+    print_cell("CLUSTER", widths.cluster);
+    print_cell("MASTER", widths.master);
+    puts("PERM  READ  WRITE");
+    for (size_t i = 0; i < route->n_queues; i++) {
+        const struct queue_data *queue = &route->queues[i];
+        const struct broker_data *broker =
+            topic_route_find_broker(route, span_of(queue->broker_name));
+        print_cell(queue->broker_name, widths.broker);
+        print_cell(cluster_of(broker), widths.cluster);
+        print_cell(master_of(broker), widths.master);
+        printf("%c%c    %4d  %5d\n", queue->perm & PERM_READ ? 'R' : '-',
+            queue->perm & PERM_WRITE ? 'W' : '-', queue->read_queue_nums, queue->write_queue_nums);
+    }
+    if (route->order_topic_conf) {
+        fputs("ordered: ", stdout);
+        output_text(stdout, span_of(route->order_topic_conf), OUTPUT_ONE_LINE);
+        fputc('\n', stdout);
+    }
+}
+
+/* With --json the text goes out as it came, so nothing that a newer nameserver says is lost. */
+static enum exit_code print_answer(const struct invocation *invocation, struct span body)
+{
+    static const struct topic_route_limits limits = {
+        .max_brokers = 10000,
+        .max_queues = 1000000,
+    };
+    CLEANUP(topic_route_free) struct topic_route *route = NULL;
+    if (topic_route_decode(body.data ? body.data : "", body.n, &limits, &route) != TOPIC_ROUTE_OK) {
+        fprintf(stderr, "remotingctl: the answer is no TopicRouteData (%zu bytes).\n", body.n);
+        return EXIT_CODE_NO_DAEMON;
+    }
+    if (invocation->json) {
+        output_text(stdout, body, OUTPUT_LINES);
+        fputc('\n', stdout);
+    } else {
+        print_route(route);
+    }
+    return EXIT_CODE_SUCCESS;
+}
+
+static enum exit_code run_route(struct invocation *invocation)
+{
+    static const struct option options[] = {
+        GLOBAL_OPTIONS,
+        { "timeout", required_argument, NULL, OPTION_TIMEOUT },
+        { 0 },
+    };
+    struct request request;
+    request_init(&request, REQUEST_GET_ROUTEINFO_BY_TOPIC);
+    while (command_next_option(invocation, ":", options) == OPTION_TIMEOUT) {
+        request_add_number(
+            &request, "sidecar.timeoutMillis", option_duration_ms(invocation, "--timeout", optarg));
+    }
+    command_count_operands(invocation, 1, 1);
+    request_add(&request, "topic", span_of(invocation->argv[optind]));
+    command_check_request(invocation, &request);
+
+    CLEANUP(connection_free) struct connection *connection = NULL;
+    CLEANUP(answer_free) struct answer *answer = NULL;
+    enum exit_code exit_code = command_connect(invocation, &connection);
+    if (exit_code == EXIT_CODE_SUCCESS) {
+        exit_code = command_invoke_request(invocation, connection, &request, &answer);
+    }
+    request_deinit(&request);
+    if (exit_code == EXIT_CODE_SUCCESS) {
+        exit_code = command_judge(answer);
+    }
+    return exit_code == EXIT_CODE_SUCCESS ? print_answer(invocation, answer->command.body)
+                                          : exit_code;
+}
+
+const struct command command_route = {
+    .name = "route",
+    .synopsis = "route TOPIC",
+    .help = help,
+    .run = run_route,
+};

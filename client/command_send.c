@@ -1,0 +1,382 @@
+#include "client/command.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client/input.h"
+#include "client/output.h"
+#include "protocol/code.h"
+#include "protocol/message.h"
+
+DEFINE_CLEANUP(char *, free)
+
+static const char help[] =
+    "remotingctl send TOPIC [BODY]\n"
+    "\n"
+    "Sends BODY as one message; without it the standard input is the message, or with --lines\n"
+    "each of its lines is one. A BODY that begins with - stands behind --. Prints for each "
+    "message\n"
+    "its id, broker, queue and offset in the queue.\n"
+    "\n"
+    "  --lines                one message a line, up to 64 on their way at once: their order in\n"
+    "                         the queues is not that of the lines, nor is that of the output\n"
+    "  --tag TAG              the message's tag, for consumers that filter\n"
+    "  --key KEY              the message's key (KEYS), by which it can be found\n"
+    "  --property NAME=VALUE  a property; repeatable\n"
+    "  --group GROUP          the producer group; default: the daemon's\n"
+    "  --timeout DURATION     the daemon's deadline; default: its upstream.request_timeout\n"
+    "  --socket, --json, --help, --version: see remotingctl --help\n"
+    "\n"
+    "With --lines a failed message does not stop the others; the exit code is the first\n"
+    "failure's. A failure says \"sent: no\" when repeating it is safe, \"sent: maybe\" when not.\n"
+    "\n"
+    "Examples:\n"
+    "  remotingctl send orders 'hello, world'\n"
+    "  remotingctl send orders --tag paid --key order-17 --property region=eu < order.json\n"
+    "  tail -f access.log | remotingctl send access --lines --json\n";
+
+enum {
+    OPTION_LINES = OPTION_OWN,
+    OPTION_TAG,
+    OPTION_KEY,
+    OPTION_PROPERTY,
+    OPTION_GROUP,
+    OPTION_TIMEOUT,
+};
+
+#define PROGRESS_INTERVAL_S 1
+
+/*
+ * What becomes of the messages. The token of a request is the number of its line, from 1 on; 0 for
+ * a single message.
+ */
+struct send_run {
+    const struct invocation *invocation;
+    struct request request; /* the same for every message but for the body */
+    struct connection *connection;
+    uint64_t n_lines;
+    uint64_t n_sent;
+    uint64_t n_failed;
+    enum exit_code exit_code; /* of the first failure */
+    bool shows_progress;
+    time_t progress_at_s;
+};
+
+static bool read_options(struct invocation *invocation, struct request *request)
+{
+    static const struct option long_options[] = {
+        GLOBAL_OPTIONS,
+        { "lines", no_argument, NULL, OPTION_LINES },
+        { "tag", required_argument, NULL, OPTION_TAG },
+        { "key", required_argument, NULL, OPTION_KEY },
+        { "property", required_argument, NULL, OPTION_PROPERTY },
+        { "group", required_argument, NULL, OPTION_GROUP },
+        { "timeout", required_argument, NULL, OPTION_TIMEOUT },
+        { 0 },
+    };
+    bool by_lines = false;
+    struct span name;
+    struct span value;
+    int option;
+    while ((option = command_next_option(invocation, ":", long_options)) != -1) {
+        switch (option) {
+        case OPTION_LINES:
+            by_lines = true;
+            break;
+        case OPTION_TAG:
+            request_add(request, "property." PROPERTY_TAGS, span_of(optarg));
+            break;
+        case OPTION_KEY:
+            request_add(request, "property." PROPERTY_KEYS, span_of(optarg));
+            break;
+        case OPTION_PROPERTY:
+            split_pair(invocation, "property: NAME=VALUE", optarg, &name, &value);
+            request_add_prefixed(request, "property.", name, value);
+            break;
+        case OPTION_GROUP:
+            request_add(request, "producerGroup", span_of(optarg));
+            break;
+        case OPTION_TIMEOUT:
+            request_add_number(request, "sidecar.timeoutMillis",
+                option_duration_ms(invocation, "--timeout", optarg));
+            break;
+        }
+    }
+    return by_lines;
+}
+
+/* 10, 11 and 12 are warnings: the message is stored, and sending it again would double it. */
+static bool is_stored(int32_t code)
+{
+    return code == RESPONSE_SUCCESS || code == RESPONSE_FLUSH_DISK_TIMEOUT ||
+           code == RESPONSE_SLAVE_NOT_AVAILABLE || code == RESPONSE_FLUSH_SLAVE_TIMEOUT;
+}
+
+static void print_json(const struct answer *answer)
+{
+    static const struct {
+        const char *name;
+        const char *ext_field;
+    } columns[] = {
+        { "msgId", "msgId" },
+        { "uniqKey", "sidecar.uniqKey" },
+        { "brokerName", "brokerName" },
+        { "queueId", "queueId" },
+        { "queueOffset", "queueOffset" },
+        { "error", "sidecar.error" },
+        { "sent", "sidecar.sent" },
+    };
+    const struct remoting_command *command = &answer->command;
+    json_t *json = json_object();
+    if (answer->token > 0) {
+        json_object_set_new(json, "line", json_integer((json_int_t)answer->token));
+    }
+    json_object_set_new(json, "code", json_integer(command->code));
+    json_object_set_new(json, "name", json_text(span_of(response_code_name(command->code))));
+    if (command->code != RESPONSE_SUCCESS) {
+        json_object_set_new(json, "remark", json_text(command->remark));
+    }
+    for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++) {
+        const struct span value =
+            ext_fields_get(&command->ext_fields, span_of(columns[i].ext_field));
+        const bool is_number = strncmp(columns[i].name, "queue", 5) == 0;
+        if (!span_is_absent(value)) {
+            json_object_set_new(
+                json, columns[i].name, is_number ? json_number_or_text(value) : json_text(value));
+        }
+    }
+    output_json(json);
+}
+
+static void print_field(const char *label, const struct answer *answer, const char *name)
+{
+    const struct span value = ext_fields_get(&answer->command.ext_fields, span_of(name));
+    fputs(label, stdout);
+    output_text(stdout, span_is_empty(value) ? SPAN("-") : value, OUTPUT_ONE_LINE);
+}
+
+static void print_stored(const struct answer *answer)
+{
+    print_field("", answer, "msgId");
+    print_field("  ", answer, "brokerName");
+    print_field("  queue ", answer, "queueId");
+    print_field("  offset ", answer, "queueOffset");
+    fputc('\n', stdout);
+}
+
+static void count_failure(struct send_run *run, enum exit_code exit_code)
+{
+    run->n_failed++;
+    if (run->exit_code == EXIT_CODE_SUCCESS) {
+        run->exit_code = exit_code;
+    }
+}
+
+static void take_answer(struct send_run *run, const struct answer *answer)
+{
+    const int32_t code = answer->command.code;
+    const bool json = run->invocation->json;
+    char line[40] = "";
+    if (answer->token > 0) {
+        snprintf(line, sizeof(line), "line %" PRIu64 ": ", answer->token);
+    }
+    if (json) {
+        print_json(answer);
+    }
+    if (!is_stored(code)) {
+        count_failure(run, command_report_failure(answer, line));
+        return;
+    }
+    run->n_sent++;
+    if (code != RESPONSE_SUCCESS) {
+        fprintf(stderr, "%sstored, but with a warning: %s (code %d)\n", line,
+            response_code_name(code), code);
+    }
+    if (!json) {
+        print_stored(answer);
+    }
+}
+
+static void show_progress(struct send_run *run)
+{
+    const time_t now_s = time(NULL);
+    if (run->shows_progress && now_s - run->progress_at_s >= PROGRESS_INTERVAL_S) {
+        run->progress_at_s = now_s;
+        fprintf(stderr, "\rsent %" PRIu64 ", failed %" PRIu64, run->n_sent, run->n_failed);
+    }
+}
+
+/* Takes what has arrived; with `waits` at least one answer. */
+static int take_answers(struct send_run *run, bool waits)
+{
+    for (;;) {
+        CLEANUP(answer_free) struct answer *answer = NULL;
+        const int r = waits ? connection_receive(run->connection, &answer)
+                            : connection_receive_ready(run->connection, &answer);
+        if (r < 0) {
+            return r == -EAGAIN ? 0 : r;
+        }
+        take_answer(run, answer);
+        show_progress(run);
+        waits = false;
+    }
+}
+
+/* Sends one line. Only what breaks the connection is an error. */
+static int send_line(struct send_run *run, struct span line, enum line_status status)
+{
+    run->n_lines++;
+    int r = -EMSGSIZE;
+    if (status == LINE_READY) {
+        run->request.command.body = line;
+        r = connection_send(run->connection, &run->request.command, SERIALIZE_JSON, run->n_lines);
+    }
+    if (r == -EMSGSIZE) {
+        fprintf(stderr,
+            "line %" PRIu64 ": not sent: longer than a frame, which holds at most 16 MiB\n",
+            run->n_lines);
+        count_failure(run, EXIT_CODE_USAGE);
+        r = 0;
+    }
+    return r;
+}
+
+/*
+ * Sends what lines there are, as long as there may be more in flight. *ret_status says why it
+ * stopped.
+ */
+static int send_ready_lines(
+    struct send_run *run, struct line_reader *reader, enum line_status *ret_status)
+{
+    *ret_status = LINE_READY;
+    while (connection_n_in_flight(run->connection) < CONNECTION_IN_FLIGHT_MAX) {
+        struct span line = SPAN_ABSENT;
+        *ret_status = line_reader_next(reader, &line);
+        if (*ret_status == LINE_PARTIAL || *ret_status == LINE_END) {
+            return 0;
+        }
+        const int r = send_line(run, line, *ret_status);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+/* 0 when every line was read and answered. */
+static int send_lines(struct send_run *run, struct line_reader *reader, int *ret_input_error)
+{
+    for (;;) {
+        enum line_status status;
+        int r = send_ready_lines(run, reader, &status);
+        if (r < 0) {
+            return r;
+        }
+        const bool is_full = connection_n_in_flight(run->connection) == CONNECTION_IN_FLIGHT_MAX;
+        if (is_full || (status == LINE_END && connection_n_in_flight(run->connection) > 0)) {
+            r = take_answers(run, true);
+        } else if (status == LINE_END) {
+            return 0;
+        } else {
+            /* The input may be slow: answers are printed while it is waited for. */
+            (void)fflush(stdout);
+            bool input_ready = false;
+            r = connection_wait(run->connection, reader->fd, &input_ready);
+            if (r == 0 && input_ready) {
+                *ret_input_error = line_reader_fill(reader);
+                reader->ended |= *ret_input_error < 0;
+            }
+            r = r < 0 ? r : take_answers(run, false);
+        }
+        if (r < 0) {
+            return r;
+        }
+    }
+}
+
+static enum exit_code run_lines(struct send_run *run)
+{
+    struct line_reader reader;
+    line_reader_init(&reader, STDIN_FILENO);
+    run->shows_progress = isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO);
+    run->progress_at_s = time(NULL);
+
+    int input_error = 0;
+    const int r = send_lines(run, &reader, &input_error);
+    line_reader_deinit(&reader);
+    if (run->shows_progress) {
+        fputs("\r", stderr);
+    }
+    if (r < 0) {
+        run->exit_code = command_report_broken(run->invocation, run->connection, r);
+    }
+    if (input_error < 0) {
+        fprintf(stderr, "remotingctl: the standard input cannot be read (%s).\n",
+            strerror(-input_error));
+        run->exit_code = EXIT_CODE_USAGE;
+    }
+    fprintf(stderr, "sent %" PRIu64 ", failed %" PRIu64, run->n_sent, run->n_failed);
+    if (run->n_lines > run->n_sent + run->n_failed) {
+        fprintf(stderr, ", without an answer %" PRIu64, run->n_lines - run->n_sent - run->n_failed);
+    }
+    fputc('\n', stderr);
+    return run->exit_code;
+}
+
+static enum exit_code run_one(struct send_run *run, const char *body)
+{
+    CLEANUP(free) char *owned = NULL;
+    struct span *span = &run->request.command.body;
+    if (body) {
+        *span = span_of(body);
+    } else {
+        const int r = input_read_all(STDIN_FILENO, &owned, &span->n);
+        if (r < 0) {
+            usage_error(run->invocation, "the standard input cannot be sent (%s)", strerror(-r));
+        }
+        span->data = owned;
+    }
+    CLEANUP(answer_free) struct answer *answer = NULL;
+    const enum exit_code exit_code =
+        command_invoke_request(run->invocation, run->connection, &run->request, &answer);
+    if (exit_code != EXIT_CODE_SUCCESS) {
+        return exit_code;
+    }
+    take_answer(run, answer);
+    return run->exit_code;
+}
+
+static enum exit_code run_send(struct invocation *invocation)
+{
+    struct send_run run = { .invocation = invocation };
+    request_init(&run.request, REQUEST_SEND_MESSAGE);
+    const bool by_lines = read_options(invocation, &run.request);
+    const int n = command_count_operands(invocation, 1, 2);
+    const char *body = n == 2 ? invocation->argv[optind + 1] : NULL;
+    if (by_lines && body) {
+        usage_error(invocation, "--lines reads the standard input: there is no BODY with it");
+    }
+    request_add(&run.request, "topic", span_of(invocation->argv[optind]));
+    command_check_request(invocation, &run.request);
+
+    CLEANUP(connection_free) struct connection *connection = NULL;
+    enum exit_code exit_code = command_connect(invocation, &connection);
+    if (exit_code == EXIT_CODE_SUCCESS) {
+        run.connection = connection;
+        exit_code = by_lines ? run_lines(&run) : run_one(&run, body);
+    }
+    request_deinit(&run.request);
+    return exit_code;
+}
+
+const struct command command_send = {
+    .name = "send",
+    .synopsis = "send TOPIC [BODY]",
+    .help = help,
+    .run = run_send,
+};

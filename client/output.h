@@ -1,0 +1,38 @@
+/*
+ * Output
+ *
+ * What people and programs read. Bodies, remarks and names come from others: written to a terminal,
+ * their control characters and everything that is not UTF-8 are escaped (\n, \x1b), so that a
+ * message cannot move the cursor or retitle the window. Into files and pipes they go as they are.
+ */
+#pragma once
+
+#include "protocol/span.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+enum output_shape {
+    OUTPUT_ONE_LINE, /* line feeds and tabs are escaped too */
+    OUTPUT_LINES,    /* they stay */
+};
+
+void output_text(FILE *stream, struct span text, enum output_shape shape);
+/* One line of JSON on the standard output. Takes over the reference. */
+void output_json(json_t *value);
+/* Indented, without a line feed at the end. Borrows. */
+void output_json_pretty(const json_t *value);
+
+/* A JSON string of any bytes: what is not UTF-8 is escaped. null for what is absent. */
+json_t *json_text(struct span text);
+/* An integer where the text is one; otherwise as json_text(). */
+json_t *json_number_or_text(struct span text);
+/* A string of a JSON object, or SPAN_ABSENT where it has none of that name. */
+struct span json_object_text(const json_t *object, const char *key);
+
+/*
+ * Flushes the standard output; false when something could not be written (told on the standard
+ * error).
+ */
+bool output_flush(void);

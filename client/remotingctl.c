@@ -1,0 +1,104 @@
+/*
+ * remotingctl
+ *
+ * The command line of remotingd: finds the command and runs it. Exit codes are a promise to
+ * scripts; --help lists them.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/command.h"
+#include "client/output.h"
+
+#define DEFAULT_SOCKET "/run/remotingd/remotingd.sock"
+
+static const struct command *const commands[] = {
+    &command_send,
+    &command_receive,
+    &command_route,
+    &command_invoke,
+    &command_ping,
+};
+#define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static const char help[] =
+    "remotingctl [OPTIONS] COMMAND ...\n"
+    "\n"
+    "Sends RocketMQ commands through remotingd, the daemon of this host.\n"
+    "\n"
+    "Commands (remotingctl COMMAND --help tells more):\n"
+    "  send TOPIC [BODY]             send a message, or one for each line of the input\n"
+    "  receive TOPIC GROUP           print messages, then acknowledge them\n"
+    "  route TOPIC                   which brokers hold a topic\n"
+    "  invoke CODE [KEY=VALUE ...]   any command of RocketMQ or of the daemon\n"
+    "  ping                          is the daemon there, and how far away\n"
+    "\n"
+    "Options of every command, anywhere behind its name:\n"
+    "  --socket PATH   the daemon's socket; default: $REMOTINGD_SOCKET, or\n"
+    "                  " DEFAULT_SOCKET "\n"
+    "  --json          output for programs: one JSON value a line\n"
+    "  --help          this text, or that of the command\n"
+    "  --version       the version of remotingctl\n"
+    "\n"
+    "Exit codes:\n"
+    "  0  success\n"
+    "  1  the broker or nameserver answered with an error (or the output cannot be written)\n"
+    "  2  wrong usage, or input that does not fit a frame\n"
+    "  3  the daemon refused, or could not deliver; the message says whether it was sent\n"
+    "  4  no messages\n"
+    "  5  no daemon at the socket, no answer from it, or none that can be understood\n"
+    "\n"
+    "Durations are a number and its unit: 500ms, 5s, 2min.\n"
+    "\n"
+    "Examples:\n"
+    "  remotingctl ping\n"
+    "  remotingctl send orders 'hello, world' --key order-17\n"
+    "  remotingctl receive orders billing --follow\n"
+    "  remotingctl route orders\n"
+    "  remotingctl invoke GET_MAX_OFFSET topic=orders queueId=0 --broker broker-a\n";
+
+static const struct command *find_command(const struct invocation *invocation, const char *name)
+{
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(commands[i]->name, name) == 0) {
+            return commands[i];
+        }
+    }
+    usage_error(invocation, "there is no command '%s': send, receive, route, invoke, ping", name);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct command overall = { .help = help };
+    static const struct option options[] = { GLOBAL_OPTIONS, { 0 } };
+
+    /*
+     * A reader that went away ends us as it ends any filter, also under a parent that ignores
+     * SIGPIPE.
+     */
+    signal(SIGPIPE, SIG_DFL);
+
+    const char *socket_path = getenv("REMOTINGD_SOCKET");
+    struct invocation invocation = {
+        .command = &overall,
+        .argc = argc,
+        .argv = argv,
+        .socket_path = socket_path && *socket_path ? socket_path : DEFAULT_SOCKET,
+    };
+    (void)command_next_option(&invocation, "+:", options);
+    if (optind >= argc) {
+        usage_error(&invocation, "a command is missing: send, receive, route, invoke, ping");
+    }
+    invocation.argc -= optind;
+    invocation.argv += optind;
+    invocation.command = find_command(&invocation, invocation.argv[0]);
+    optind = 0; /* glibc's getopt starts anew */
+
+    const enum exit_code exit_code = invocation.command->run(&invocation);
+    if (!output_flush() && exit_code == EXIT_CODE_SUCCESS) {
+        return EXIT_CODE_BROKER;
+    }
+    return (int)exit_code;
+}
