@@ -1,0 +1,833 @@
+"""remotingctl against a fake daemon: what goes over the wire, what people and programs read, every exit code.
+
+REMOTINGCTL names the binary. Speaks TAP. Nothing here sleeps: tests wait for processes and for bytes.
+"""
+
+import base64
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+
+REMOTINGCTL = os.environ.get("REMOTINGCTL", "build/client/remotingctl")
+PATIENCE_S = 30
+RESPONSE = 1
+ONEWAY = 2
+COMMANDS = ["send", "receive", "route", "invoke", "ping"]
+
+
+class Request:
+    """One frame of the client, taken apart with nothing but the description of the protocol."""
+
+    def __init__(self, frame):
+        word = struct.unpack(">I", frame[:4])[0]
+        self.binary = word >> 24 == 1
+        head, self.body = frame[4:4 + (word & 0xFFFFFF)], frame[4 + (word & 0xFFFFFF):]
+        if self.binary:
+            self.read_binary(head)
+            return
+        header = json.loads(head)
+        self.code, self.opaque, self.flag = header["code"], header["opaque"], header.get("flag", 0)
+        self.ext = header.get("extFields") or {}
+
+    def read_binary(self, head):
+        self.code, _language, _version, self.opaque, self.flag, n = struct.unpack(">hBhiii", head[:17])
+        at = 17 + n
+        end = at + 4 + struct.unpack(">i", head[at:at + 4])[0]
+        at += 4
+        self.ext = {}
+        while at < end:
+            texts = []
+            for form in (">h", ">i"):
+                size = struct.calcsize(form)
+                n = struct.unpack(form, head[at:at + size])[0]
+                texts.append(head[at + size:at + size + n].decode())
+                at += size + n
+            self.ext[texts[0]] = texts[1]
+
+
+def answer(request, code=0, ext=None, body=b"", remark=None, opaque=None):
+    header = {"code": code, "flag": RESPONSE, "language": "OTHER", "version": 479,
+              "opaque": request.opaque if opaque is None else opaque}
+    if ext is not None:
+        header["extFields"] = ext
+    if remark is not None:
+        header["remark"] = remark
+    head = json.dumps(header).encode()
+    return struct.pack(">II", 4 + len(head) + len(body), len(head)) + head + body
+
+
+class FakeDaemon:
+    """Takes connections, records requests, and answers each with what script(request) gives: bytes, a list of them,
+    nothing, or the word "close"."""
+
+    def __init__(self, script):
+        self.script = script
+        self.requests = []
+        self.problem = None
+        self.folder = tempfile.mkdtemp()
+        self.path = os.path.join(self.folder, "remotingd.sock")
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.listener.listen()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join(PATIENCE_S)
+        self.listener.close()
+        shutil.rmtree(self.folder)
+        if self.problem:
+            raise self.problem
+
+    def serve(self):
+        while True:
+            try:
+                connection = self.listener.accept()[0]
+            except OSError:
+                return
+            with connection:
+                try:
+                    self.talk(connection)
+                except (BrokenPipeError, ConnectionResetError):
+                    pass
+                except Exception as problem:  # of the script: belongs to the test
+                    self.problem = problem
+
+    def n_frames_waiting(self):
+        """Frames that were sent but not read yet, given a tenth of a second to come in: used to see that none do."""
+        if not select.select([self.connection], [], [], 0.1)[0]:
+            return 0
+        return self.connection.recv(65536, socket.MSG_PEEK).count(b'"topic"')
+
+    def talk(self, connection):
+        self.connection = connection
+        while len(prefix := connection.recv(4, socket.MSG_WAITALL)) == 4:
+            request = Request(connection.recv(struct.unpack(">I", prefix)[0], socket.MSG_WAITALL))
+            self.requests.append(request)
+            reply = self.script(request)
+            if reply == "close":
+                return
+            for part in reply if isinstance(reply, list) else [reply or b""]:
+                connection.sendall(part)
+
+
+def command(daemon, *arguments):
+    return [REMOTINGCTL, *arguments, "--socket", daemon.path]
+
+
+def run(daemon, *arguments, stdin=b""):
+    return subprocess.run(command(daemon, *arguments), input=stdin, capture_output=True, timeout=PATIENCE_S)
+
+
+def run_alone(*arguments, env=None):
+    return subprocess.run([REMOTINGCTL, *arguments], stdin=subprocess.DEVNULL, capture_output=True,
+                          timeout=PATIENCE_S, env=dict(os.environ, **(env or {})))
+
+
+def run_on_terminal(daemon, *arguments):
+    """What a person sees."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command(daemon, *arguments), stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            seen += chunk
+    except OSError:  # EIO: the other end is closed
+        pass
+    os.close(ours)
+    return process.wait(PATIENCE_S), seen.replace(b"\r\n", b"\n")
+
+
+def equal(seen, expected):
+    if seen != expected:
+        raise AssertionError(f"seen {seen!r}, expected {expected!r}")
+
+
+def contains(text, part):
+    if part not in text:
+        raise AssertionError(f"{part!r} is not in {text!r}")
+
+
+def exits(result, code):
+    if result.returncode != code:
+        raise AssertionError(f"exit code {result.returncode}, expected {code}: {result.stdout!r} {result.stderr!r}")
+
+
+def stored(request):
+    ext = {"msgId": "0A00000100002A9F0000000000001000", "brokerName": "broker-a", "queueId": "2",
+           "queueOffset": "17", "sidecar.uniqKey": "U1"}
+    return answer(request, ext=ext)
+
+
+def refused(request):
+    return answer(request, 10001, {"sidecar.error": "unreachable", "sidecar.sent": "no"},
+                  remark="10.0.0.7:10911 refuses connections")
+
+
+def unknown_topic(request):
+    return answer(request, 17, {"sidecar.addr": "10.0.0.7:10911"}, remark="topic[t] not exist")
+
+
+def message(body, receipt, **more):
+    return {"topic": "t", "body": body, "encoding": "utf-8", "properties": {"UNIQ_KEY": "U"}, "brokerName": "broker-a",
+            "queueId": 0, "queueOffset": 5, "receipt": receipt, **more}
+
+
+def pops(*batches):
+    """A script: each POP brings the next batch, then nothing; each ACK is accepted."""
+    left = list(batches)
+
+    def script(request):
+        if request.code != 200050:
+            return answer(request)
+        return answer(request, body=json.dumps(left.pop(0)).encode()) if left else answer(request, 210)
+    return script
+
+
+def receipts(daemon):
+    return [r.ext["sidecar.receipt"] for r in daemon.requests if r.code == 200051]
+
+
+TESTS = []
+
+
+def test(function):
+    TESTS.append(function)
+    return function
+
+
+# send
+
+@test
+def send_has_only_the_topic_and_the_body():
+    with FakeDaemon(stored) as daemon:
+        exits(run(daemon, "send", "t", "hello"), 0)
+        request = daemon.requests[0]
+        equal((request.code, request.ext, request.body, request.flag), (10, {"topic": "t"}, b"hello", 0))
+        equal(request.binary, False)
+
+
+@test
+def send_options_become_ext_fields():
+    with FakeDaemon(stored) as daemon:
+        exits(run(daemon, "send", "t", "--tag", "T", "--key", "K", "b", "--property", "a=b=c", "--group", "G",
+                  "--timeout", "2min"), 0)
+        equal(daemon.requests[0].ext, {"topic": "t", "property.TAGS": "T", "property.KEYS": "K", "property.a": "b=c",
+                                       "producerGroup": "G", "sidecar.timeoutMillis": "120000"})
+
+
+@test
+def send_prints_id_broker_queue_and_offset():
+    with FakeDaemon(stored) as daemon:
+        equal(run(daemon, "send", "t", "x").stdout,
+              b"0A00000100002A9F0000000000001000  broker-a  queue 2  offset 17\n")
+
+
+@test
+def send_prints_a_json_line():
+    with FakeDaemon(stored) as daemon:
+        result = run(daemon, "send", "t", "x", "--json")
+        equal(json.loads(result.stdout), {
+            "code": 0, "name": "SUCCESS", "msgId": "0A00000100002A9F0000000000001000", "uniqKey": "U1",
+            "brokerName": "broker-a", "queueId": 2, "queueOffset": 17})
+        equal(result.stdout.count(b"\n"), 1)
+
+
+@test
+def the_whole_input_is_one_message():
+    data = bytes(range(256)) * 1000
+    with FakeDaemon(stored) as daemon:
+        exits(run(daemon, "send", "t", stdin=data), 0)
+        equal([r.body for r in daemon.requests], [data])
+
+
+@test
+def a_body_that_begins_with_a_dash_stands_behind_two():
+    with FakeDaemon(stored) as daemon:
+        result = subprocess.run([REMOTINGCTL, "send", "--socket", daemon.path, "--", "t", "-x"],
+                                capture_output=True, timeout=PATIENCE_S)
+        exits(result, 0)
+        equal(daemon.requests[0].body, b"-x")
+
+
+@test
+def stored_with_a_warning_is_a_success():
+    with FakeDaemon(lambda r: answer(r, 10, {"msgId": "M"})) as daemon:
+        result = run(daemon, "send", "t", "x")
+        exits(result, 0)
+        contains(result.stderr, b"FLUSH_DISK_TIMEOUT")
+
+
+@test
+def lines_are_pipelined_and_answers_may_come_in_any_order():
+    waiting = []
+
+    def script(request):
+        waiting.append(request)
+        if len(waiting) < 64 and len(daemon.requests) < 1000:
+            return None
+        late_first = [answer(r, ext={"msgId": r.body.decode()}) for r in reversed(waiting)]
+        waiting.clear()
+        return late_first
+
+    with FakeDaemon(script) as daemon:
+        lines = "".join(f"m{i}\n" for i in range(1, 1001)).encode()
+        result = run(daemon, "send", "t", "--lines", "--json", stdin=lines)
+        exits(result, 0)
+        equal(result.stderr, b"sent 1000, failed 0\n")
+        equal([r.body.decode() for r in daemon.requests], [f"m{i}" for i in range(1, 1001)])
+        printed = [json.loads(line) for line in result.stdout.splitlines()]
+        equal({row["line"]: row["msgId"] for row in printed}, {i: f"m{i}" for i in range(1, 1001)})
+        equal(printed[0]["line"], 64)
+
+
+@test
+def no_more_than_64_lines_are_in_flight():
+    """Answers only when the client has filled its window: were it larger, more than 64 would be there by then."""
+    seen_unanswered = []
+    window = []
+
+    def script(request):
+        window.append(request)
+        last = len(daemon.requests) == 200
+        if len(window) < 64 and not last:
+            return None
+        replies = [stored(r) for r in window]
+        seen_unanswered.append(len(window) + daemon.n_frames_waiting())
+        window.clear()
+        return replies
+
+    with FakeDaemon(script) as daemon:
+        exits(run(daemon, "send", "t", "--lines", stdin=b"x\n" * 200), 0)
+        equal(seen_unanswered, [64, 64, 64, 8])
+
+
+@test
+def a_failed_line_is_named_and_does_not_stop_the_others():
+    with FakeDaemon(lambda r: refused(r) if r.body == b"two" else stored(r)) as daemon:
+        result = run(daemon, "send", "t", "--lines", stdin=b"one\ntwo\nthree")
+        exits(result, 3)
+        equal([r.body for r in daemon.requests], [b"one", b"two", b"three"])
+        equal(result.stderr, b"line 2: failed: 10.0.0.7:10911 refuses connections (unreachable, sent: no)\n"
+                             b"sent 2, failed 1\n")
+
+
+@test
+def lines_are_answered_while_the_input_is_still_open():
+    with FakeDaemon(stored) as daemon:
+        process = subprocess.Popen(command(daemon, "send", "t", "--lines"), stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.stdin.write(b"first\n")
+        process.stdin.flush()
+        contains(process.stdout.readline(), b"offset 17")
+        _, errors = process.communicate(b"second\n", timeout=PATIENCE_S)
+        equal(errors, b"sent 2, failed 0\n")
+
+
+@test
+def lines_without_an_answer_are_counted_when_the_daemon_goes():
+    with FakeDaemon(lambda r: stored(r) if len(daemon.requests) == 1 else "close") as daemon:
+        result = run(daemon, "send", "t", "--lines", stdin=b"1\n2\n3\n")
+        exits(result, 5)
+        contains(result.stderr, b"closed the connection")
+        contains(result.stderr, b"sent 1, failed 0, without an answer ")
+
+
+# receive
+
+@test
+def receive_asks_for_json_and_prints_bodies_as_lines():
+    with FakeDaemon(pops([message("one", "R1"), message("zwei \u00e4", "R2")])) as daemon:
+        result = run(daemon, "receive", "t", "g")
+        exits(result, 0)
+        equal(daemon.requests[0].code, 200050)
+        equal(daemon.requests[0].ext, {"topic": "t", "consumerGroup": "g", "maxMsgNums": "32", "pollTime": "5000",
+                                       "sidecar.answerFormat": "json"})
+        equal(result.stdout.decode(), "one\nzwei \u00e4\n")
+        equal([r.ext for r in daemon.requests[1:]], [{"sidecar.receipt": "R1"}, {"sidecar.receipt": "R2"}])
+
+
+@test
+def receive_prints_the_messages_as_json_lines():
+    batch = [message("one", "R1", bornTimestamp=1795399903463), message("a\u0000b\nc", "R2", keys=None)]
+    with FakeDaemon(pops(batch)) as daemon:
+        result = run(daemon, "receive", "t", "g", "--json")
+        equal([json.loads(line) for line in result.stdout.splitlines()], batch)
+        equal(receipts(daemon), ["R1", "R2"])
+
+
+@test
+def a_message_is_acknowledged_only_after_it_was_printed():
+    ours, theirs = os.pipe()
+    os.set_blocking(ours, False)
+    printed_before_ack = []
+
+    def script(request):
+        if request.code == 200051:
+            printed_before_ack.append(os.read(ours, 65536))
+        return reply(request)
+
+    reply = pops([message("body", "R1")])
+    with FakeDaemon(script) as daemon:
+        process = subprocess.Popen(command(daemon, "receive", "t", "g"), stdout=theirs)
+        equal(process.wait(PATIENCE_S), 0)
+    os.close(ours)
+    os.close(theirs)
+    equal(printed_before_ack, [b"body\n"])
+
+
+@test
+def what_cannot_be_printed_is_not_acknowledged():
+    with FakeDaemon(pops([message("body", "R1")])) as daemon, open("/dev/full", "wb") as full:
+        result = subprocess.run(command(daemon, "receive", "t", "g"), stdout=full, stderr=subprocess.PIPE,
+                                timeout=PATIENCE_S)
+        exits(result, 1)
+        contains(result.stderr, b"cannot write to the standard output")
+        equal(receipts(daemon), [])
+
+
+@test
+def a_reader_that_went_away_ends_it_quietly_and_nothing_is_acknowledged():
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with FakeDaemon(pops([message("body", "R1")])) as daemon:
+        result = subprocess.run(command(daemon, "receive", "t", "g"), stdout=theirs, stderr=subprocess.PIPE,
+                                timeout=PATIENCE_S)
+        exits(result, -signal.SIGPIPE)
+        equal(result.stderr, b"")
+        equal(receipts(daemon), [])
+    os.close(theirs)
+
+
+@test
+def no_ack_acknowledges_nothing():
+    with FakeDaemon(pops([message("one", "R1")])) as daemon:
+        equal(run(daemon, "receive", "t", "g", "--no-ack").stdout, b"one\n")
+        equal([r.code for r in daemon.requests], [200050])
+
+
+@test
+def max_stops_after_that_many_messages():
+    with FakeDaemon(pops([message(str(i), f"R{i}") for i in range(32)],
+                         [message(str(i), f"R{i}") for i in range(32, 40)])) as daemon:
+        result = run(daemon, "receive", "t", "g", "-n", "40", "--wait", "500ms", "--invisible", "2min")
+        exits(result, 0)
+        equal(result.stdout.split(), [str(i).encode() for i in range(40)])
+        asked = [r.ext for r in daemon.requests if r.code == 200050]
+        equal([(e["maxMsgNums"], e["pollTime"], e["invisibleTime"]) for e in asked],
+              [("32", "500", "120000"), ("8", "500", "120000")])
+
+
+@test
+def nothing_there_is_exit_code_4():
+    for code in (210, 19, 209):
+        with FakeDaemon(lambda r, code=code: answer(r, code, remark="none")) as daemon:
+            result = run(daemon, "receive", "t", "g")
+            exits(result, 4)
+            equal((result.stdout, result.stderr), (b"", b""))
+    with FakeDaemon(lambda r: answer(r, body=b"[]")) as daemon:
+        exits(run(daemon, "receive", "t", "g"), 4)
+
+
+@test
+def follow_goes_on_until_interrupted():
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asked_again = threading.Event()
+
+        def script(request, asked_again=asked_again):
+            if request.code == 200051:
+                return answer(request)
+            n = sum(r.code == 200050 for r in daemon.requests)
+            if n < 3:
+                return answer(request, body=json.dumps([message(f"m{n}", f"R{n}")]).encode())
+            asked_again.set()
+            return None
+
+        with FakeDaemon(script) as daemon:
+            process = subprocess.Popen(command(daemon, "receive", "t", "g", "--follow"), stdout=subprocess.PIPE)
+            equal(asked_again.wait(PATIENCE_S), True)
+            process.send_signal(number)
+            output, _ = process.communicate(timeout=PATIENCE_S)
+            equal((process.returncode, output), (0, b"m1\nm2\n"))
+            equal(receipts(daemon), ["R1", "R2"])
+
+
+@test
+def binary_bodies_arrive_as_their_bytes():
+    data = bytes(range(256))
+    for body in (data, data[:255], data[:254], b""):
+        text = base64.b64encode(body).decode()
+        with FakeDaemon(pops([message(text, "R1", encoding="base64")])) as daemon:
+            equal(run(daemon, "receive", "t", "g").stdout, body + b"\n")
+            equal(receipts(daemon), ["R1"])
+
+
+@test
+def a_message_that_cannot_be_decoded_is_told_and_not_acknowledged():
+    raw = {"raw": "AAEC", "reason": "zlib: damaged", "brokerName": "broker-a", "receipt": "R1"}
+    with FakeDaemon(pops([raw, message("two", "R2")])) as daemon:
+        result = run(daemon, "receive", "t", "g")
+        equal(result.stdout, b"two\n")
+        contains(result.stderr, b"a message from broker-a cannot be shown and is not acknowledged: zlib: damaged")
+        equal(receipts(daemon), ["R2"])
+    with FakeDaemon(pops([raw])) as daemon:
+        equal(json.loads(run(daemon, "receive", "t", "g", "--json").stdout), raw)
+        equal(receipts(daemon), ["R1"])
+
+
+@test
+def an_acknowledgement_that_fails_is_told():
+    reply = pops([message("one", "R1"), message("two", "R2")])
+    with FakeDaemon(lambda r: refused(r) if r.ext.get("sidecar.receipt") == "R1" else reply(r)) as daemon:
+        result = run(daemon, "receive", "t", "g")
+        exits(result, 3)
+        equal(result.stdout, b"one\ntwo\n")
+        equal(result.stderr, b"acknowledgement failed: 10.0.0.7:10911 refuses connections (unreachable, sent: no)\n")
+        equal(receipts(daemon), ["R1", "R2"])
+
+
+@test
+def an_answer_that_is_no_array_of_messages_is_exit_code_5():
+    for body in (b"", b"{}", b"[", b"\xff"):
+        with FakeDaemon(lambda r, body=body: answer(r, body=body)) as daemon:
+            exits(run(daemon, "receive", "t", "g"), 5)
+
+
+# route
+
+ROUTE = {"brokerDatas": [{"brokerAddrs": {"0": "10.0.0.7:10911", "1": "10.0.0.8:10911"}, "brokerName": "broker-a",
+                          "cluster": "C1"},
+                         {"brokerAddrs": {"1": "10.0.0.9:10911"}, "brokerName": "b", "cluster": "C1"}],
+         "queueDatas": [{"brokerName": "broker-a", "perm": 6, "readQueueNums": 8, "writeQueueNums": 4,
+                         "topicSysFlag": 0},
+                        {"brokerName": "b", "perm": 4, "readQueueNums": 2, "writeQueueNums": 2, "topicSysFlag": 0}]}
+
+
+@test
+def route_prints_a_table():
+    with FakeDaemon(lambda r: answer(r, body=json.dumps(ROUTE).encode())) as daemon:
+        result = run(daemon, "route", "t")
+        exits(result, 0)
+        equal((daemon.requests[0].code, daemon.requests[0].ext), (105, {"topic": "t"}))
+        rows = {tuple(line.split()) for line in result.stdout.decode().splitlines()}
+        equal(rows, {("BROKER", "CLUSTER", "MASTER", "PERM", "READ", "WRITE"),
+                     ("broker-a", "C1", "10.0.0.7:10911", "RW", "8", "4"), ("b", "C1", "-", "R-", "2", "2")})
+
+
+@test
+def route_prints_the_nameservers_json():
+    with FakeDaemon(lambda r: answer(r, body=json.dumps(ROUTE).encode())) as daemon:
+        equal(json.loads(run(daemon, "route", "t", "--json").stdout), ROUTE)
+
+
+@test
+def a_route_that_is_none_is_exit_code_5():
+    with FakeDaemon(lambda r: answer(r, body=b"nonsense")) as daemon:
+        result = run(daemon, "route", "t")
+        exits(result, 5)
+        contains(result.stderr, b"TopicRouteData")
+
+
+# invoke
+
+@test
+def invoke_takes_names_and_numbers_and_fields():
+    with FakeDaemon(lambda r: answer(r)) as daemon:
+        exits(run(daemon, "invoke", "GET_MAX_OFFSET", "topic=t", "queueId=0", "--broker", "broker-a", "--body", "b"), 0)
+        exits(run(daemon, "invoke", "30", "--addr", "nameserver", "--timeout", "1s", "x=y=z", "--body-file", "-",
+                  stdin=b"in"), 0)
+        equal([(r.code, r.ext, r.body) for r in daemon.requests], [
+            (30, {"topic": "t", "queueId": "0", "sidecar.broker": "broker-a"}, b"b"),
+            (30, {"sidecar.addr": "nameserver", "sidecar.timeoutMillis": "1000", "x": "y=z"}, b"in")])
+
+
+@test
+def invoke_prints_the_whole_answer():
+    with FakeDaemon(lambda r: answer(r, 0, {"offset": "42"}, b'{"a":[1]}', "FOUND")) as daemon:
+        equal(run(daemon, "invoke", "30").stdout,
+              b'code: 0 SUCCESS\nremark: FOUND\n  offset = 42\n\n{\n  "a": [\n    1\n  ]\n}\n')
+        equal(json.loads(run(daemon, "invoke", "30", "--json").stdout),
+              {"code": 0, "name": "SUCCESS", "remark": "FOUND", "extFields": {"offset": "42"}, "body": {"a": [1]}})
+
+
+@test
+def invoke_shows_text_as_it_is_and_bytes_as_a_hint():
+    for body, seen, as_json in ((b"a text", b"\na text\n", {"body": "a text"}),
+                                (b"\xff\x00\x01", b"\n(3 bytes that are no text", {"bodyBase64": "/wAB"})):
+        with FakeDaemon(lambda r, body=body: answer(r, body=body)) as daemon:
+            contains(run(daemon, "invoke", "30").stdout, seen)
+            equal(run(daemon, "invoke", "30", "--raw").stdout, body)
+            printed = json.loads(run(daemon, "invoke", "30", "--json").stdout)
+            equal({key: printed[key] for key in as_json}, as_json)
+
+
+@test
+def invoke_writes_binary_headers_with_large_codes_beside_them():
+    with FakeDaemon(lambda r: answer(r)) as daemon:
+        exits(run(daemon, "invoke", "POP_MESSAGE", "topic=t", "--binary"), 0)
+        exits(run(daemon, "invoke", "105", "topic=t", "--binary"), 0)
+        equal([(r.binary, r.code, r.ext) for r in daemon.requests], [
+            (True, 30000, {"topic": "t", "sidecar.code": "200050"}), (True, 105, {"topic": "t"})])
+
+
+@test
+def invoke_oneway_waits_for_no_answer():
+    arrived = threading.Event()
+    with FakeDaemon(lambda r: arrived.set()) as daemon:
+        exits(run(daemon, "invoke", "15", "--oneway"), 0)
+        equal(arrived.wait(PATIENCE_S), True)
+        equal(daemon.requests[0].flag, ONEWAY)
+
+
+# ping
+
+@test
+def ping_prints_versions_and_the_round_trip():
+    hello = json.dumps({"protocolVersion": "1.0", "daemonVersion": "0.1.0"}).encode()
+    with FakeDaemon(lambda r: answer(r, body=hello)) as daemon:
+        result = run(daemon, "ping", "--count", "3")
+        exits(result, 0)
+        equal([(r.code, r.ext) for r in daemon.requests], [(30000, {})] * 3)
+        lines = result.stdout.decode().splitlines()
+        for line in lines[:3]:
+            contains(line, "protocol 1.0, remotingd 0.1.0: ")
+            equal(line.endswith(" us"), True)
+        contains(lines[3], "3 round trips: ")
+        row = json.loads(run(daemon, "ping", "--json").stdout)
+        equal((row["protocolVersion"], row["daemonVersion"], row["roundTripMicros"] > 0), ("1.0", "0.1.0", True))
+
+
+# failures
+
+RUNS = {"send": ["send", "t", "x"], "receive": ["receive", "t", "g"], "route": ["route", "t"],
+        "invoke": ["invoke", "30"], "ping": ["ping"]}
+
+
+@test
+def an_error_of_the_broker_is_exit_code_1():
+    for arguments in RUNS.values():
+        with FakeDaemon(unknown_topic) as daemon:
+            result = run(daemon, *arguments)
+            exits(result, 1)
+            equal(result.stderr, b"failed: topic[t] not exist (code 17 TOPIC_NOT_EXIST from 10.0.0.7:10911)\n")
+
+
+@test
+def a_failure_of_the_daemon_is_exit_code_3_and_says_whether_it_was_sent():
+    for arguments in RUNS.values():
+        with FakeDaemon(refused) as daemon:
+            result = run(daemon, *arguments)
+            exits(result, 3)
+            equal(result.stderr, b"failed: 10.0.0.7:10911 refuses connections (unreachable, sent: no)\n")
+    ext = {"sidecar.error": "overloaded", "sidecar.sent": "no", "sidecar.retryAfterMillis": "200"}
+    with FakeDaemon(lambda r: answer(r, 2, ext)) as daemon:
+        equal(run(daemon, "ping").stderr, b"failed: (no remark) (overloaded, sent: no, retry after: 200 ms)\n")
+
+
+@test
+def a_failure_is_a_json_line_too():
+    with FakeDaemon(refused) as daemon:
+        result = run(daemon, "send", "t", "x", "--json")
+        exits(result, 3)
+        row = json.loads(result.stdout)
+        equal((row["code"], row["error"], row["sent"], row["remark"]),
+              (10001, "unreachable", "no", "10.0.0.7:10911 refuses connections"))
+
+
+@test
+def no_daemon_is_exit_code_5():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "none.sock")
+        expected = (f"remotingctl: no daemon listens at {path} (No such file or directory). Is remotingd running? "
+                    "Another socket: --socket PATH or REMOTINGD_SOCKET.\n")
+        for arguments in RUNS.values():
+            result = run_alone(*arguments, env={"REMOTINGD_SOCKET": path})
+            exits(result, 5)
+            equal(result.stderr.decode(), expected)
+        exits(run_alone("ping", "--socket", "/" + "x" * 200), 5)
+
+
+@test
+def a_connection_that_closes_is_exit_code_5():
+    for arguments in RUNS.values():
+        with FakeDaemon(lambda r: "close") as daemon:
+            result = run(daemon, *arguments)
+            exits(result, 5)
+            contains(result.stderr, b"closed the connection")
+
+
+@test
+def an_answer_that_cannot_be_understood_is_exit_code_5():
+    for frame in (b"HTTP/1.1 400 Bad Request\r\n\r\n", struct.pack(">II", 3, 0), struct.pack(">II", 6, 2) + b"{]",
+                  struct.pack(">II", 8, 9) + b"abcd", struct.pack(">II", 4, 7 << 24)):
+        with FakeDaemon(lambda r, frame=frame: frame) as daemon:
+            result = run(daemon, "ping")
+            exits(result, 5)
+            contains(result.stderr, b"cannot be understood")
+
+
+@test
+def a_silent_daemon_is_given_up_5_seconds_after_the_deadline():
+    with FakeDaemon(lambda r: None) as daemon:
+        result = run(daemon, "route", "t", "--timeout", "0")
+        exits(result, 5)
+        contains(result.stderr, b"did not answer")
+
+
+@test
+def what_was_not_asked_for_is_discarded():
+    def script(request):
+        head = json.dumps({"code": 40, "flag": ONEWAY, "opaque": request.opaque, "language": "JAVA", "version": 1})
+        unasked = struct.pack(">II", 4 + len(head), len(head)) + head.encode()
+        stranger = answer(request, 1, opaque=request.opaque ^ 1)
+        whole = unasked + stranger + stored(request)
+        return [whole[i:i + 1] for i in range(len(whole))]  # every cut of the stream at once
+
+    with FakeDaemon(script) as daemon:
+        exits(run(daemon, "send", "t", "x"), 0)
+
+
+@test
+def opaques_start_anywhere():
+    with FakeDaemon(stored) as daemon:
+        for _ in range(8):
+            exits(run(daemon, "send", "t", "x"), 0)
+        equal(len({r.opaque for r in daemon.requests}), 8)
+
+
+@test
+def an_answer_of_16_mib_arrives():
+    with FakeDaemon(lambda r: answer(r, body=b"x" * (16777216 - 8 - 200))) as daemon:
+        equal(len(run(daemon, "invoke", "30", "--raw").stdout), 16777216 - 8 - 200)
+
+
+@test
+def a_message_beyond_a_frame_is_refused_before_it_is_sent():
+    with FakeDaemon(stored) as daemon:
+        for size in (16777216, 16777300):
+            exits(run(daemon, "send", "t", stdin=b"x" * size), 2)
+        result = run(daemon, "send", "t", "--lines", stdin=b"a\n" + b"x" * 16777300 + b"\nb\n")
+        contains(result.stderr, b"line 2: not sent: longer than a frame")
+        contains(result.stderr, b"sent 2, failed 1\n")
+        equal([r.body for r in daemon.requests], [b"a", b"b"])
+
+
+# terminals
+
+@test
+def control_characters_do_not_reach_a_terminal():
+    evil = "a\x1b]0;title\x07\u009b2J\x7f\tb\nc \u00e4"
+    with FakeDaemon(pops([message(evil, "R1")])) as daemon:
+        code, seen = run_on_terminal(daemon, "receive", "t", "g")
+        equal((code, seen.decode()), (0, "a\\x1b]0;title\\x07\\xc2\\x9b2J\\x7f\tb\nc \u00e4\n"))
+    with FakeDaemon(pops([message(evil, "R1")])) as daemon:
+        equal(run(daemon, "receive", "t", "g").stdout.decode(), evil + "\n")
+    with FakeDaemon(lambda r: answer(r, 1, remark="a\x1b[2J\nb")) as daemon:
+        code, seen = run_on_terminal(daemon, "ping")
+        equal((code, seen), (1, b"failed: a\\x1b[2J\\nb (code 1 SYSTEM_ERROR)\n"))
+
+
+@test
+def bytes_that_are_no_utf8_do_not_reach_a_terminal():
+    text = base64.b64encode(b"\xff\x9bA").decode()
+    with FakeDaemon(pops([message(text, "R1", encoding="base64")])) as daemon:
+        equal(run_on_terminal(daemon, "receive", "t", "g"), (0, b"\\xff\\x9bA\n"))
+
+
+@test
+def json_on_a_terminal_stays_json():
+    with FakeDaemon(pops([message("\u009b2J", "R1")])) as daemon:
+        _, seen = run_on_terminal(daemon, "receive", "t", "g", "--json")
+        equal(json.loads(seen)["body"], "\u009b2J")
+        equal(b"\xc2\x9b" in seen, False)
+
+
+# usage
+
+@test
+def wrong_usage_is_exit_code_2_and_points_to_help():
+    wrong = [
+        ([], "a command is missing"), (["nonsense"], "there is no command 'nonsense'"),
+        (["--nonsense"], "'--nonsense' is no option"), (["send"], "send TOPIC [BODY]"),
+        (["send", "t", "two", "words"], "'words' is too much"), (["send", "t", "b", "--lines"], "--lines"),
+        (["send", "t", "--property", "x"], "NAME=VALUE"), (["send", "t", "b", "--timeout", "5"], "as in 500ms, 5s"),
+        (["send", "t", "b", "--timeout", "5 s"], "5 s"), (["send", "t", "b", "--timeout", "99999999999s"], "duration"),
+        (["send", "t", "b", "--tag", "1", "--tag", "2"], "'property.TAGS' is given twice"),
+        (["receive", "t"], "receive TOPIC GROUP"), (["receive", "t", "g", "-n", "0"], "--max '0'"),
+        (["receive", "t", "g", "-x"], "'-x'"), (["receive", "t", "g", "--wait"], "'--wait' needs a value"),
+        (["receive", "t", "g", "--follow=1"], "takes no value"), (["route"], "route TOPIC"),
+        (["invoke"], "invoke CODE"), (["invoke", "NO_SUCH_CODE"], "'NO_SUCH_CODE' is no request code"),
+        (["invoke", "30", "x"], "KEY=VALUE"), (["invoke", "30", "=x"], "KEY=VALUE"),
+        (["invoke", "30", "a=1", "a=2"], "'a' is given twice"), (["invoke", "30", "a=", "--binary"], "empty"),
+        (["invoke", "30", "--body", "x", "--body-file", "-"], "exclude"),
+        (["invoke", "30", "--body-file", "/nonexistent"], "/nonexistent"), (["ping", "x"], "'x' is too much"),
+        (["ping", "--count", "-1"], "--count '-1'"),
+    ]
+    for arguments, expected in wrong:
+        result = run_alone(*arguments, env={"REMOTINGD_SOCKET": "/nonexistent"})
+        exits(result, 2)
+        contains(result.stderr.decode(), expected)
+        contains(result.stderr.decode(), "--help")
+        equal(result.stdout, b"")
+
+
+@test
+def every_help_has_examples():
+    for arguments in [["--help"]] + [[name, "--help"] for name in COMMANDS]:
+        result = run_alone(*arguments)
+        exits(result, 0)
+        contains(result.stdout.decode(), "Examples:\n  remotingctl")
+    overall = run_alone("--help").stdout.decode()
+    for name in COMMANDS + ["Exit codes:", "--socket", "--json", "REMOTINGD_SOCKET"]:
+        contains(overall, name)
+
+
+@test
+def options_stand_before_and_behind_the_operands():
+    hello = json.dumps({"protocolVersion": "1.0", "daemonVersion": "0.1.0"}).encode()
+    with FakeDaemon(lambda r: answer(r, body=hello)) as daemon:
+        exits(run_alone("--socket", daemon.path, "ping"), 0)
+        exits(run_alone("--json", "ping", "--socket", daemon.path), 0)
+        exits(run_alone("invoke", "--socket", daemon.path, "30", "--json", "a=b"), 0)
+        exits(run_alone("ping", env={"REMOTINGD_SOCKET": daemon.path}), 0)
+
+
+@test
+def version_is_told_anywhere():
+    for arguments in (["--version"], ["ping", "--version"]):
+        result = run_alone(*arguments)
+        exits(result, 0)
+        contains(result.stdout, b"remotingctl ")
+
+
+def main():
+    print(f"1..{len(TESTS)}")
+    n_failed = 0
+    for number, function in enumerate(TESTS, 1):
+        try:
+            function()
+            print(f"ok {number} - {function.__name__}", flush=True)
+        except Exception:
+            n_failed += 1
+            print(f"not ok {number} - {function.__name__}")
+            print("# " + traceback.format_exc().strip().replace("\n", "\n# "), flush=True)
+    return 1 if n_failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

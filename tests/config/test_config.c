@@ -1,0 +1,687 @@
+#include "config/config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/ini_file.h"
+#include "config/value.h"
+#include "tests/support/run_suite.h"
+
+#define N(row) ((int)(sizeof(row) / sizeof(*(row))))
+#define NAMESERVER                                                                                 \
+    "[nameserver]\naddresses = 10.0.0.1:9876\n" /* two lines, without which no file is complete */
+#define NO_LINE 0
+#define NO_FILE UINT32_MAX /* the problem is not the file's */
+
+static char path[] = P_tmpdir "/remotingd-config-XXXXXX";
+
+static void create_file(void)
+{
+    strcpy(path + strlen(path) - strlen("XXXXXX"), "XXXXXX");
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(close(fd), 0);
+}
+
+static void remove_file(void)
+{
+    ck_assert_int_eq(unlink(path), 0);
+}
+
+static void write_bytes(const char *content, size_t n)
+{
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_uint_eq(fwrite(content, 1, n, file), n);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+static struct config *load_complete(const char *content, const char *namesrv_addr)
+{
+    struct config *config = NULL;
+    struct config_problems problems;
+    if (content) {
+        write_bytes(content, strlen(content));
+    }
+    int r = config_load(content ? path : NULL, namesrv_addr, &config, &problems);
+    ck_assert_msg(r == 0, "%s", problems.n ? problems.text[0] : "no reason given");
+    ck_assert_uint_eq(problems.n, 0);
+    config_problems_deinit(&problems);
+    return config;
+}
+
+static void check_list(const struct config_list *list, const char *const *expected)
+{
+    size_t n = 0;
+    for (; expected[n]; n++) {
+        ck_assert_msg(n < list->n, "%s is missing", expected[n]);
+        ck_assert_str_eq(list->items[n], expected[n]);
+    }
+    ck_assert_uint_eq(list->n, n);
+}
+
+START_TEST(without_a_file_every_setting_has_its_default)
+{
+    struct config *config = load_complete(NULL, "127.0.0.1:9876");
+    ck_assert_str_eq(config->listener.socket, "/run/remotingd/remotingd.sock");
+    ck_assert_uint_eq(config->listener.socket_mode, 0660);
+    ck_assert_str_eq(config->listener.socket_group, "");
+    ck_assert_uint_eq(config->listener.max_sessions, 10000);
+    ck_assert_uint_eq(config->nameserver.route_refresh_ms, 30000);
+    ck_assert_uint_eq(config->nameserver.negative_ttl_ms, 5000);
+    ck_assert_uint_eq(config->upstream.connect_timeout_ms, 3000);
+    ck_assert_uint_eq(config->upstream.request_timeout_ms, 3000);
+    ck_assert_uint_eq(config->upstream.keepalive_idle_ms, 60000);
+    ck_assert_uint_eq(config->upstream.tcp_user_timeout_ms, 10000);
+    ck_assert(!config->upstream.allow_any_address);
+    ck_assert_uint_eq(config->upstream.allow_addresses.n, 0);
+    ck_assert_uint_eq(config->pool.max_idle_ms, 300000);
+    ck_assert_uint_eq(config->pool.cleanup_interval_ms, 30000);
+    ck_assert_uint_eq(config->backoff.initial_ms, 100);
+    ck_assert_uint_eq(config->backoff.max_ms, 30000);
+    ck_assert_uint_eq(config->backoff.max_wanted_ms, 2000);
+    ck_assert_uint_eq(config->limits.max_frame, 16777216);
+    ck_assert_uint_eq(config->limits.max_in_flight, 65535);
+    ck_assert_uint_eq(config->limits.max_in_flight_per_session, 4096);
+    ck_assert_uint_eq(config->limits.max_long_polls_per_session, 256);
+    ck_assert_uint_eq(config->limits.session_buffer, 4194304);
+    ck_assert_uint_eq(config->limits.upstream_buffer, 16777216);
+    ck_assert_uint_eq(config->limits.total_memory, 268435456);
+    ck_assert_uint_eq(config->limits.max_timeout_ms, 300000);
+    ck_assert_uint_eq(config->limits.header_timeout_ms, 10000);
+    ck_assert_uint_eq(config->limits.write_timeout_ms, 30000);
+    ck_assert_uint_eq(config->limits.max_topics, 10000);
+    ck_assert_uint_eq(config->limits.max_brokers, 1000);
+    ck_assert_uint_eq(config->limits.max_queues, 65536);
+    ck_assert_uint_eq(config->limits.max_decompressed, 16777216);
+    ck_assert_str_eq(config->send.producer_group, "remotingd");
+    ck_assert_uint_eq(config->send.retries, 2);
+    ck_assert_uint_eq(config->consume.invisible_time_ms, 60000);
+    ck_assert_uint_eq(config->consume.poll_time_ms, 15000);
+    ck_assert_uint_eq(config->consume.max_messages, 32);
+    ck_assert_uint_eq(config->drain.timeout_ms, 30000);
+    ck_assert(config->log.level == CONFIG_LOG_INFO);
+    config_free(config);
+}
+END_TEST
+
+/* Every setting at a value that is not its default. */
+static const char every_setting[] =
+    "[listener]\nsocket = /run/x.sock\nsocket_mode = 0600\nsocket_group = www-data\nmax_sessions = "
+    "7\n"
+    "[nameserver]\naddresses = a.example:9876;[fd00::7]:9877\nroute_refresh = 10s\nnegative_ttl = "
+    "1500ms\n"
+    "[upstream]\nconnect_timeout = 4s\nrequest_timeout = 5s\nkeepalive_idle = "
+    "2min\ntcp_user_timeout = 11s\n"
+    "allow_addresses = any;10.0.0.0/8;::1\n"
+    "[pool]\nmax_idle = 1h\ncleanup_interval = 31s\n"
+    "[backoff]\ninitial = 200ms\nmax = 40s\nmax_wanted = 3s\n"
+    "[limits]\nmax_frame = 8MiB\nmax_in_flight = 1000\nmax_in_flight_per_session = 100\n"
+    "max_long_polls_per_session = 10\nsession_buffer = 65KiB\nupstream_buffer = 1GiB\ntotal_memory "
+    "= 2GiB\n"
+    "max_timeout = 10min\nheader_timeout = 12s\nwrite_timeout = 13s\nmax_topics = 14\nmax_brokers "
+    "= 15\n"
+    "max_queues = 16\nmax_decompressed = 17MiB\n"
+    "[send]\nproducer_group = my|group%1\nretries = 0\n"
+    "[consume]\ninvisible_time = 18s\npoll_time = 0s\nmax_messages = 19\n"
+    "[drain]\ntimeout = 20s\n"
+    "[log]\nlevel = debug\n";
+
+static void check_every_setting(const struct config *config)
+{
+    static const char *const nameservers[] = { "a.example:9876", "[fd00::7]:9877", NULL };
+    static const char *const networks[] = { "10.0.0.0/8", "::1", NULL };
+    ck_assert_str_eq(config->listener.socket, "/run/x.sock");
+    ck_assert_uint_eq(config->listener.socket_mode, 0600);
+    ck_assert_str_eq(config->listener.socket_group, "www-data");
+    ck_assert_uint_eq(config->listener.max_sessions, 7);
+    check_list(&config->nameserver.addresses, nameservers);
+    ck_assert_uint_eq(config->nameserver.route_refresh_ms, 10000);
+    ck_assert_uint_eq(config->nameserver.negative_ttl_ms, 1500);
+    ck_assert_uint_eq(config->upstream.connect_timeout_ms, 4000);
+    ck_assert_uint_eq(config->upstream.request_timeout_ms, 5000);
+    ck_assert_uint_eq(config->upstream.keepalive_idle_ms, 120000);
+    ck_assert_uint_eq(config->upstream.tcp_user_timeout_ms, 11000);
+    ck_assert(config->upstream.allow_any_address);
+    check_list(&config->upstream.allow_addresses, networks);
+    ck_assert_uint_eq(config->pool.max_idle_ms, 3600000);
+    ck_assert_uint_eq(config->pool.cleanup_interval_ms, 31000);
+    ck_assert_uint_eq(config->backoff.initial_ms, 200);
+    ck_assert_uint_eq(config->backoff.max_ms, 40000);
+    ck_assert_uint_eq(config->backoff.max_wanted_ms, 3000);
+    ck_assert_uint_eq(config->limits.max_frame, 8388608);
+    ck_assert_uint_eq(config->limits.max_in_flight, 1000);
+    ck_assert_uint_eq(config->limits.max_in_flight_per_session, 100);
+    ck_assert_uint_eq(config->limits.max_long_polls_per_session, 10);
+    ck_assert_uint_eq(config->limits.session_buffer, 66560);
+    ck_assert_uint_eq(config->limits.upstream_buffer, 1073741824);
+    ck_assert_uint_eq(config->limits.total_memory, 2147483648);
+    ck_assert_uint_eq(config->limits.max_timeout_ms, 600000);
+    ck_assert_uint_eq(config->limits.header_timeout_ms, 12000);
+    ck_assert_uint_eq(config->limits.write_timeout_ms, 13000);
+    ck_assert_uint_eq(config->limits.max_topics, 14);
+    ck_assert_uint_eq(config->limits.max_brokers, 15);
+    ck_assert_uint_eq(config->limits.max_queues, 16);
+    ck_assert_uint_eq(config->limits.max_decompressed, 17825792);
+    ck_assert_str_eq(config->send.producer_group, "my|group%1");
+    ck_assert_uint_eq(config->send.retries, 0);
+    ck_assert_uint_eq(config->consume.invisible_time_ms, 18000);
+    ck_assert_uint_eq(config->consume.poll_time_ms, 0);
+    ck_assert_uint_eq(config->consume.max_messages, 19);
+    ck_assert_uint_eq(config->drain.timeout_ms, 20000);
+    ck_assert(config->log.level == CONFIG_LOG_DEBUG);
+}
+
+START_TEST(a_file_sets_every_setting)
+{
+    struct config *config = load_complete(every_setting, NULL);
+    check_every_setting(config);
+    config_free(config);
+}
+END_TEST
+
+static char *dump(const struct config *config, bool comment_out_defaults)
+{
+    char *text = NULL;
+    size_t n = 0;
+    FILE *file = open_memstream(&text, &n);
+    ck_assert_ptr_nonnull(file);
+    config_dump(config, comment_out_defaults, file);
+    ck_assert_int_eq(fclose(file), 0);
+    return text;
+}
+
+START_TEST(a_dump_is_read_back_as_the_same_settings)
+{
+    struct config *config = load_complete(every_setting, NULL);
+    char *text = dump(config, _i == 0);
+    config_free(config);
+    config = load_complete(text, "other:1");
+    check_every_setting(config);
+    config_free(config);
+    free(text);
+}
+END_TEST
+
+START_TEST(a_dump_comments_out_the_defaults_only_when_asked_to)
+{
+    struct config *config = load_complete(
+        "[nameserver]\naddresses = a:1\n[pool]\nmax_idle = 300s\n[send]\nretries = 3\n", NULL);
+    char *commented = dump(config, true);
+    char *plain = dump(config, false);
+    ck_assert_ptr_nonnull(strstr(commented, "\n;max_idle = 5min\n"));
+    ck_assert_ptr_nonnull(strstr(commented, "\nretries = 3\n"));
+    ck_assert_ptr_nonnull(strstr(commented, "\naddresses = a:1\n"));
+    ck_assert_ptr_nonnull(strstr(commented, "\n;socket_group =\n"));
+    ck_assert_ptr_nonnull(strstr(plain, "\nmax_idle = 5min\n"));
+    ck_assert_ptr_nonnull(strstr(plain, "\nsocket_group =\n"));
+    ck_assert_ptr_null(strstr(plain, "\n;"));
+    free(commented);
+    free(plain);
+    config_free(config);
+}
+END_TEST
+
+START_TEST(a_dump_of_many_long_addresses_is_read_back)
+{
+    char addresses[CONFIG_ADDRESSES_MAX * (VALUE_ADDRESS_MAX + 1) + 1] = "";
+    char *end = addresses;
+    for (unsigned i = 0; i < CONFIG_ADDRESSES_MAX; i++) {
+        end += sprintf(end, "%s%054u.%054u.%058u.x:9876", i ? ";" : "", i, i, i);
+    }
+    struct config *config = load_complete(NULL, addresses);
+    char *text = dump(config, true);
+    struct config *reloaded = load_complete(text, NULL);
+    ck_assert_uint_eq(reloaded->nameserver.addresses.n, CONFIG_ADDRESSES_MAX);
+    for (size_t i = 0; i < CONFIG_ADDRESSES_MAX; i++) {
+        ck_assert_str_eq(
+            reloaded->nameserver.addresses.items[i], config->nameserver.addresses.items[i]);
+    }
+    free(text);
+    config_free(reloaded);
+    config_free(config);
+}
+END_TEST
+
+START_TEST(the_sample_file_is_the_commented_dump_of_the_defaults)
+{
+    const char *root = getenv("SOURCE_ROOT");
+    ck_assert_msg(root, "SOURCE_ROOT is not set");
+    char name[4096];
+    char sample[16384];
+    ck_assert_int_lt(snprintf(name, sizeof(name), "%s/config/remotingd.ini", root), N(name));
+    FILE *file = fopen(name, "r");
+    ck_assert_msg(file, "%s: %s", name, strerror(errno));
+    size_t n = fread(sample, 1, sizeof(sample) - 1, file);
+    ck_assert_int_eq(fclose(file), 0);
+    sample[n] = '\0';
+    char *expected = dump(NULL, true);
+    ck_assert_str_eq(sample, expected);
+    ck_assert_ptr_nonnull(strstr(sample, "\n;addresses = 127.0.0.1:9876\n"));
+    free(expected);
+}
+END_TEST
+
+START_TEST(the_sample_file_without_its_semicolons_holds_the_defaults)
+{
+    char *text = dump(NULL, true);
+    for (char *c = strstr(text, "\n;"); c; c = strstr(c, "\n;")) {
+        c[1] = ' ';
+    }
+    struct config *config = load_complete(text, NULL);
+    struct config *defaults = load_complete(NULL, "127.0.0.1:9876");
+    char *config_text = dump(config, false);
+    char *defaults_text = dump(defaults, false);
+    ck_assert_str_eq(config_text, defaults_text);
+    free(text);
+    free(config_text);
+    free(defaults_text);
+    config_free(config);
+    config_free(defaults);
+}
+END_TEST
+
+static const struct accepted_case {
+    const char *name;
+    const char *content;
+    const char *namesrv_addr;
+    const char *nameservers[5];
+} accepted_cases[] = {
+    { "one nameserver", "[nameserver]\naddresses=a:1\n", NULL, { "a:1" } },
+    { "no blank behind the separator", "[nameserver]\naddresses = a:1;b:2\n", NULL,
+        { "a:1", "b:2" } },
+    { "a blank behind the separator", "[nameserver]\naddresses = a:1; b:2\n", NULL,
+        { "a:1", "b:2" } },
+    { "a separator at the end", "[nameserver]\naddresses = a:1;b:2;\n", NULL, { "a:1", "b:2" } },
+    { "nothing between separators", "[nameserver]\naddresses = a:1;;b:2\n", NULL,
+        { "a:1", "b:2" } },
+    { "a list key on several lines", "[nameserver]\naddresses = a:1;b:2\naddresses = c:3\n", NULL,
+        { "a:1", "b:2", "c:3" } },
+    { "a section in two places",
+        "[nameserver]\naddresses = a:1\n[log]\n[nameserver]\naddresses = b:2\n", NULL,
+        { "a:1", "b:2" } },
+    { "comments and empty lines",
+        "# a comment\n\n; another\n   # indented\n[nameserver]\n;addresses = x\naddresses = a:1",
+        NULL, { "a:1" } },
+    { "an indented setting",
+        "[nameserver]\n  route_refresh = 1s\n  addresses = a:1\n\tnegative_ttl = 1s\n", NULL,
+        { "a:1" } },
+    { "the line ends of DOS", "[nameserver]\r\naddresses = a:1\r\n", NULL, { "a:1" } },
+    { "the mark of UTF-8", "\xEF\xBB\xBF[nameserver]\naddresses = a:1\n", NULL, { "a:1" } },
+    { "the environment where the file has none", "[log]\nlevel = error\n", "a:1;b:2",
+        { "a:1", "b:2" } },
+    { "the environment where the file's list is empty", "[nameserver]\naddresses =\n", "a:1",
+        { "a:1" } },
+    { "the file before the environment", "[nameserver]\naddresses = a:1\n", "b:2", { "a:1" } },
+    { "a bad environment that does not count", "[nameserver]\naddresses = a:1\n", "nonsense",
+        { "a:1" } },
+    { "an environment with blanks and a final separator", "", " a:1 ; b:2;", { "a:1", "b:2" } },
+    { "equal values that may be equal",
+        NAMESERVER "[backoff]\ninitial = 2s\nmax_wanted = 2s\nmax = 2s\n", NULL,
+        { "10.0.0.1:9876" } },
+};
+
+START_TEST(files_are_accepted_in_the_forms_people_write_them)
+{
+    const struct accepted_case *row = &accepted_cases[_i];
+    struct config *config = load_complete(row->content, row->namesrv_addr);
+    size_t n = 0;
+    for (; row->nameservers[n]; n++) {
+        ck_assert_msg(n < config->nameserver.addresses.n, "%s: %s is missing", row->name,
+            row->nameservers[n]);
+        ck_assert_msg(strcmp(config->nameserver.addresses.items[n], row->nameservers[n]) == 0,
+            "%s: %s", row->name, config->nameserver.addresses.items[n]);
+    }
+    ck_assert_msg(config->nameserver.addresses.n == n, "%s: %zu nameservers", row->name,
+        config->nameserver.addresses.n);
+    config_free(config);
+}
+END_TEST
+
+START_TEST(a_line_with_sixty_four_nameservers_is_read_whole)
+{
+    char content[INI_FILE_LINE_MAX + 64];
+    char *end = content + sprintf(content, "[nameserver]\naddresses = ");
+    for (unsigned i = 0; i < CONFIG_ADDRESSES_MAX; i++) {
+        end += sprintf(end, "%snamesrv-%02u.rocketmq.svc.example.org:98%02u",
+            i ? (i % 2 ? "; " : ";") : "", i, i);
+    }
+    strcpy(end, "\n");
+    struct config *config = load_complete(content, NULL);
+    ck_assert_uint_eq(config->nameserver.addresses.n, CONFIG_ADDRESSES_MAX);
+    for (unsigned i = 0; i < CONFIG_ADDRESSES_MAX; i++) {
+        char expected[64];
+        (void)snprintf(
+            expected, sizeof(expected), "namesrv-%02u.rocketmq.svc.example.org:98%02u", i, i);
+        ck_assert_str_eq(config->nameserver.addresses.items[i], expected);
+    }
+    config_free(config);
+}
+END_TEST
+
+/* Wherever the list is cut: within an item, before and behind a separator. */
+START_TEST(a_list_loses_nothing_where_it_crosses_the_buffer_of_inih)
+{
+    for (int n_first = 1; n_first <= 40; n_first++) {
+        char content[1024];
+        char *end = content + sprintf(content, "[nameserver]\naddresses =   a%0*d:1", n_first, 0);
+        for (unsigned i = 1; i < 40; i++) {
+            end += sprintf(end, ";%shost-%u:98%02u", i % 3 ? "" : " ", i, i);
+        }
+        strcpy(end, ";\n");
+        struct config *config = load_complete(content, NULL);
+        ck_assert_uint_eq(config->nameserver.addresses.n, 40);
+        ck_assert_uint_eq(strlen(config->nameserver.addresses.items[0]), (size_t)n_first + 3);
+        for (unsigned i = 1; i < 40; i++) {
+            char expected[32];
+            (void)snprintf(expected, sizeof(expected), "host-%u:98%02u", i, i);
+            ck_assert_str_eq(config->nameserver.addresses.items[i], expected);
+        }
+        config_free(config);
+    }
+}
+END_TEST
+
+#define TEN     "1234567890"
+#define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+
+struct expected_problem {
+    unsigned line;        /* NO_LINE: the file as a whole; NO_FILE: no file is named */
+    const char *place;    /* what follows "FILE:LINE: " */
+    const char *sentence; /* somewhere behind it */
+};
+
+static const struct problem_case {
+    const char *name;
+    const char *content; /* NULL: no file */
+    const char *namesrv_addr;
+    struct expected_problem problems[6];
+} problem_cases[] = {
+    { "an unknown section that is nearly known", "[lisener]\n" NAMESERVER, NULL,
+        { { 1, "[lisener]: ", "no such section; did you mean [listener]?" } } },
+    { "an unknown section", "[tls]\nenable = yes\n" NAMESERVER, NULL,
+        { { 1, "[tls]: ",
+            "known are [listener], [nameserver], [upstream], [pool], [backoff], [limits], "
+            "[send]" } } },
+    { "an unknown section of any length", "[" HUNDRED HUNDRED HUNDRED "]\nx = 1\n" NAMESERVER, NULL,
+        { { 1, "[" HUNDRED "]: ", "no such section" } } },
+    { "a section in capitals", "[Log]\n" NAMESERVER, NULL,
+        { { 1, "[Log]: ", "did you mean [log]?" } } },
+    { "a section that is not closed", NAMESERVER "[log\nlevel = x\n", NULL,
+        { { 3, "[log: ", "[section] is accepted alone on its line" } } },
+    { "text behind a section", NAMESERVER "[log] level = debug\n", NULL,
+        { { 3, "[log] level = debug: ", "[section] is accepted alone on its line" } } },
+    { "a comment behind a section", NAMESERVER "[log] ; x\n", NULL,
+        { { 3, "[log] ; x: ", "[section] is accepted alone on its line" } } },
+    { "an unknown key that is nearly known", NAMESERVER "[listener]\nsoket_mode = 0660\n", NULL,
+        { { 4, "[listener] soket_mode = 0660: ", "did you mean socket_mode?" } } },
+    { "an unknown key", NAMESERVER "[backoff]\nfactor = 2\n", NULL,
+        { { 4,
+            "[backoff] factor = 2: ", "no such setting; known are initial, max, max_wanted" } } },
+    { "a key of another section", NAMESERVER "[listener]\nmax_idle = 5min\n", NULL,
+        { { 4, "[listener] max_idle = 5min: ", "it belongs in [pool]" } } },
+    { "a key of any length", NAMESERVER "[log]\n" HUNDRED "1 = 2\n", NULL,
+        { { 4, "[log] " HUNDRED " = 2: ", "known are level" } } },
+    { "a setting before any section", "level = info\n" NAMESERVER, NULL,
+        { { 1, "level = info: ", "below its [section] only" } } },
+    { "a line that is nothing", NAMESERVER "nonsense\n", NULL,
+        { { 3, "nonsense: ", "[section], key = value or a comment" } } },
+    { "a colon for the equals sign", NAMESERVER "[log]\nlevel: info = x\n", NULL,
+        { { 4, "level: info = x: ", "key = value" } } },
+    { "a value without a key", NAMESERVER "= 5\n", NULL, { { 3, "= 5: ", "key = value" } } },
+    { "a value continued on the next line", "[nameserver]\naddresses = a:1;\n  b:2\n", NULL,
+        { { 3, "b:2: ", "key = value" } } },
+    { "a key that stands twice", NAMESERVER "[send]\nretries = 1\n\nretries = 1\n", NULL,
+        { { 6, "[send] retries = 1: ", "line 4 gives it already" } } },
+    { "a key that stands three times", NAMESERVER "[send]\nretries = 1\nretries = 2\nretries = 3\n",
+        NULL,
+        { { 5, "[send] retries = 2: ", "line 4 gives it already" },
+            { 6, "[send] retries = 3: ", "line 4 gives it already" } } },
+    { "a key that stands in two parts of its section",
+        NAMESERVER "[send]\nretries = 1\n[log]\n[send]\nretries = 2\n", NULL,
+        { { 7, "[send] retries = 2: ", "line 4 gives it already" } } },
+    { "a comment behind a value", NAMESERVER "[send]\nretries = 1 ; once\n", NULL,
+        { { 4, "retries = 1 ; once: ", "a comment goes on a line of its own" } } },
+    { "a # behind a value", NAMESERVER "[listener]\nsocket = /run/x # mine\n", NULL,
+        { { 4, "socket = /run/x # mine: ", "a comment goes on a line of its own" } } },
+    { "a blank before the separator", "[nameserver]\naddresses = a:1 ;b:2\n", "c:3",
+        { { 2, "addresses = a:1 ;b:2: ", "separated by ; without a blank before it" } } },
+    { "a comment for a value", NAMESERVER "[listener]\nsocket_group = ; none\n", NULL,
+        { { 4, "socket_group = ; none: ", "a comment goes on a line of its own" } } },
+    { "a list for one value", NAMESERVER "[send]\nretries = 1;2\n", NULL,
+        { { 4, "[send] retries = 1;2: ", "a whole number" } } },
+    { "a value and an overlong list behind it",
+        NAMESERVER "[send]\nretries = 1;" HUNDRED HUNDRED "\n", NULL,
+        { { 4, "retries = 1;", "bytes are accepted for the key and one item" } } },
+    { "an item that fits in no buffer", "[nameserver]\naddresses = " HUNDRED HUNDRED ":1;b:2\n",
+        "c:3", { { 2, "addresses = ", "bytes are accepted for the key and one item" } } },
+    { "a duration without a unit", NAMESERVER "[pool]\nmax_idle = 300\n", NULL,
+        { { 4, "[pool] max_idle = 300: ", "a unit is needed: ms, s, min, h" } } },
+    { "an empty duration", NAMESERVER "[pool]\nmax_idle =\n", NULL,
+        { { 4, "[pool] max_idle = : ", "a whole number and its unit" } } },
+    { "a size out of range", NAMESERVER "[limits]\nmax_frame = 17MiB\n", NULL,
+        { { 4, "[limits] max_frame = 17MiB: ", "4KiB to 16MiB is accepted" } } },
+    { "a count out of range", NAMESERVER "[limits]\nmax_in_flight = 65536\n", NULL,
+        { { 4, "[limits] max_in_flight = 65536: ", "1 to 65535 is accepted" } } },
+    { "half a second of keepalive", NAMESERVER "[upstream]\nkeepalive_idle = 1500ms\n", NULL,
+        { { 4, "[upstream] keepalive_idle = 1500ms: ", "a multiple of 1s is accepted" } } },
+    { "an unknown log level", NAMESERVER "[log]\nlevel = notice\n", NULL,
+        { { 4, "[log] level = notice: ", "error, warning, info or debug is accepted" } } },
+    { "a socket's path of 108 bytes", NAMESERVER "[listener]\nsocket = /" HUNDRED "1234567\n", NULL,
+        { { 4, "[listener] socket = /", "108 bytes, at most 107 are accepted" } } },
+    { "a bad item of a list", "[nameserver]\naddresses = a:1;b;c:3\n", NULL,
+        { { 2, "[nameserver] addresses = a:1;b;c:3: ",
+            "\"b\": the port is missing, as in b:9876" } } },
+    { "two items with a blank between them", "[nameserver]\naddresses = 10.0.0.1:1 10.0.0.2:2\n",
+        NULL,
+        { { 2,
+            "[nameserver] addresses = 10.0.0.1:1 10.0.0.2:2: ", "one host:port is accepted" } } },
+    { "a nameserver given twice", "[nameserver]\naddresses = a:1;b:2\naddresses = a:1\n", NULL,
+        { { 3, "[nameserver] addresses = a:1: ", "\"a:1\": it is in the list already" } } },
+    { "a network with bits behind its prefix",
+        NAMESERVER "[upstream]\nallow_addresses = 10.0.0.1/8\n", NULL,
+        { { 4, "[upstream] allow_addresses = 10.0.0.1/8: ", "bits behind its /8" } } },
+    { "no nameserver in file and environment", "[log]\nlevel = info\n", NULL,
+        { { NO_LINE, "[nameserver] addresses: ", "addresses = 127.0.0.1:9876" } } },
+    { "an empty list of nameservers and an empty environment", "[nameserver]\naddresses =\n", "",
+        { { 2, "[nameserver] addresses: ", "no nameserver is known" } } },
+    { "neither file nor environment", NULL, NULL,
+        { { NO_FILE, "[nameserver] addresses: ", "NAMESRV_ADDR" } } },
+    { "a bad environment", "[log]\nlevel = info\n", "10.0.0.1:9876;10.0.0.2",
+        { { NO_FILE,
+            "NAMESRV_ADDR = 10.0.0.1:9876;10.0.0.2: ", "\"10.0.0.2\": the port is missing" } } },
+    { "an environment of two lines", NULL, "a:1\nb:2",
+        { { NO_FILE, "NAMESRV_ADDR = a:1?b:2: ", "one host:port is accepted" } } },
+    { "a first pause longer than the longest",
+        NAMESERVER "[backoff]\nmax_wanted = 40s\nmax = 50s\ninitial = 45s\n", NULL,
+        { { 6, "[backoff] initial = 45s: ", "at most [backoff] max_wanted = 40s is accepted" } } },
+    { "a limit given behind what it limits",
+        NAMESERVER "[backoff]\ninitial = 2s\nmax_wanted = 1s\n", NULL,
+        { { 5, "[backoff] max_wanted = 1s: ", "at least [backoff] initial = 2s is accepted" } } },
+    { "a limit below a default", NAMESERVER "[limits]\nmax_in_flight = 100\n", NULL,
+        { { 4, "[limits] max_in_flight = 100: ",
+            "at least [limits] max_in_flight_per_session = 4096 (its default) is accepted" } } },
+    { "a value above a limit's default", NAMESERVER "[upstream]\nrequest_timeout = 6min\n", NULL,
+        { { 4, "[upstream] request_timeout = 6min: ",
+            "at most [limits] max_timeout = 5min (its default) is accepted" } } },
+    { "a buffer larger than all memory",
+        NAMESERVER "[limits]\ntotal_memory = 16MiB\nsession_buffer = 17MiB\n", NULL,
+        { { 5, "[limits] session_buffer = 17MiB: ",
+            "at most [limits] total_memory = 16MiB is accepted" } } },
+    { "a bad value is not compared as well",
+        NAMESERVER "[backoff]\ninitial = 40s\nmax = x\nmax_wanted = 2\n", NULL,
+        { { 5, "[backoff] max = x: ", "a whole number" },
+            { 6, "[backoff] max_wanted = 2: ", "a unit is needed" } } },
+    { "every problem of a file",
+        "[log]\nlevel = x\n[nope]\ny = 1\n[send]\nretries = z\nretrys = 1\nnonsense\n", "a:1",
+        { { 2, "[log] level = x: ", "accepted" }, { 3, "[nope]: ", "no such section" },
+            { 6, "[send] retries = z: ", "accepted" },
+            { 7, "[send] retrys = 1: ", "did you mean retries?" },
+            { 8, "nonsense: ", "accepted" } } },
+    { "control characters are shown as one line", NAMESERVER "[log]\nlevel = \x1b[1m\n", NULL,
+        { { 4, "[log] level = ?[1m: ", "accepted" } } },
+};
+
+static void check_problem(
+    const struct problem_case *row, const struct expected_problem *expected, const char *text)
+{
+    char begin[512];
+    if (expected->line == NO_FILE) {
+        (void)snprintf(begin, sizeof(begin), "%s", expected->place);
+    } else if (expected->line == NO_LINE) {
+        (void)snprintf(begin, sizeof(begin), "%s: %s", path, expected->place);
+    } else {
+        (void)snprintf(begin, sizeof(begin), "%s:%u: %s", path, expected->line, expected->place);
+    }
+    ck_assert_msg(strncmp(text, begin, strlen(begin)) == 0, "%s: \"%s\" does not begin with \"%s\"",
+        row->name, text, begin);
+    ck_assert_msg(strstr(text + strlen(begin), expected->sentence),
+        "%s: \"%s\" does not say \"%s\"", row->name, text, expected->sentence);
+}
+
+START_TEST(a_problem_names_file_line_setting_value_and_what_is_accepted)
+{
+    const struct problem_case *row = &problem_cases[_i];
+    struct config *config = NULL;
+    struct config_problems problems;
+    if (row->content) {
+        write_bytes(row->content, strlen(row->content));
+    }
+    int r = config_load(row->content ? path : NULL, row->namesrv_addr, &config, &problems);
+    ck_assert_msg(r == -EINVAL, "%s: %d", row->name, r);
+    ck_assert_msg(!config, "%s: a config was handed out", row->name);
+    size_t n = 0;
+    for (; row->problems[n].place; n++) {
+        ck_assert_msg(n < problems.n, "%s: problem %zu is missing", row->name, n);
+        check_problem(row, &row->problems[n], problems.text[n]);
+    }
+    ck_assert_msg(problems.n == n, "%s: also \"%s\"", row->name, problems.text[n]);
+    config_problems_deinit(&problems);
+}
+END_TEST
+
+static void check_only_problem(const char *content, size_t n, unsigned line, const char *sentence)
+{
+    struct config *config = NULL;
+    struct config_problems problems;
+    char begin[512];
+    write_bytes(content, n);
+    ck_assert_int_eq(config_load(path, "a:1", &config, &problems), -EINVAL);
+    ck_assert_uint_eq(problems.n, 1);
+    (void)snprintf(begin, sizeof(begin), "%s:%u: ", path, line);
+    ck_assert_msg(strncmp(problems.text[0], begin, strlen(begin)) == 0, "%s", problems.text[0]);
+    ck_assert_msg(strstr(problems.text[0], sentence), "%s", problems.text[0]);
+    config_problems_deinit(&problems);
+}
+
+START_TEST(a_zero_byte_is_refused_with_its_line)
+{
+    static const char content[] = "[log]\nlevel = info\0debug\n";
+    check_only_problem(content, sizeof(content) - 1, 2, "without zero bytes");
+}
+END_TEST
+
+START_TEST(a_line_longer_than_the_limit_is_refused_and_the_next_one_read)
+{
+    char content[INI_FILE_LINE_MAX + 100];
+    memset(content, '#', INI_FILE_LINE_MAX);
+    strcpy(content + INI_FILE_LINE_MAX, "\n[log]\nlevel = error\n");
+    struct config *config = load_complete(content, "a:1");
+    ck_assert(config->log.level == CONFIG_LOG_ERROR);
+    config_free(config);
+
+    memset(content, '#', INI_FILE_LINE_MAX + 1);
+    strcpy(content + INI_FILE_LINE_MAX + 1, "\n[log]\nlevel = error\n");
+    check_only_problem(content, strlen(content), 1, "longer than 4096 bytes");
+}
+END_TEST
+
+START_TEST(problems_beyond_the_most_are_counted)
+{
+    char content[4096] = "";
+    struct config *config = NULL;
+    struct config_problems problems;
+    for (unsigned i = 0; i < CONFIG_PROBLEMS_MAX + 3; i++) {
+        strcat(content, "nonsense\n");
+    }
+    write_bytes(content, strlen(content));
+    ck_assert_int_eq(config_load(path, "a:1", &config, &problems), -EINVAL);
+    ck_assert_uint_eq(problems.n, CONFIG_PROBLEMS_MAX);
+    ck_assert_uint_eq(problems.n_left_out, 3);
+    config_problems_deinit(&problems);
+}
+END_TEST
+
+START_TEST(more_addresses_than_fit_are_refused)
+{
+    char content[4096];
+    char *end = content + sprintf(content, "[nameserver]\n");
+    for (unsigned i = 0; i <= CONFIG_ADDRESSES_MAX; i++) {
+        end += sprintf(end, "addresses = a:%u\n", i + 1);
+    }
+    check_only_problem(content, strlen(content), 1 + CONFIG_ADDRESSES_MAX + 1,
+        "\"a:65\": at most 64 items are accepted");
+}
+END_TEST
+
+static const struct unreadable_case {
+    const char *path;
+    int error;
+    const char *problem;
+} unreadable_cases[] = {
+    { "/nonexistent/remotingd.ini", -ENOENT,
+        "/nonexistent/remotingd.ini: cannot be read: No such file or directory" },
+    { "/", -EISDIR, "/: cannot be read: Is a directory" },
+};
+
+START_TEST(a_file_that_cannot_be_read_is_named_with_the_reason)
+{
+    const struct unreadable_case *row = &unreadable_cases[_i];
+    struct config *config = NULL;
+    struct config_problems problems;
+    ck_assert_int_eq(config_load(row->path, "a:1", &config, &problems), row->error);
+    ck_assert_uint_eq(problems.n, 1);
+    ck_assert_str_eq(problems.text[0], row->problem);
+    config_problems_deinit(&problems);
+}
+END_TEST
+
+START_TEST(nothing_is_freed_as_often_as_one_likes)
+{
+    struct config_problems problems = { .n = 0 };
+    config_problems_deinit(&problems);
+    config_problems_deinit(&problems);
+    ck_assert_ptr_null(config_free(NULL));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("config/config");
+    TCase *tcase = tcase_create("config");
+    tcase_add_checked_fixture(tcase, create_file, remove_file);
+    tcase_add_test(tcase, without_a_file_every_setting_has_its_default);
+    tcase_add_test(tcase, a_file_sets_every_setting);
+    tcase_add_loop_test(tcase, a_dump_is_read_back_as_the_same_settings, 0, 2);
+    tcase_add_test(tcase, a_dump_comments_out_the_defaults_only_when_asked_to);
+    tcase_add_test(tcase, a_dump_of_many_long_addresses_is_read_back);
+    tcase_add_test(tcase, the_sample_file_is_the_commented_dump_of_the_defaults);
+    tcase_add_test(tcase, the_sample_file_without_its_semicolons_holds_the_defaults);
+    tcase_add_loop_test(
+        tcase, files_are_accepted_in_the_forms_people_write_them, 0, N(accepted_cases));
+    tcase_add_test(tcase, a_line_with_sixty_four_nameservers_is_read_whole);
+    tcase_add_test(tcase, a_list_loses_nothing_where_it_crosses_the_buffer_of_inih);
+    tcase_add_loop_test(
+        tcase, a_problem_names_file_line_setting_value_and_what_is_accepted, 0, N(problem_cases));
+    tcase_add_test(tcase, a_zero_byte_is_refused_with_its_line);
+    tcase_add_test(tcase, a_line_longer_than_the_limit_is_refused_and_the_next_one_read);
+    tcase_add_test(tcase, problems_beyond_the_most_are_counted);
+    tcase_add_test(tcase, more_addresses_than_fit_are_refused);
+    tcase_add_loop_test(
+        tcase, a_file_that_cannot_be_read_is_named_with_the_reason, 0, N(unreadable_cases));
+    tcase_add_test(tcase, nothing_is_freed_as_often_as_one_likes);
+    suite_add_tcase(suite, tcase);
+    return run_suite(suite);
+}

@@ -1,0 +1,78 @@
+#include "protocol/utf8.h"
+
+#include <jansson.h>
+
+#include "tests/support/run_suite.h"
+
+static void assert_judged_as_by_jansson(const unsigned char *bytes, size_t n)
+{
+    struct span text = { (const char *)bytes, n };
+    json_t *string = json_stringn(text.data, text.n);
+    /* An assertion of Check costs more than what is tested here. */
+    if (utf8_is_valid(text) != (string != NULL)) {
+        ck_abort_msg(
+            "%02x %02x %02x %02x, the first %zu", bytes[0], bytes[1], bytes[2], bytes[3], n);
+    }
+    json_decref(string);
+}
+
+START_TEST(bytes_are_judged_as_by_jansson)
+{
+    /* Every pair of first bytes; behind them the bounds of what may follow. */
+    static const unsigned char edges[] = { 0x41, 0x7F, 0x80, 0xBF, 0xC0 };
+    const size_t n_edges = sizeof(edges);
+    for (unsigned pair = 0; pair < 0x10000; pair++) {
+        unsigned char bytes[4] = { (unsigned char)(pair >> 8), (unsigned char)pair };
+        assert_judged_as_by_jansson(bytes, 1);
+        assert_judged_as_by_jansson(bytes, 2);
+        if (bytes[0] < 0xE0) {
+            continue;
+        }
+        for (size_t i = 0; i < n_edges * n_edges; i++) {
+            bytes[2] = edges[i / n_edges];
+            bytes[3] = edges[i % n_edges];
+            assert_judged_as_by_jansson(bytes, 3);
+            assert_judged_as_by_jansson(bytes, 4);
+        }
+    }
+}
+END_TEST
+
+START_TEST(every_character_is_encoded_as_one_that_is_valid)
+{
+    size_t n_characters = 0;
+    for (uint32_t character = 1; character <= 0x10FFFF; character++) {
+        if (character >= 0xD800 && character <= 0xDFFF) {
+            continue;
+        }
+        char bytes[4];
+        size_t n = utf8_encode(character, bytes);
+        if (utf8_character_size(bytes, n) != n ||
+            (n > 1 && utf8_character_size(bytes, n - 1) != 0)) {
+            ck_abort_msg("U+%04X", character);
+        }
+        n_characters++;
+    }
+    ck_assert_uint_eq(n_characters, 0x10FFFF - 0x800);
+
+    static const struct span examples[] = { SPAN("A"), SPAN("\xC2\x80"), SPAN("\xE2\x82\xAC"),
+        SPAN("\xF0\x9F\x98\x80") };
+    static const uint32_t characters[] = { 'A', 0x80, 0x20AC, 0x1F600 };
+    for (size_t i = 0; i < sizeof(examples) / sizeof(examples[0]); i++) {
+        char bytes[4];
+        size_t n = utf8_encode(characters[i], bytes);
+        ck_assert(span_equals((struct span){ bytes, n }, examples[i]));
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("utf8");
+    TCase *tcase = tcase_create("utf8");
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, bytes_are_judged_as_by_jansson);
+    tcase_add_test(tcase, every_character_is_encoded_as_one_that_is_valid);
+    suite_add_tcase(suite, tcase);
+    return run_suite(suite);
+}
