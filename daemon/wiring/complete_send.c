@@ -445,6 +445,11 @@ void complete_send_start(struct invocation *invocation)
             (int)invocation->code, SPAN_ARGS(state->names->topic));
         return;
     }
+    if (span_is_empty(invocation->request.kept.command.body)) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "the message has no body: RocketMQ takes none that is empty");
+        return;
+    }
     if (fields_complete(invocation, state)) {
         attempt(invocation);
     }
