@@ -14,7 +14,8 @@
 
 #define LISTENER_BACKLOG 1024
 /* Connections accepted before the loop looks at anything else again. */
-#define LISTENER_BATCH 64
+#define LISTENER_BATCH    64
+#define LISTENER_QUIET_MS 10000
 
 struct listener {
     struct loop *loop;
@@ -27,12 +28,17 @@ struct listener {
     struct event event;
     struct deadline resume;
     bool is_paused;
+    uint64_t quiet_until_ms; /* a pause that follows a pause is not worth a line */
 };
 
 static void listener_pause(struct listener *listener, const char *why)
 {
     if (!listener->is_paused) {
-        log_warning("listener socket=%s paused: %s", listener->address.sun_path, why);
+        uint64_t now_ms = listener->loop->now_ms;
+        if (now_ms >= listener->quiet_until_ms) {
+            log_warning("listener socket=%s paused: %s", listener->address.sun_path, why);
+        }
+        listener->quiet_until_ms = clock_after(now_ms, LISTENER_QUIET_MS);
         listener->is_paused = true;
         (void)event_del(&listener->event);
     }
@@ -67,8 +73,8 @@ static void on_connection(evutil_socket_t fd, short what, void *context)
     struct listener *listener = context;
     loop_wake(listener->loop);
     for (int i = 0; i < LISTENER_BATCH; i++) {
-        if (listener->sessions->n >= listener->config->listener.max_sessions) {
-            listener->sessions->stats->sessions_refused++;
+        if (listener->sessions->n >=
+            listener->config->listener.max_sessions + LISTENER_SURPLUS_MAX) {
             listener_pause(listener, "listener.max_sessions is reached");
             return;
         }

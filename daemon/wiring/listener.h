@@ -2,7 +2,8 @@
  * Listener
  *
  * The Unix socket that callers connect to. A socket file that nobody listens on any more is
- * replaced; one that somebody listens on is not touched. At max_sessions, and when descriptors run
+ * replaced; one that somebody listens on is not touched. Beyond max_sessions a caller's first
+ * request is answered `overloaded`; with LISTENER_SURPLUS_MAX of those, and when descriptors run
  * out, accepting pauses and connections wait in the kernel's queue; it goes on when a session left,
  * or after LISTENER_PAUSE_MS.
  */
@@ -11,8 +12,8 @@
 #include "config/config.h"
 #include "daemon/wiring/session.h"
 
-#define LISTENER_PAUSE_MS 200
-#define LISTENER_PATH_MAX 107 /* sockaddr_un */
+#define LISTENER_SURPLUS_MAX 64
+#define LISTENER_PAUSE_MS    200
 
 struct listener;
 

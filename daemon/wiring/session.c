@@ -37,6 +37,8 @@ static const char *session_end_name(enum session_end end)
         return "write-timeout";
     case SESSION_END_MEMORY:
         return "memory";
+    case SESSION_END_SURPLUS:
+        return "max-sessions";
     case SESSION_END_DRAIN:
         return "drain";
     }
@@ -211,6 +213,24 @@ static void protocol_end(struct session *session, const char *problem)
     session_end(session, SESSION_END_PROTOCOL);
 }
 
+/* One more caller than max_sessions: told so in words, and closed. */
+static void surplus_refuse(struct session *session, const struct remoting_command *command,
+    enum serialize_type serialize_type)
+{
+    struct session_list *sessions = session->sessions;
+    sessions->stats->requests_overloaded++;
+    if (remoting_command_is_oneway(command)) {
+        sessions->stats->oneway_failed++;
+    } else {
+        struct failure_report report;
+        failure_set(&report, FAILURE_OVERLOADED, false,
+            "%u callers are connected already (listener.max_sessions)",
+            sessions->config->listener.max_sessions);
+        session_answer_failure(session, command->opaque, serialize_type, &report, 0, SPAN_ABSENT);
+    }
+    session_end(session, SESSION_END_SURPLUS);
+}
+
 static void on_frame(
     struct transport *transport, uint8_t *frame, size_t size, struct frame_buffer *owner)
 {
@@ -255,6 +275,10 @@ static void on_frame(
             answer_invalid(session, command->opaque, serialize_type,
                 "the header has no %s: a request needs code and opaque, both integers", field);
         }
+        return;
+    }
+    if (session->is_surplus) {
+        surplus_refuse(session, command, serialize_type);
         return;
     }
     const struct command_source source = { .frame = frame, .size = size, .owner = owner };
@@ -345,7 +369,7 @@ static void on_read(struct transport *transport)
     if (session->state != SESSION_OPEN) {
         return;
     }
-    if (!transport_has_partial_frame(transport)) {
+    if (!transport_has_partial_frame(transport) && !session->is_surplus) {
         loop_deadline_clear(loop, &session->frame_deadline);
     } else if (!deadline_is_set(&session->frame_deadline)) {
         loop_deadline_set(loop, &session->frame_deadline,
@@ -394,8 +418,8 @@ static void on_frame_deadline(struct deadline *deadline, uint64_t now_ms)
     if (session->transport.is_paused) {
         return; /* it is we who do not read */
     }
-    log_warning("session=%" PRIu64 " uid=%u pid=%d began a frame and did not finish it in time",
-        session->id, session->uid, (int)session->pid);
+    log_warning("session=%" PRIu64 " uid=%u pid=%d sent no whole frame in time", session->id,
+        session->uid, (int)session->pid);
     session_close(session, SESSION_END_HEADER_TIMEOUT);
 }
 
@@ -469,5 +493,11 @@ int session_open(struct session_list *sessions, int fd)
     sessions->n++;
     sessions->stats->sessions_accepted++;
     session_enter(session, SESSION_OPEN);
+    if (sessions->n > sessions->config->listener.max_sessions) {
+        session->is_surplus = true;
+        sessions->stats->sessions_refused++;
+        loop_deadline_set(sessions->loop, &session->frame_deadline,
+            clock_after(sessions->loop->now_ms, sessions->config->limits.header_timeout_ms));
+    }
     return 0;
 }

@@ -45,6 +45,7 @@ enum session_end {
     SESSION_END_HEADER_TIMEOUT,
     SESSION_END_WRITE_TIMEOUT,
     SESSION_END_MEMORY,
+    SESSION_END_SURPLUS, /* more than max_sessions */
     SESSION_END_DRAIN,
 };
 
@@ -55,6 +56,8 @@ struct session {
     uint64_t id;
     uid_t uid;
     pid_t pid;
+    /* beyond max_sessions: its first request is answered `overloaded`, and that is it */
+    bool is_surplus;
     bool is_admin; /* root, or the daemon's own user */
     enum session_state state;
     enum session_end end;
