@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""One broker of two is killed under a stream of sends, and comes back"""
+
+import pathlib
+import sys
+import threading
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+from remoting import SEND_MESSAGE
+from rocketmq_story import cluster, daemon, new_topic, receive_all
+from tap import at_end, check, contains, equal, less, main, note, test, wait_until
+
+N_CALLERS = 8
+VICTIM = "broker-a"
+
+
+class Stream:
+    """Callers that send one message after the other and write down every answer with its time."""
+
+    def __init__(self, running, topic):
+        self.topic = topic
+        self.ending = threading.Event()
+        self.rows = []
+        self.unanswered = []
+        self.threads = [
+            threading.Thread(target=self._send, args=(running.client(), number), daemon=True)
+            for number in range(N_CALLERS)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def _send(self, client, number):
+        n = 0
+        while not self.ending.is_set():
+            body = f"caller {number} message {n}"
+            n += 1
+            began = time.monotonic()
+            try:
+                answer = client.call(SEND_MESSAGE, {"topic": self.topic}, body.encode(), timeout=20)
+            except Exception as error:
+                self.unanswered.append((body, repr(error)))
+                return
+            self.rows.append((began, time.monotonic(), body, answer))
+            self.ending.wait(0.004)
+
+    def end(self):
+        self.ending.set()
+        for thread in self.threads:
+            thread.join(25)
+
+    def failed(self):
+        return [
+            (body, answer)
+            for _, _, body, answer in list(self.rows)
+            if answer.error or answer.code != 0
+        ]
+
+    def stored_by(self, broker, since):
+        """The first answer of this broker to a send that began after that moment, or None."""
+        for began, ended, _, answer in list(self.rows):
+            if began > since and answer.code == 0 and answer.ext.get("brokerName") == broker:
+                return ended
+        return None
+
+
+@at_end
+def the_broker_runs_again():
+    if not cluster().is_running(VICTIM):
+        cluster().start_again(VICTIM)
+    check(cluster().is_running(VICTIM), f"{VICTIM} runs")
+
+
+@test(deadline=120)
+def sends_go_on_through_the_other_broker_and_the_killed_one_is_used_again_when_it_is_back():
+    topic = new_topic()
+    settings = {"nameserver": {"route_refresh": "2s"}}
+    with daemon(settings=settings) as running:
+        stream = Stream(running, topic)
+        try:
+            for name in cluster().brokers():
+                wait_until(lambda: stream.stored_by(name, 0), 15, f"sends stored by {name}")
+            killed_at = time.monotonic()
+            cluster().kill(VICTIM)
+            wait_until(
+                lambda: stream.stored_by("broker-b", killed_at),
+                10,
+                "sends go on through the other broker",
+            )
+            n_before = len(stream.rows)
+            wait_until(
+                lambda: len(stream.rows) > n_before + 500, 30, "500 more answers while it is away"
+            )
+            cluster().start_again(VICTIM)
+            back_at = time.monotonic()
+            again_at = wait_until(
+                lambda: stream.stored_by(VICTIM, killed_at), 20, f"sends stored by {VICTIM} again"
+            )
+            note(
+                f"{VICTIM} was used again {again_at - back_at:+.2f} s after it was seen to be ready"
+            )
+            less(
+                again_at - back_at,
+                6.0,
+                "seconds until it is used again, with a route refresh of 2 s",
+            )
+        finally:
+            stream.end()
+        equal(stream.unanswered, [], "sends that were never answered")
+        failed = stream.failed()
+        note(f"{len(stream.rows)} sends, {len(failed)} told that the connection was lost")
+        for body, answer in failed:
+            equal(
+                answer.error,
+                "connection-lost",
+                f"sidecar.error of '{body}' (remark: {answer.remark})",
+            )
+            equal(answer.ext.get("sidecar.sent"), "maybe", "sidecar.sent")
+            contains(answer.remark or "", cluster().address(VICTIM), "the remark names the address")
+        less(len(failed), N_CALLERS + 1, "failures: no more than were in flight when it was killed")
+        slowest = max(ended - began for began, ended, _, _ in stream.rows)
+        less(slowest, 3.5, "seconds that the slowest answer took, with a deadline of 3 s")
+        sent = {body for _, _, body, answer in stream.rows if answer.code == 0 and not answer.error}
+        rows = receive_all(running.client(), topic, "killed", len(sent), timeout=40)
+        received = {row["body"] for row in rows}
+        equal(sorted(sent - received), [], "bodies that were accepted and not received")
+
+
+main()

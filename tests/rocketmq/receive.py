@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+"""Receiving, acknowledging, and what happens to those who do not"""
+
+import pathlib
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+import remoting
+from remoting import (
+    ACK_MESSAGE,
+    CHANGE_MESSAGE_INVISIBLETIME,
+    POP_MESSAGE,
+    ROCKETMQ,
+    SEND_MESSAGE,
+    SIDECAR,
+)
+from rocketmq_story import cluster, daemon, new_topic, receive, receive_all, succeeded
+from tap import check, equal, less, main, test
+
+
+def send_all(client, topic, bodies):
+    opaques = [client.send(SEND_MESSAGE, {"topic": topic}, body.encode()) for body in bodies]
+    for answer in client.gather(opaques).values():
+        succeeded(answer, "the answer to SEND_MESSAGE")
+
+
+def bodies_of(rows):
+    return sorted(row["body"] for row in rows)
+
+
+@test
+def topic_and_group_are_enough_to_receive_from_all_brokers():
+    topic = new_topic()
+    bodies = [f"message {n:02}" for n in range(24)]
+    with daemon() as running:
+        client = running.client()
+        send_all(client, topic, bodies)
+        answer = client.call(
+            POP_MESSAGE,
+            {"topic": topic, "consumerGroup": "receive-1", "sidecar.answerFormat": "json"},
+        )
+        rows = succeeded(answer).json()
+        check(rows, "the first POP finds messages")
+        for row in rows:
+            succeeded(client.call(ACK_MESSAGE, {"sidecar.receipt": row["receipt"]}))
+        rows += receive_all(client, topic, "receive-1", len(bodies) - len(rows))
+    equal(bodies_of(rows), bodies, "the bodies received")
+    equal(
+        {row["brokerName"] for row in rows}, set(cluster().brokers()), "the brokers they came from"
+    )
+
+
+@test
+def a_binary_caller_writes_code_30000_and_names_the_real_one():
+    topic = new_topic()
+    with daemon() as running:
+        client = running.client(serialize=ROCKETMQ)
+        send_all(client, topic, ["one"])
+        ext = {
+            "topic": topic,
+            "consumerGroup": "receive-2",
+            "sidecar.answerFormat": "json",
+            "sidecar.code": str(POP_MESSAGE),
+        }
+        answer = succeeded(client.call(SIDECAR, ext))
+        equal(answer.serialize, ROCKETMQ, "the header form of the answer")
+        rows = answer.json()
+        equal(bodies_of(rows), ["one"], "the bodies received")
+        ext = {"sidecar.receipt": rows[0]["receipt"], "sidecar.code": str(ACK_MESSAGE)}
+        succeeded(client.call(SIDECAR, ext))
+
+
+@test
+def a_receive_that_waits_is_answered_as_soon_as_a_message_is_sent():
+    topic = new_topic()
+    with daemon() as running:
+        waiting, sending = running.client(), running.client()
+        send_all(sending, topic, ["warm"])
+        equal(bodies_of(receive_all(waiting, topic, "receive-3", 1)), ["warm"], "the first message")
+        for n in range(4):
+            ext = {
+                "topic": topic,
+                "consumerGroup": "receive-3",
+                "pollTime": 10000,
+                "sidecar.answerFormat": "json",
+            }
+            opaque = waiting.send(POP_MESSAGE, ext)
+            check(waiting.is_silent(0.3), "nothing is there to be answered")
+            send_all(sending, topic, [f"late {n}"])
+            began = time.monotonic()
+            rows = succeeded(waiting.receive(opaque)).json()
+            less(time.monotonic() - began, 2.0, "seconds from the send to the answer")
+            equal(bodies_of(rows), [f"late {n}"], "the body received")
+            succeeded(waiting.call(ACK_MESSAGE, {"sidecar.receipt": rows[0]["receipt"]}))
+
+
+@test
+def an_empty_topic_is_answered_when_the_poll_time_is_over():
+    topic = new_topic()
+    with daemon() as running:
+        began = time.monotonic()
+        equal(receive(running.client(), topic, "receive-4", poll_millis=1500), [], "the messages")
+        took = time.monotonic() - began
+        check(1.0 < took < 6.0, f"answered after the poll time of 1.5 s (took {took:.1f} s)")
+
+
+@test(deadline=90)
+def what_was_acknowledged_never_comes_again_and_what_was_not_does():
+    topic = new_topic()
+    with daemon() as running:
+        client = running.client()
+        send_all(client, topic, ["acknowledged", "forgotten"])
+        rows = receive_all(client, topic, "receive-5", 2, acknowledge=False, invisibleTime=4000)
+        equal(bodies_of(rows), ["acknowledged", "forgotten"], "the first delivery")
+        receipts = {row["body"]: row["receipt"] for row in rows}
+        succeeded(client.call(ACK_MESSAGE, {"sidecar.receipt": receipts["acknowledged"]}))
+        again = receive_all(
+            client, topic, "receive-5", 1, timeout=60, acknowledge=False, invisibleTime=30000
+        )
+        equal(bodies_of(again), ["forgotten"], "what comes again")
+        equal(
+            (again[0]["topic"], again[0]["reconsumeTimes"]),
+            (topic, 1),
+            "its topic and how often it came before",
+        )
+        check(again[0]["receipt"] != receipts["forgotten"], "it has a new receipt")
+        succeeded(client.call(ACK_MESSAGE, {"sidecar.receipt": again[0]["receipt"]}))
+        equal(
+            receive(client, topic, "receive-5", poll_millis=6000),
+            [],
+            "what comes after both were acknowledged",
+        )
+
+
+@test
+def a_changed_invisible_time_gives_a_receipt_that_acknowledges():
+    topic = new_topic()
+    with daemon() as running:
+        client = running.client()
+        send_all(client, topic, ["kept"])
+        row = receive_all(client, topic, "receive-6", 1, acknowledge=False, invisibleTime=20000)[0]
+        ext = {"sidecar.receipt": row["receipt"], "invisibleTime": 4000}
+        answer = succeeded(client.call(CHANGE_MESSAGE_INVISIBLETIME, ext))
+        receipt = answer.ext.get("sidecar.receipt")
+        check(
+            receipt and receipt != row["receipt"],
+            f"the answer has a new receipt (saw {answer.ext})",
+        )
+        succeeded(client.call(ACK_MESSAGE, {"sidecar.receipt": receipt}))
+        equal(
+            receive(client, topic, "receive-6", poll_millis=8000),
+            [],
+            "what comes after the acknowledgement",
+        )
+
+
+@test
+def without_a_format_stored_messages_and_rocketmqs_own_fields_work():
+    topic = new_topic()
+    names = {address: name for name, address in cluster().brokers().items()}
+    with daemon() as running:
+        client = running.client()
+        send_all(client, topic, ["first", "second"])
+        seen = []
+        for broker_field in ("sidecar.broker", "bname"):
+            ext = {
+                "topic": topic,
+                "consumerGroup": "receive-7",
+                "maxMsgNums": 1,
+                "invisibleTime": 4000,
+            }
+            answer = succeeded(client.call(POP_MESSAGE, ext))
+            messages = remoting.messages(answer.body)
+            equal(len(messages), 1, "messages in the answer")
+            message = messages[0]
+            seen.append(message.body)
+            broker = names[message.store_host]
+            infos = remoting.pop_extra_infos(answer, broker)
+            ext = {
+                "topic": topic,
+                "consumerGroup": "receive-7",
+                "queueId": message.queue_id,
+                "offset": message.queue_offset,
+                "extraInfo": infos[message.queue_id, message.queue_offset],
+                broker_field: broker,
+            }
+            succeeded(
+                client.call(ACK_MESSAGE, ext), f"the answer to ACK_MESSAGE with {broker_field}"
+            )
+        equal(sorted(seen), [b"first", b"second"], "the bodies received")
+        equal(
+            receive(client, topic, "receive-7", poll_millis=8000),
+            [],
+            "what comes after both were acknowledged",
+        )
+
+
+@test
+def a_receipt_that_nobody_wrote_is_invalid():
+    with daemon() as running:
+        client = running.client()
+        for receipt in ("r1~nonsense", "x", "r9~a~b~c~1~2~3~4~5~6~0"):
+            answer = client.call(ACK_MESSAGE, {"sidecar.receipt": receipt})
+            equal(
+                (answer.code, answer.error),
+                (remoting.MESSAGE_ILLEGAL, "invalid"),
+                f"the answer for {receipt}",
+            )
+
+
+main()

@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""What is too much is refused in words, at once"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+from fake_broker import Held, echo
+from remoting import GET_MAX_OFFSET, SYSTEM_BUSY, ConnectionEnded
+from scenario import is_failure, is_own, stage
+from tap import check, equal, main, test, wait_until
+
+
+def is_refused(answer, what):
+    is_failure(answer, "overloaded", SYSTEM_BUSY, "no", what)
+    millis = answer.ext.get("sidecar.retryAfterMillis", "")
+    check(millis.isdigit() and int(millis) > 0, f"{what} says when to come back (saw '{millis}')")
+
+
+@test
+def more_in_flight_than_one_caller_may_have_is_overloaded():
+    with stage({"limits": {"max_in_flight_per_session": 4}}) as on:
+        client, other = on.client(), on.client()
+        held = Held()
+        on.broker.on(GET_MAX_OFFSET, held)
+        opaques = [on.ask(client, n) for n in range(6)]
+        for opaque in opaques[4:]:
+            is_refused(client.receive(opaque), f"request {opaque}")
+        on.ask(other, "other")
+        waiting = held.wait_for(5)
+        on.broker.on(GET_MAX_OFFSET, echo)
+        for connection, request in waiting:
+            connection.echo(request)
+        for n, opaque in enumerate(opaques[:4]):
+            is_own(client.receive(opaque), n)
+        is_own(other.receive(), "other")
+        is_own(on.call(client, "again"), "again")
+        equal(len(on.broker.seen()), 6, "requests at the broker")
+
+
+@test
+def more_in_flight_than_all_callers_may_have_is_overloaded():
+    with stage({"limits": {"max_in_flight": 8, "max_in_flight_per_session": 8}}) as on:
+        held = Held()
+        on.broker.on(GET_MAX_OFFSET, held)
+        clients = [on.client() for _ in range(10)]
+        for n, client in enumerate(clients[:8]):
+            on.ask(client, n)
+        held.wait_for(8)
+        for n, client in enumerate(clients[8:]):
+            is_refused(on.call(client, n), f"the answer to caller {n + 8}")
+        on.broker.on(GET_MAX_OFFSET, echo)
+        for connection, request in held.waiting:
+            connection.echo(request)
+        for n, client in enumerate(clients[:8]):
+            is_own(client.receive(), n)
+        is_own(on.call(clients[9], "again"), "again")
+
+
+@test
+def more_callers_than_there_may_be_are_sent_away_and_room_is_used_again():
+    with stage({"listener": {"max_sessions": 3}}) as on:
+        clients = [on.client() for _ in range(3)]
+        for n, client in enumerate(clients):
+            is_own(on.call(client, n), n)
+        fourth = on.client()
+        try:
+            on.ask(fourth, "fourth")
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        answers = fourth.wait_for_end(5)
+        check(len(answers) <= 1, f"at most one answer before the end (saw {answers})")
+        for answer in answers:
+            equal(
+                (answer.error, answer.code),
+                ("overloaded", SYSTEM_BUSY),
+                f"it says why ({answer.remark})",
+            )
+        is_own(on.call(clients[0], "still"), "still")
+        clients[2].close()
+
+        def is_let_in():
+            client = on.client()
+            try:
+                answer = on.call(client, "now")
+            except (BrokenPipeError, ConnectionResetError, ConnectionEnded):
+                return False
+            return answer.ext.get("echo.token") == "now"
+
+        wait_until(is_let_in, 5, "a new caller is let in after one has left")
+
+
+main()

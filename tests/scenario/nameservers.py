@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Any nameserver of the list will do"""
+
+import pathlib
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+from daemon_process import Daemon
+from fake_broker import FakeBroker, close, sends, silence
+from remoting import GET_ROUTEINFO_BY_TOPIC, SEND_MESSAGE
+from scenario import TOPIC, is_failure
+from tap import equal, less, main, test, wait_until
+
+
+def works_with(prepare):
+    """
+    The first nameserver of two is as prepare() makes it; every request succeeds within its
+    deadline.
+    """
+    with FakeBroker("first") as first, FakeBroker("second") as second, FakeBroker(
+        "broker-a"
+    ) as broker:
+        first.route_to = second.route_to = [broker]
+        prepare(first)
+        with Daemon(nameservers=[first.address, second.address]) as running:
+            client = running.client()
+            for n in range(12):
+                began = time.monotonic()
+                topic = f"{TOPIC}-{n}"
+                answer = client.call(SEND_MESSAGE, {"topic": topic}, b"x")
+                equal(
+                    (answer.code, answer.error),
+                    (0, None),
+                    f"the answer to send {n} ({answer.remark})",
+                )
+                answer = client.call(GET_ROUTEINFO_BY_TOPIC, {"topic": topic})
+                equal(
+                    (answer.code, answer.error),
+                    (0, None),
+                    f"the answer to route {n} ({answer.remark})",
+                )
+                less(
+                    time.monotonic() - began,
+                    6.0,
+                    f"seconds for both requests of round {n}, with deadlines of 3 s",
+                )
+
+
+@test
+def the_second_is_used_when_nobody_listens_at_the_first():
+    works_with(lambda first: first.refuse())
+
+
+@test
+def the_second_is_used_when_the_first_accepts_and_is_silent():
+    works_with(lambda first: first.on(GET_ROUTEINFO_BY_TOPIC, silence))
+
+
+@test
+def the_second_is_used_when_the_first_closes_every_connection():
+    works_with(lambda first: first.on(GET_ROUTEINFO_BY_TOPIC, close))
+
+
+@test
+def the_second_is_used_when_the_first_talks_garbage():
+    works_with(
+        lambda first: first.on(GET_ROUTEINFO_BY_TOPIC, sends(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    )
+
+
+@test
+def none_that_answers_is_told_as_no_nameserver():
+    with FakeBroker("first") as first, FakeBroker("second") as second:
+        for nameserver in (first, second):
+            nameserver.refuse()
+        with Daemon(nameservers=[first.address, second.address]) as running:
+            client = running.client()
+            for code, ext in (
+                (SEND_MESSAGE, {"topic": TOPIC}),
+                (GET_ROUTEINFO_BY_TOPIC, {"topic": TOPIC}),
+            ):
+                began = time.monotonic()
+                answer = client.call(code, ext, b"x")
+                is_failure(answer, "no-nameserver", 10004, "no", f"the answer to code {code}")
+                less(time.monotonic() - began, 4.0, "seconds to the answer, with a deadline of 3 s")
+
+
+@test
+def a_known_topic_is_served_while_no_nameserver_answers():
+    with FakeBroker("only") as only, FakeBroker("broker-a") as broker:
+        only.route_to = [broker]
+        with Daemon(
+            nameservers=[only.address], settings={"nameserver": {"route_refresh": "1s"}}
+        ) as running:
+            client = running.client()
+            answer = client.call(SEND_MESSAGE, {"topic": TOPIC}, b"x")
+            equal((answer.code, answer.error), (0, None), f"the first answer ({answer.remark})")
+            only.refuse()
+            end = time.monotonic() + 3
+            while time.monotonic() < end:
+                answer = client.call(SEND_MESSAGE, {"topic": TOPIC}, b"x")
+                equal(
+                    (answer.code, answer.error),
+                    (0, None),
+                    f"an answer while it is away ({answer.remark})",
+                )
+            only.listen()
+            wait_until(
+                lambda: client.call(SEND_MESSAGE, {"topic": "Another"}, b"x").error is None,
+                15,
+                "a new topic is found after it is back",
+            )
+
+
+main()

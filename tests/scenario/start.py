@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Starting: settings that are wrong, sockets that are left over"""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+from daemon_process import Daemon
+from fake_broker import FakeBroker
+from remoting import GET_ROUTEINFO_BY_TOPIC
+from tap import check, contains, equal, main, test
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "NAMESRV_ADDR"}
+
+
+def run(daemon, *words):
+    """The exit code and both outputs of one run of the binary that ends by itself."""
+    done = subprocess.run(
+        [daemon.binary, *words], capture_output=True, timeout=20, cwd=daemon.directory
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def answers(daemon):
+    return daemon.client().call(GET_ROUTEINFO_BY_TOPIC, {"topic": "Orders"}).code == 0
+
+
+@test
+def the_socket_of_a_daemon_that_was_killed_does_not_stop_the_next_start():
+    with FakeBroker() as broker:
+        daemon = Daemon(nameservers=[broker.address])
+        with daemon:
+            for _ in range(5):
+                check(answers(daemon), "it answers")
+                daemon.kill()
+                check(pathlib.Path(daemon.socket).exists(), "the socket is left over")
+                daemon.start()
+            check(answers(daemon), "it answers after the last start")
+
+
+@test
+def a_second_daemon_on_the_same_socket_is_refused_in_words_and_the_first_goes_on():
+    with FakeBroker() as broker, Daemon(nameservers=[broker.address]) as daemon:
+        code, _, err = run(daemon, "--config", str(daemon.config_path))
+        check(code > 0, f"the second one ends with an exit code other than 0 (saw {code})")
+        contains(err, daemon.socket, "its standard error")
+        check(answers(daemon), "the first one answers")
+
+
+@test
+def mistakes_in_the_settings_are_named_with_file_and_line():
+    mistakes = {
+        "[listener]\nsockets = /x\n": ":2:",
+        "[listener]\n\nmax_sessions = many\n": ":3:",
+        "[nameserver]\naddresses = nowhere\n": ":2:",
+        "[upstream]\nrequest_timeout = 3 parsecs\n": ":2:",
+        "[pools]\nmax_idle = 5min\n": "pools",
+    }
+    with Daemon(nameservers=["127.0.0.1:9876"]) as daemon:
+        path = daemon.directory / "wrong.ini"
+        for text, where in mistakes.items():
+            path.write_text(text)
+            for words in (("--check-config",), ()):
+                code, _, err = run(daemon, *words, "--config", str(path))
+                check(code > 0, f"the exit code for {text!r} is not 0 (saw {code})")
+                contains(err, where, f"the standard error for {text!r}")
+                contains(err, str(path), f"the standard error for {text!r}")
+
+
+@test
+def settings_without_a_nameserver_are_refused_in_words():
+    with Daemon(nameservers=["127.0.0.1:9876"]) as daemon:
+        path = daemon.directory / "none.ini"
+        path.write_text(f"[listener]\nsocket = {daemon.directory}/other.sock\n")
+        code, _, err = run(daemon, "--config", str(path))
+        check(code > 0, f"the exit code is not 0 (saw {code})")
+        contains(err, "addresses", "the standard error")
+
+
+@test
+def good_settings_pass_and_what_is_dumped_can_be_read_again():
+    with FakeBroker() as broker, Daemon(nameservers=[broker.address]) as daemon:
+        config = str(daemon.config_path)
+        code, _, err = run(daemon, "--check-config", "--config", config)
+        equal(code, 0, f"the exit code of --check-config (standard error: {err})")
+        code, dumped, err = run(daemon, "--dump-config", "--config", config)
+        equal(code, 0, f"the exit code of --dump-config (standard error: {err})")
+        contains(dumped, daemon.socket, "the dump")
+        contains(dumped, broker.address, "the dump")
+        again = daemon.directory / "again.ini"
+        again.write_text(dumped)
+        code, _, err = run(daemon, "--check-config", "--config", str(again))
+        equal(code, 0, f"the exit code for what was dumped (standard error: {err})")
+
+
+main()

@@ -1,0 +1,66 @@
+#!/bin/bash
+# Installs what is missing on a Debian 12 to build and run remotingd with a RocketMQ beside it ("run"), and to test it too
+# ("tests"). Asks the package list for nothing, and needs no rights, when everything is there.
+#
+#     tests/support/install_packages.sh run|tests
+set -euo pipefail
+
+run_packages=(
+    gcc libc6-dev meson ninja-build pkg-config
+    libevent-dev libjansson-dev libinih-dev libc-ares-dev zlib1g-dev liblz4-dev libzstd-dev uthash-dev
+    python3 openjdk-17-jre-headless maven
+)
+tests_packages=(check)
+
+case "${1:-}" in
+run) wanted=("${run_packages[@]}") ;;
+tests) wanted=("${run_packages[@]}" "${tests_packages[@]}") ;;
+*)
+    echo "usage: install_packages.sh run|tests" >&2
+    exit 2
+    ;;
+esac
+
+# pkg-config may be there as pkgconf, and Java or Maven from elsewhere: what answers to its name is not installed again.
+is_there() {
+    case "$1" in
+    openjdk-17-jre-headless) command -v java ;;
+    maven) command -v mvn ;;
+    gcc | meson | pkg-config | python3) command -v "$1" ;;
+    ninja-build) command -v ninja ;;
+    *) dpkg-query -W -f='${db:Status-Status}' "$1" | grep -qx installed ;;
+    esac >/dev/null 2>&1
+}
+
+missing=()
+for package in "${wanted[@]}"; do
+    is_there "$package" || missing+=("$package")
+done
+if [ ${#missing[@]} -eq 0 ]; then
+    exit 0
+fi
+
+if ! command -v apt-get >/dev/null; then
+    echo "Missing: ${missing[*]} (named as in Debian 12). This system has no apt-get: install them its own way." >&2
+    exit 1
+fi
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "Missing: ${missing[*]}. Run this as root, or install them: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    as_root=(sudo)
+fi
+
+echo "Installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# Another apt-get may be at work: wait for it instead of failing.
+apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300)
+if ! { "${apt[@]}" update && "${apt[@]}" install --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null; then
+    tail -n 20 "$log" >&2
+    echo "apt-get could not install ${missing[*]} (its last words are above)." >&2
+    exit 1
+fi

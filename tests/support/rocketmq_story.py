@@ -1,0 +1,84 @@
+"""
+What the stories against a real RocketMQ share
+
+cluster() is the one that the environment names with ROCKETMQ_CLUSTER (tests/run starts it once for
+all), or one of its own with two nameservers and two brokers. new_topic() makes topics that no other
+story uses, on all brokers.
+"""
+
+import os
+import time
+
+import remoting
+import rocketmq_cluster
+import tap
+from daemon_process import Daemon
+
+_cluster = None
+_n_topics = 0
+
+
+def cluster():
+    global _cluster
+    if _cluster is None:
+        directory = os.environ.get("ROCKETMQ_CLUSTER")
+        if directory:
+            _cluster = rocketmq_cluster.Cluster.attach(directory)
+        else:
+            _cluster = rocketmq_cluster.Cluster(2, 2).start()
+            tap.at_end(the_cluster_is_taken_down)
+    return _cluster
+
+
+def the_cluster_is_taken_down():
+    _cluster.stop()
+    tap.equal([name for name in _cluster.names if _cluster.is_running(name)], [], "what still runs")
+
+
+def new_topic(word="Story"):
+    global _n_topics
+    _n_topics += 1
+    topic = f"{word}-{os.getpid()}-{_n_topics}"
+    cluster().create_topic(topic)
+    return topic
+
+
+def daemon(**more):
+    return Daemon(nameservers=cluster().nameservers(), **more)
+
+
+def succeeded(answer, what="the answer"):
+    tap.equal((answer.code, answer.error), (0, None), f"{what} (remark: {answer.remark})")
+    return answer
+
+
+def receive(client, topic, group, *, poll_millis=3000, **more):
+    """The messages of one POP in the JSON format; [] when none came in the poll time."""
+    ext = {
+        "topic": topic,
+        "consumerGroup": group,
+        "pollTime": poll_millis,
+        "sidecar.answerFormat": "json",
+        **more,
+    }
+    answer = client.call(remoting.POP_MESSAGE, ext, timeout=poll_millis / 1000 + 15)
+    if answer.code == remoting.POLLING_TIMEOUT and answer.error is None:
+        return []
+    return succeeded(answer, "the answer to POP_MESSAGE").json()
+
+
+def receive_all(client, topic, group, n, *, timeout=30.0, acknowledge=True, **more):
+    """Receives (and acknowledges) until n messages are here, or the time is over."""
+    found = []
+    end = time.monotonic() + timeout
+    while len(found) < n and time.monotonic() < end:
+        rows = receive(client, topic, group, **more)
+        found += rows
+        if acknowledge:
+            opaques = [
+                client.send(remoting.ACK_MESSAGE, {"sidecar.receipt": row["receipt"]})
+                for row in rows
+            ]
+            for answer in client.gather(opaques).values():
+                succeeded(answer, "the answer to ACK_MESSAGE")
+    return found
