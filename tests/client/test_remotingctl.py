@@ -16,7 +16,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-import traceback
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+
+import tap
+from tap import test
 
 REMOTINGCTL = os.environ.get("REMOTINGCTL", "build/client/remotingctl")
 PATIENCE_S = 30
@@ -140,7 +144,10 @@ def run_alone(*arguments, env=None):
 
 def run_on_terminal(daemon, *arguments):
     """What a person sees."""
-    ours, theirs = pty.openpty()
+    try:
+        ours, theirs = pty.openpty()
+    except OSError as error:
+        tap.skip(f"no pseudo terminal here: {error}")
     process = subprocess.Popen(command(daemon, *arguments), stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
     os.close(theirs)
     seen = b""
@@ -154,18 +161,16 @@ def run_on_terminal(daemon, *arguments):
 
 
 def equal(seen, expected):
-    if seen != expected:
-        raise AssertionError(f"seen {seen!r}, expected {expected!r}")
+    tap.equal(seen, expected, "the result")
 
 
 def contains(text, part):
-    if part not in text:
-        raise AssertionError(f"{part!r} is not in {text!r}")
+    tap.contains(text, part, "the text")
 
 
 def exits(result, code):
-    if result.returncode != code:
-        raise AssertionError(f"exit code {result.returncode}, expected {code}: {result.stdout!r} {result.stderr!r}")
+    tap.check(result.returncode == code,
+              f"exit code {result.returncode}, expected {code}: {result.stdout!r} {result.stderr!r}")
 
 
 def stored(request):
@@ -201,14 +206,6 @@ def pops(*batches):
 
 def receipts(daemon):
     return [r.ext["sidecar.receipt"] for r in daemon.requests if r.code == 200051]
-
-
-TESTS = []
-
-
-def test(function):
-    TESTS.append(function)
-    return function
 
 
 # send
@@ -815,19 +812,4 @@ def version_is_told_anywhere():
         contains(result.stdout, b"remotingctl ")
 
 
-def main():
-    print(f"1..{len(TESTS)}")
-    n_failed = 0
-    for number, function in enumerate(TESTS, 1):
-        try:
-            function()
-            print(f"ok {number} - {function.__name__}", flush=True)
-        except Exception:
-            n_failed += 1
-            print(f"not ok {number} - {function.__name__}")
-            print("# " + traceback.format_exc().strip().replace("\n", "\n# "), flush=True)
-    return 1 if n_failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+tap.main()

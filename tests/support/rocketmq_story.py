@@ -67,13 +67,18 @@ def receive(client, topic, group, *, poll_millis=3000, **more):
     return succeeded(answer, "the answer to POP_MESSAGE").json()
 
 
-def receive_all(client, topic, group, n, *, timeout=30.0, acknowledge=True, **more):
-    """Receives (and acknowledges) until n messages are here, or the time is over."""
+def receive_all(client, topic, group, n, *, bodies=None, timeout=30.0, acknowledge=True, **more):
+    """
+    Receives (and acknowledges) until n messages are here, or with `bodies` until all of these are:
+    there may be others and repeated ones among them. Ends also when the time is over.
+    """
     found = []
+    missing = set(bodies or ())
     end = time.monotonic() + timeout
-    while len(found) < n and time.monotonic() < end:
+    while (len(found) < n or missing) and time.monotonic() < end:
         rows = receive(client, topic, group, **more)
         found += rows
+        missing.difference_update(row["body"] for row in rows)
         if acknowledge:
             opaques = [
                 client.send(remoting.ACK_MESSAGE, {"sidecar.receipt": row["receipt"]})
