@@ -18,9 +18,6 @@ static void forward_on_response(struct invocation *invocation, struct remoting_c
     const struct command_source *source)
 {
     struct invoker *invoker = invocation->invoker;
-    if (response->code == RESPONSE_TOPIC_NOT_EXIST && !span_is_empty(invocation->name)) {
-        route_table_expire(routes_table(invoker->routes), invocation->name);
-    }
     if (!invocation->sidecar.wants_json || response->code != RESPONSE_SUCCESS) {
         invocation_answer(invocation, response, source->owner);
         return;
@@ -38,6 +35,16 @@ static void forward_on_response(struct invocation *invocation, struct remoting_c
     response->body = (struct span){ json, size };
     invocation_answer(invocation, response, NULL);
     free(json);
+}
+
+/* By topic: the command is kept, and the name of its way is the topic. */
+static void topic_on_response(struct invocation *invocation, struct remoting_command *response,
+    const struct command_source *source)
+{
+    if (response->code == RESPONSE_TOPIC_NOT_EXIST) {
+        route_table_expire(routes_table(invocation->invoker->routes), invocation->name);
+    }
+    forward_on_response(invocation, response, source);
 }
 
 static void forward_on_failure(struct invocation *invocation, const struct failure_report *report)
@@ -213,16 +220,20 @@ static void any_master_on_route(struct invocation *invocation)
     to_master(invocation, false);
 }
 
-#define FORWARD_STEPS(route_function)                                                              \
+#define FORWARD_STEPS(route_function, response_function)                                           \
     {                                                                                              \
-        .on_route = (route_function), .on_response = forward_on_response,                          \
+        .on_route = (route_function), .on_response = (response_function),                          \
         .on_failure = forward_on_failure,                                                          \
     }
 
-static const struct invocation_steps address_steps = FORWARD_STEPS(address_on_route);
-static const struct invocation_steps broker_steps = FORWARD_STEPS(broker_on_route);
-static const struct invocation_steps one_master_steps = FORWARD_STEPS(one_master_on_route);
-static const struct invocation_steps any_master_steps = FORWARD_STEPS(any_master_on_route);
+static const struct invocation_steps address_steps =
+    FORWARD_STEPS(address_on_route, forward_on_response);
+static const struct invocation_steps broker_steps =
+    FORWARD_STEPS(broker_on_route, forward_on_response);
+static const struct invocation_steps one_master_steps =
+    FORWARD_STEPS(one_master_on_route, topic_on_response);
+static const struct invocation_steps any_master_steps =
+    FORWARD_STEPS(any_master_on_route, topic_on_response);
 
 void forward_to_address(struct invocation *invocation, const struct remoting_command *command,
     const struct command_source *source)

@@ -69,7 +69,11 @@ struct invocation {
     /* set while it waits for a route; on the way the request has its own */
     struct deadline deadline;
     struct sidecar_fields sidecar;
-    struct span name; /* the topic or broker name of its way */
+    /*
+     * The topic, broker name or address of its way. Like the spans of `sidecar` it points into the
+     * request: what is not kept has no name any more once it was sent.
+     */
+    struct span name;
     const struct invocation_steps *steps;
     void *state;                    /* of the steps */
     char address[ADDRESS_TEXT_MAX]; /* where it was sent last */
