@@ -246,6 +246,10 @@ static void on_frame(
     bool is_oneway = remoting_command_is_oneway(command);
     session->n_requests++;
     sessions->stats->requests++;
+    if (!session->is_surplus) {
+        /* What follows it in the same read is another frame, with a time of its own. */
+        loop_deadline_clear(sessions->loop, &session->frame_deadline);
+    }
     switch (status) {
     case HEADER_OK:
         break;
@@ -398,6 +402,8 @@ static void on_written(struct transport *transport)
         return;
     }
     if (transport->is_paused && unwritten <= sessions->config->limits.session_buffer / 2) {
+        /* While nothing was read, no time ran for the frame that had begun. */
+        loop_deadline_clear(sessions->loop, &session->frame_deadline);
         transport_resume(transport);
     }
 }

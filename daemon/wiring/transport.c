@@ -373,8 +373,12 @@ void transport_resume(struct transport *transport)
         take_bytes(transport, backlog->data, transport->n_backlog);
         frame_buffer_unref(backlog);
     }
-    if (transport->fd >= 0) {
-        reading_update(transport);
+    if (transport->fd < 0) {
+        return;
+    }
+    reading_update(transport);
+    if (transport->handler->on_read) {
+        transport->handler->on_read(transport);
     }
 }
 

@@ -50,7 +50,7 @@ struct transport_handler {
      * can still be written.
      */
     void (*on_end)(struct transport *transport, enum transport_end end, int error);
-    /* After every read, when its frames are handed out. May be NULL. */
+    /* After every read and every resumption, when the frames are handed out. May be NULL. */
     void (*on_read)(struct transport *transport);
     /* After every write: the output may be shorter now. May be NULL. */
     void (*on_written)(struct transport *transport);
