@@ -90,16 +90,23 @@ static void reap(struct loop *loop)
     }
 }
 
+/* Writing may end a connection, and what is reaped may have answers to write (resolver.h). */
+static void settle(struct loop *loop)
+{
+    while (loop->dirty || loop->reapable) {
+        flush_dirty(loop);
+        reap(loop);
+    }
+}
+
 static void turn_end(struct loop *loop)
 {
     loop->now_ms = loop_clock_ms();
     (void)deadline_wheel_expire(&loop->deadlines, loop->now_ms);
-    flush_dirty(loop);
+    settle(loop);
     if (loop->on_turn) {
         loop->on_turn(loop->on_turn_context);
-        flush_dirty(loop);
     }
-    reap(loop);
 }
 
 void loop_run(struct loop *loop)
@@ -114,8 +121,7 @@ void loop_run(struct loop *loop)
 
 void loop_finish(struct loop *loop)
 {
-    flush_dirty(loop);
-    reap(loop);
+    settle(loop);
 }
 
 void loop_stop(struct loop *loop)

@@ -5,7 +5,7 @@
  * every connection that got output, then the reaper. Everything that waits hangs in here; nothing
  * else touches libevent's loop.
  *
- *     event_base_loop(ONCE) -> deadline_wheel_expire -> flush dirty connections -> reap -> again
+ *     event_base_loop(ONCE) -> deadline_wheel_expire -> flush dirty connections, reap -> again
  *
  * A callback never frees the object it was called for: it closes it and hands it to loop_reap(),
  * which frees it after this turn, when no frame up the stack still holds it.
@@ -49,7 +49,7 @@ struct loop {
     bool is_stopping;
     uint64_t random_state[2];
     uint8_t *receive_buffer;
-    void (*on_turn)(void *context); /* at the end of every turn */
+    void (*on_turn)(void *context); /* at the end of every turn, when all is written */
     void *on_turn_context;
 };
 
