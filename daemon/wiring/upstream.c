@@ -304,10 +304,10 @@ static void on_request_deadline(struct deadline *deadline, uint64_t now_ms)
                                            offsetof(struct pending_request, deadline));
     struct upstream *upstream = request->upstream;
     struct failure_report report;
-    bool was_sent = pending_request_was_sent(request);
-    failure_set(&report, FAILURE_TIMEOUT, was_sent, "no answer from %s within %" PRIu64 " ms%s",
+    /* What is not written yet stays in the output of a connection that lives: it may still go. */
+    failure_set(&report, FAILURE_TIMEOUT, true, "no answer from %s within %" PRIu64 " ms%s",
         upstream->name, now_ms - request->sent_ms,
-        was_sent ? "" : " (it took none of the request)");
+        pending_request_was_sent(request) ? "" : " (it has taken nothing of the request so far)");
     pending_table_abandon(upstream->context->pending, request->upstream_opaque, now_ms);
     in_flight_remove(upstream, request);
     request->handler->on_failure(request, &report);
