@@ -199,20 +199,22 @@ static void failure_log(struct invocation *invocation, const struct failure_repo
         log_quote(report->cause, strlen(report->cause), quoted));
 }
 
-void invocation_fail_report(struct invocation *invocation, const struct failure_report *report)
+void invocation_fail_report(struct invocation *invocation, const struct failure_report *last)
 {
     struct stats *stats = invocation->invoker->stats;
-    failure_log(invocation, report);
-    if (report->failure == FAILURE_OVERLOADED) {
+    struct failure_report report = *last;
+    report.maybe_sent = last->maybe_sent || invocation->maybe_sent;
+    failure_log(invocation, &report);
+    if (report.failure == FAILURE_OVERLOADED) {
         stats->requests_overloaded++;
-    } else if (report->failure == FAILURE_INVALID) {
+    } else if (report.failure == FAILURE_INVALID) {
         stats->requests_invalid++;
     }
     if (invocation->is_oneway) {
         stats->oneway_failed++;
     } else if (invocation->session) {
         session_answer_failure(invocation->session, invocation->client_opaque,
-            invocation->serialize_type, report, invocation->id, invocation->uniq_key);
+            invocation->serialize_type, &report, invocation->id, invocation->uniq_key);
     }
     if (!invocation->is_ended) {
         invocation_end(invocation);
@@ -243,7 +245,8 @@ void invoker_abort(struct invoker *invoker)
     while (!TAILQ_EMPTY(&invoker->invocations)) {
         struct invocation *invocation = TAILQ_FIRST(&invoker->invocations);
         invocation_fail(invocation, FAILURE_DRAINING,
-            pending_request_was_sent(&invocation->request),
+            pending_request_was_sent(&invocation->request) ||
+                pending_request_was_sent(&invocation->nameserver_call.request),
             "the daemon stopped before the answer came");
     }
 }
@@ -423,6 +426,7 @@ static void on_request_sent(struct pending_request *request)
 static void on_request_failure(struct pending_request *request, const struct failure_report *report)
 {
     struct invocation *invocation = invocation_of_request(request);
+    invocation->maybe_sent = invocation->maybe_sent || report->maybe_sent;
     invocation->steps->on_failure(invocation, report);
 }
 

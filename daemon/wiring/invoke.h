@@ -63,6 +63,7 @@ struct invocation {
     bool is_oneway;
     bool is_long_poll;
     bool has_waited; /* for its route: not twice */
+    bool maybe_sent; /* an attempt before this one may have reached its broker */
     bool is_ended;
     uint64_t started_ms;
     uint64_t deadline_ms;
@@ -124,7 +125,8 @@ void invoke_session_gone(struct invoker *invoker, struct session *session);
 /* Ends it with this response; opaque and flag are set here. */
 void invocation_answer(struct invocation *invocation, struct remoting_command *response,
     struct frame_buffer *body_owner);
-void invocation_fail_report(struct invocation *invocation, const struct failure_report *report);
+/* These two tell the caller `maybe` also where only an earlier attempt may have been sent. */
+void invocation_fail_report(struct invocation *invocation, const struct failure_report *last);
 __attribute__((format(printf, 4, 5))) void invocation_fail(
     struct invocation *invocation, enum failure failure, bool maybe_sent, const char *format, ...);
 /* Ends it without an answer. */
