@@ -1,6 +1,7 @@
 #include "daemon/wiring/listener.h"
 
 #include "daemon/wiring/log.h"
+#include "protocol/ext_fields.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -129,19 +130,35 @@ static bool path_clear(const struct sockaddr_un *address, char *problem, size_t 
     return true;
 }
 
+/* A number need not be that of a group with a name. */
+static bool group_find(const char *name, gid_t *ret_gid)
+{
+    const struct group *group = getgrnam(name);
+    int64_t number;
+    if (group) {
+        *ret_gid = group->gr_gid;
+        return true;
+    }
+    if (!ext_value_parse_i64(span_of(name), 0, (gid_t)-1 - INT64_C(1), &number)) {
+        return false;
+    }
+    *ret_gid = (gid_t)number;
+    return true;
+}
+
 static bool group_set(const struct config *config, char *problem, size_t problem_size)
 {
     const char *name = config->listener.socket_group;
     if (!name || !name[0]) {
         return true;
     }
-    const struct group *group = getgrnam(name);
-    if (!group) {
+    gid_t gid;
+    if (!group_find(name, &gid)) {
         (void)snprintf(problem, problem_size,
             "[listener] socket_group = %s: there is no such group on this host", name);
         return false;
     }
-    if (chown(config->listener.socket, (uid_t)-1, group->gr_gid) < 0) {
+    if (chown(config->listener.socket, (uid_t)-1, gid) < 0) {
         (void)snprintf(problem, problem_size, "cannot give %s to group %s: %s",
             config->listener.socket, name, strerror(errno));
         return false;
