@@ -304,8 +304,9 @@ bool value_read_address(
     }
     uint64_t port;
     const char *end = take_digits(port_text, 10, &port);
-    if (end == port_text || *end != '\0' || port < 1 || port > UINT16_MAX) {
-        return refuse(ret_reason, "a port from 1 to %d is accepted", UINT16_MAX);
+    if (end == port_text || *end != '\0' || *port_text == '0' || port > UINT16_MAX) {
+        return refuse(
+            ret_reason, "a port from 1 to %d is accepted, without zeros in front", UINT16_MAX);
     }
     address.port = (uint16_t)port;
     *ret_address = address;

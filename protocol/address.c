@@ -34,8 +34,9 @@ bool address_parse(struct span text, struct span *ret_host, uint16_t *ret_port)
         host.data++;
         host.n -= 2;
     }
+    /* One spelling a port, without zeros in front: connections are told apart by this text. */
     int64_t port;
-    if (!host_is_plausible(host, is_bracketed) || port_text.n == 0 || port_text.data[0] < '0' ||
+    if (!host_is_plausible(host, is_bracketed) || port_text.n == 0 || port_text.data[0] < '1' ||
         !ext_value_parse_i64(port_text, 1, 65535, &port)) {
         return false;
     }
