@@ -156,6 +156,16 @@ static size_t properties_room(
     return n;
 }
 
+static bool properties_are_small(struct invocation *invocation, size_t n)
+{
+    if (n <= MESSAGE_PROPERTIES_MAX) {
+        return true;
+    }
+    invocation_fail(invocation, FAILURE_INVALID, false,
+        "the properties take %zu bytes, RocketMQ stores at most %d", n, MESSAGE_PROPERTIES_MAX);
+    return false;
+}
+
 static void property_default(char *properties, size_t *at, struct span name, struct span value)
 {
     if (span_is_absent(message_property((struct span){ properties, *at }, name))) {
@@ -171,6 +181,10 @@ static bool properties_complete(struct invocation *invocation, struct send_state
 {
     struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
     struct span given = ext_fields_get(fields, state->names->properties);
+    /* Every merge walks over what is there already: it must not be many megabytes. */
+    if (!properties_are_small(invocation, given.n)) {
+        return false;
+    }
     state->properties = malloc(properties_room(fields, given, invocation->sidecar.traceparent));
     if (!state->properties) {
         invocation_fail(invocation, FAILURE_OVERLOADED, false, "out of memory");
@@ -186,7 +200,8 @@ static bool properties_complete(struct invocation *invocation, struct send_state
     }
     for (size_t i = 0; i < fields->n; i++) {
         if (span_starts_with(fields->fields[i].key, PROPERTY_PREFIX) &&
-            !property_merge(invocation, state->properties, &at, fields->fields[i])) {
+            (!property_merge(invocation, state->properties, &at, fields->fields[i]) ||
+                !properties_are_small(invocation, at))) {
             return false;
         }
     }
@@ -204,10 +219,7 @@ static bool properties_complete(struct invocation *invocation, struct send_state
         wall_clock_since_month_began_ms(&invoker->month, wall_clock_ms()), state->uniq_key);
     property_default(state->properties, &at, SPAN(PROPERTY_UNIQ_KEY), span_of(state->uniq_key));
     property_default(state->properties, &at, SPAN(PROPERTY_WAIT_STORE_OK), SPAN("true"));
-    if (at > MESSAGE_PROPERTIES_MAX) {
-        invocation_fail(invocation, FAILURE_INVALID, false,
-            "the properties take %zu bytes, RocketMQ stores at most %d", at,
-            MESSAGE_PROPERTIES_MAX);
+    if (!properties_are_small(invocation, at)) {
         return false;
     }
     struct span properties = { state->properties, at };
