@@ -19,6 +19,8 @@
  * for.
  */
 #define RETRY_AFTER_MS "100"
+/* Of limits.total_memory the unwritten answers of one caller take one part in so many. */
+#define ANSWERS_SHARE 4
 
 static const char *session_end_name(enum session_end end)
 {
@@ -126,6 +128,31 @@ void session_end(struct session *session, enum session_end end)
 /* --- answers --- */
 
 /*
+ * Whether the answer can be given as it is; otherwise report says why not. Answers wait for a
+ * caller that does not read: with all the requests that it may have in flight they could take
+ * everybody's memory.
+ */
+static bool answer_fits(const struct session *session, size_t head_size, size_t body_size,
+    struct failure_report *report)
+{
+    size_t unwritten = session->transport.output.size;
+    size_t share = session->sessions->config->limits.total_memory / ANSWERS_SHARE;
+    if (head_size == 0 || head_size + body_size > FRAME_SIZE_MAX) {
+        failure_set(report, FAILURE_OVERLOADED, true,
+            "the answer has %zu bytes of body and does not fit a frame in this header form",
+            body_size);
+    } else if (body_size >= OUTPUT_REFER_SIZE && unwritten > share) {
+        failure_set(report, FAILURE_OVERLOADED, true,
+            "%zu bytes of answers wait to be read by this caller, a quarter of "
+            "limits.total_memory",
+            unwritten);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+/*
  * A value that is "" does not exist in the binary form, and neither does more than 16 bits of code.
  */
 void session_answer(struct session *session, struct remoting_command *command,
@@ -137,10 +164,12 @@ void session_answer(struct session *session, struct remoting_command *command,
     struct transport *transport = &session->transport;
     command->flag = REMOTING_FLAG_RESPONSE;
     size_t head_size = remoting_command_encoded_head_size(command, serialize_type);
-    uint8_t *room = NULL;
-    if (head_size > 0 && head_size + command->body.n <= FRAME_SIZE_MAX) {
-        room = output_reserve(&transport->output, head_size);
+    struct failure_report report;
+    if (!answer_fits(session, head_size, command->body.n, &report)) {
+        session_answer_failure(session, command->opaque, serialize_type, &report, 0, SPAN_ABSENT);
+        return;
     }
+    uint8_t *room = output_reserve(&transport->output, head_size);
     if (!room) {
         session_close(session, SESSION_END_MEMORY);
         return;

@@ -11,8 +11,9 @@
  *          -> CLOSED(reason)
  *
  * Back-pressure: above session_buffer bytes of unwritten answers nothing more is read from the
- * caller until half of them are written. A caller that takes longer than header_timeout over one
- * frame, or does not read for write_timeout, is cut off.
+ * caller until half of them are written. What it has in flight is still answered, with `overloaded`
+ * in place of a large body once its answers take a quarter of total_memory. A caller that takes
+ * longer than header_timeout over one frame, or does not read for write_timeout, is cut off.
  */
 #pragma once
 
@@ -99,8 +100,9 @@ int session_open(struct session_list *sessions, int fd);
 
 /*
  * Writes an answer in this header form; command->opaque is the client's, the response flag is set
- * here. The body is referred to in body_owner where that is worth it. A session without memory for
- * its answer is closed.
+ * here. The body is referred to in body_owner where that is worth it. An answer that does not fit a
+ * frame or the caller's share of the memory becomes `overloaded`. A session without memory for its
+ * answer is closed.
  */
 void session_answer(struct session *session, struct remoting_command *command,
     enum serialize_type serialize_type, struct frame_buffer *body_owner);
