@@ -124,8 +124,11 @@ int pending_table_put(struct pending_table *table, uint64_t upstream_id,
     quarantine_expire(table, now_ms);
     if (table->free_slots.n == 0) {
         int r = table_grow(table);
-        if (r < 0) {
+        if (r < 0 && table->quarantined.n == 0) {
             return r;
+        }
+        if (r < 0) {
+            quarantine_release(table, table->quarantined.first);
         }
     }
     uint32_t index = table->free_slots.first;

@@ -10,11 +10,13 @@
  * A response is never matched by opaque alone: upstream id, slot and generation must agree. Slots
  * are reused first-in first-out. The slot of a request whose deadline passed on a living connection
  * stays in quarantine until the late response, the connection's end or two minutes: a hot slot
- * would otherwise run through its generations while an answer is under way.
+ * would otherwise run through its generations while an answer is under way. A full table takes
+ * the slot that is in quarantine for longest, under its next generation: a silent broker must not
+ * use up everybody's slots.
  *
  *     FREE -> PENDING -> FREE            taken by its response, or cancelled with its connection
  *                     -> QUARANTINED     abandoned: deadline or caller gone, the connection lives
- *     QUARANTINED -> FREE                late response, end of the connection, two minutes
+ *     QUARANTINED -> FREE                late response, end of the connection, two minutes, need
  *
  * The table owns its slots, not the requests in them, and reads no clock. A slot costs 32 bytes;
  * the array doubles up to the capacity it was given.
@@ -78,7 +80,7 @@ void pending_table_init(struct pending_table *table, size_t capacity, uint16_t f
 /* The table must be empty of pending requests. */
 void pending_table_deinit(struct pending_table *table);
 
-/* 0; -ENOBUFS when capacity is reached (pending and quarantined together); -ENOMEM. */
+/* 0; -ENOBUFS when as many are pending as the capacity says; -ENOMEM. */
 int pending_table_put(struct pending_table *table, uint64_t upstream_id,
     struct pending_request *request, uint64_t now_ms, int32_t *ret_upstream_opaque);
 /*
