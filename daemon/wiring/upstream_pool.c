@@ -182,7 +182,10 @@ static bool must_give_up(const struct pending_request *request, uint64_t next_ms
     return request->fails_fast || request->deadline_ms <= next_ms;
 }
 
-/* After a failed attempt: who cannot wait for the next one is told now. */
+/*
+ * After a failed attempt: who cannot wait for the next one is told now. Those are brought to the
+ * front first: whoever is told may add others, which go to the end, and take any away.
+ */
 static void waiting_give_up(struct upstream_address *address)
 {
     uint64_t next_ms = next_attempt_ms(address, true);
@@ -190,12 +193,15 @@ static void waiting_give_up(struct upstream_address *address)
     for (request = TAILQ_FIRST(&address->waiting); request; request = next) {
         next = TAILQ_NEXT(request, link);
         if (must_give_up(request, next_ms)) {
-            struct failure_report report;
-            unreachable_report(address, &report);
-            waiting_fail(request, &report);
-            /* The handler may have sent others here: begin again, those left are few or none. */
-            next = TAILQ_FIRST(&address->waiting);
+            TAILQ_REMOVE(&address->waiting, request, link);
+            TAILQ_INSERT_HEAD(&address->waiting, request, link);
         }
+    }
+    while (address->state == ADDRESS_BACKING_OFF && !TAILQ_EMPTY(&address->waiting) &&
+           must_give_up(TAILQ_FIRST(&address->waiting), next_ms)) {
+        struct failure_report report;
+        unreachable_report(address, &report);
+        waiting_fail(TAILQ_FIRST(&address->waiting), &report);
     }
 }
 
