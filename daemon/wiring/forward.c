@@ -32,6 +32,11 @@ static void forward_on_response(struct invocation *invocation, struct remoting_c
         invocation_fail(invocation, FAILURE_OVERLOADED, true, "no memory to decode the messages");
         return;
     }
+    char truncated[24];
+    if (counts.n_truncated > 0) {
+        (void)snprintf(truncated, sizeof(truncated), "%zu", counts.n_truncated);
+        (void)ext_fields_set(&response->ext_fields, SPAN("sidecar.truncated"), span_of(truncated));
+    }
     response->body = (struct span){ json, size };
     invocation_answer(invocation, response, NULL);
     free(json);
