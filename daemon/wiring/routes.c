@@ -127,8 +127,9 @@ static int topic_put(struct routes *routes, struct span topic, struct span body)
     struct topic_route *route = NULL;
     enum topic_route_status status = topic_route_decode(body.data, body.n, &routes->limits, &route);
     if (status != TOPIC_ROUTE_OK) {
-        log_warning("route topic=%.*s refused: the nameserver's answer is %s", SPAN_ARGS(topic),
-            topic_route_status_text(status));
+        char quoted[LOG_QUOTE_SIZE];
+        log_warning("route topic=%s refused: the nameserver's answer is %s",
+            log_quote(topic.data, topic.n, quoted), topic_route_status_text(status));
         return -1;
     }
     return route_table_put(routes->table, topic, route, routes->context->loop->now_ms);
