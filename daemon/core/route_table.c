@@ -260,29 +260,35 @@ static int learn_address(struct route_table *table, const char *address, uint64_
     return 0;
 }
 
-static struct broker_row *broker_row_get(
-    struct route_table *table, const char *name, uint64_t now_ms)
+/* 0 or -ENOMEM. *ret_row is NULL where there are too many. */
+static int broker_row_get(
+    struct route_table *table, const char *name, uint64_t now_ms, struct broker_row **ret_row)
 {
     struct broker_row *row;
     HASH_FIND_STR(table->brokers, name, row);
+    *ret_row = row;
     if (row) {
-        return row;
+        return 0;
     }
     if (HASH_COUNT(table->brokers) >= ROWS_MAX) {
         rows_forget(table, now_ms);
     }
+    if (HASH_COUNT(table->brokers) >= ROWS_MAX) {
+        return 0;
+    }
     row = calloc(1, sizeof(*row));
     if (!row || !(row->name = strdup(name))) {
         free(row);
-        return NULL;
+        return -ENOMEM;
     }
     HASH_ADD_KEYPTR(hh, table->brokers, row->name, strlen(row->name), row);
     if (!row->hh.tbl) {
         free(row->name);
         free(row);
-        return NULL;
+        return -ENOMEM;
     }
-    return row;
+    *ret_row = row;
+    return 0;
 }
 
 static int learn_broker(
@@ -294,9 +300,10 @@ static int learn_broker(
             return r;
         }
     }
-    struct broker_row *row = broker_row_get(table, broker->broker_name, now_ms);
-    if (!row) {
-        return -ENOMEM;
+    struct broker_row *row;
+    int r = broker_row_get(table, broker->broker_name, now_ms, &row);
+    if (r < 0 || !row) {
+        return r;
     }
     row->seen_ms = now_ms;
     const char *address = broker_data_master(broker);
