@@ -118,7 +118,8 @@ enum route_entry_state route_table_find(
         return ROUTE_ABSENT;
     }
     *ret_entry = &row->entry;
-    return age_ms >= table->limits.refresh_ms ? ROUTE_STALE : ROUTE_FRESH;
+    bool is_old = row->entry.is_expired || age_ms >= table->limits.refresh_ms;
+    return is_old ? ROUTE_STALE : ROUTE_FRESH;
 }
 
 static void topics_make_room(struct route_table *table)
@@ -200,6 +201,7 @@ int route_table_put(
     row->entry.usable = usable;
     row->entry.n_queues = n_queues;
     row->entry.fetched_ms = now_ms;
+    row->entry.is_expired = false;
     return 0;
 }
 
@@ -213,8 +215,8 @@ void route_table_expire(struct route_table *table, struct span topic)
         topic_row_free(table, row);
         return;
     }
-    /* Older than any refresh interval, and still there for who cannot wait. */
-    row->entry.fetched_ms = 0;
+    /* Still there for who cannot wait. */
+    row->entry.is_expired = true;
 }
 
 static void rows_forget(struct route_table *table, uint64_t now_ms)

@@ -43,6 +43,7 @@ struct route_entry {
     uint32_t turn; /* of queue_select() */
     uint32_t receive_turn;
     uint64_t fetched_ms;
+    bool is_expired; /* an answer showed it to be out of date */
     uint64_t used_ms;
 };
 
