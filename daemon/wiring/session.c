@@ -19,6 +19,11 @@
  * for.
  */
 #define RETRY_AFTER_MS "100"
+/*
+ * What the kernel says for users that have no number here: under PrivateUsers= that is everybody
+ * else, whoever the daemon runs as.
+ */
+#define UID_OVERFLOW 65534
 /* Of limits.total_memory the unwritten answers of one caller take one part in so many. */
 #define ANSWERS_SHARE 4
 
@@ -514,7 +519,8 @@ int session_open(struct session_list *sessions, int fd)
     session->id = ++sessions->next_id;
     session->uid = peer.uid;
     session->pid = peer.pid;
-    session->is_admin = knows_peer && (peer.uid == 0 || peer.uid == geteuid());
+    session->is_admin =
+        knows_peer && peer.uid != UID_OVERFLOW && (peer.uid == 0 || peer.uid == geteuid());
     TAILQ_INIT(&session->invocations);
     deadline_init(&session->frame_deadline, on_frame_deadline);
     deadline_init(&session->write_deadline, on_write_deadline);

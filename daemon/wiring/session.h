@@ -59,7 +59,7 @@ struct session {
     pid_t pid;
     /* beyond max_sessions: its first request is answered `overloaded`, and that is it */
     bool is_surplus;
-    bool is_admin; /* root, or the daemon's own user */
+    bool is_admin; /* root, or the daemon's own user unless that is nobody */
     enum session_state state;
     enum session_end end;
     /* in flight; the invoker's, listed here so that they end with the session */
