@@ -20,6 +20,11 @@
 
 /* A master that failed is asked again after so long, while the caller waits. */
 #define RECEIVE_PAUSE_MS 500
+/*
+ * Rounds begin no faster than this after a notification: brokers also notify of messages that a POP
+ * does not get, those of a queue that is locked for another consumer or that a filter leaves out.
+ */
+#define RECEIVE_ROUND_MS 20
 /* What is kept of the deadline for the last question. */
 #define RECEIVE_RESERVE_MS 1000
 
@@ -36,9 +41,10 @@ struct receive_state {
     bool has_broker; /* sidecar.broker or bname: that one only */
     struct receive_master *masters;
     size_t n_masters;
-    size_t at;       /* the master that is being asked */
-    size_t n_asked;  /* of this round */
-    size_t n_failed; /* of this round */
+    size_t at;         /* the master that is being asked */
+    size_t n_asked;    /* of this round */
+    size_t n_failed;   /* of this round */
+    uint64_t round_ms; /* when it began */
     uint64_t poll_until_ms;
     struct deadline wake; /* WAITING: the end of the poll time, or of a pause */
     struct failure_report last_failure;
@@ -99,23 +105,34 @@ static void on_wake(struct deadline *deadline, uint64_t now_ms)
     }
 }
 
+static void wake_by(struct invocation *invocation, uint64_t at_ms)
+{
+    struct receive_state *state = invocation->state;
+    if (at_ms < state->wake.at_ms) {
+        loop_deadline_set(invocation->invoker->loop, &state->wake, at_ms);
+    }
+}
+
 static void on_notified(struct notification_waiter *waiter, const struct failure_report *report)
 {
     struct receive_master *master =
         (struct receive_master *)(void *)((char *)waiter - offsetof(struct receive_master, waiter));
     struct invocation *invocation = master->invocation;
     struct receive_state *state = invocation->state;
-    struct loop *loop = invocation->invoker->loop;
+    uint64_t now_ms = invocation->invoker->loop->now_ms;
     if (report) {
         /* The others go on waiting; this one is asked again after a pause. */
-        uint64_t again_ms = clock_after(loop->now_ms, RECEIVE_PAUSE_MS);
-        if (again_ms < state->wake.at_ms) {
-            loop_deadline_set(loop, &state->wake, again_ms);
-        }
+        wake_by(invocation, clock_after(now_ms, RECEIVE_PAUSE_MS));
+        return;
+    }
+    state->at = (size_t)(master - state->masters);
+    uint64_t round_ms = clock_after(state->round_ms, RECEIVE_ROUND_MS);
+    if (now_ms < round_ms) {
+        wake_by(invocation, round_ms);
         return;
     }
     waiting_stop(invocation);
-    round_start(invocation, (size_t)(master - state->masters));
+    round_start(invocation, state->at);
 }
 
 static void waiting_start(struct invocation *invocation)
@@ -164,6 +181,7 @@ static void round_start(struct invocation *invocation, size_t first)
 {
     struct receive_state *state = invocation->state;
     state->at = first;
+    state->round_ms = invocation->invoker->loop->now_ms;
     state->n_asked = 0;
     state->n_failed = 0;
     ask(invocation);
