@@ -37,11 +37,16 @@ static void receipt_send(struct invocation *invocation)
         invocation->deadline_ms, false);
 }
 
-/* CHANGE_MESSAGE_INVISIBLETIME: the old receipt is void, this is the new one. */
+/*
+ * CHANGE_MESSAGE_INVISIBLETIME: the old receipt is void, this is the new one. The broker has made a
+ * checkpoint of this message alone, which begins at its own offset (changeInvisibleTimeAsync in
+ * MQClientAPIImpl.java).
+ */
 static bool renewed_receipt(const struct receipt_state *state,
     const struct remoting_command *response, char *text, size_t text_size)
 {
     struct receipt renewed = state->receipt;
+    renewed.ck_queue_offset = renewed.queue_offset;
     int64_t revive_queue_id;
     const struct ext_fields *fields = &response->ext_fields;
     if (!ext_value_parse_i64(
