@@ -214,6 +214,7 @@ static void on_frame(
         upstream_close(upstream, cause);
         return;
     }
+    upstream->has_answered = true;
     if (!remoting_command_is_response(command)) {
         broker_request_refuse(upstream, command);
         return;

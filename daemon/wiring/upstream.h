@@ -109,6 +109,7 @@ struct upstream {
     struct deadline connect_deadline;
     struct pending_request_list in_flight;
     size_t n_in_flight;
+    bool has_answered; /* a frame came that could be decoded */
     uint64_t used_ms;
     struct loop_reapable reapable;
 };

@@ -259,6 +259,11 @@ static void on_upstream_closed(struct upstream *upstream, bool was_ready, const 
         attempt_next(address);
         return;
     }
+    if (!upstream->has_answered && upstream->n_in_flight > 0) {
+        /* Somebody listens there, but no broker: it is tried again as if it had not accepted. */
+        attempt_failed(address, address->cause);
+        return;
+    }
     address_enter(address, ADDRESS_IDLE);
     if (!TAILQ_EMPTY(&address->waiting)) {
         attempt_want(address);

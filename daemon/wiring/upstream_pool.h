@@ -8,6 +8,7 @@
  *
  *     address   IDLE -> RESOLVING -> CONNECTING -> READY        READY -> IDLE when the connection breaks
  *                       RESOLVING|CONNECTING -> BACKING_OFF -> RESOLVING
+ *                       READY -> BACKING_OFF when it breaks with requests and never answered any
  *
  * An address is wanted while requests wait for it and for POOL_WANTED_MS after somebody asked for
  * it or passed it over as out of use; then the shorter cap backoff.max_wanted holds and attempts go
