@@ -29,7 +29,10 @@ struct drain {
 
 /* The first request to stop starts the drain, a second one ends it. */
 void drain_request(struct drain *drain, uint64_t now_ms, uint64_t timeout_ms, size_t n_in_flight);
-/* Called after every turn while DRAINING. unwritten: bytes that wait to be written to callers. */
+/*
+ * Called after every turn while DRAINING. unwritten: bytes that wait to be written to callers and
+ * brokers.
+ */
 void drain_advance(struct drain *drain, uint64_t now_ms, size_t n_in_flight, size_t unwritten);
 bool drain_is_over(const struct drain *drain);
 const char *drain_state_name(enum drain_state state);

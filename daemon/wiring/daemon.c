@@ -102,8 +102,10 @@ static void on_turn(void *context)
     if (daemon->drain.state == DRAIN_RUNNING) {
         return;
     }
-    drain_advance(&daemon->drain, daemon->loop.now_ms, daemon->invoker.n_in_flight,
-        session_list_unwritten(&daemon->sessions));
+    /* Oneway requests are in flight no more when a connection has them; they still have to go. */
+    size_t unwritten =
+        session_list_unwritten(&daemon->sessions) + upstream_pool_unwritten(daemon->pool);
+    drain_advance(&daemon->drain, daemon->loop.now_ms, daemon->invoker.n_in_flight, unwritten);
     if (drain_is_over(&daemon->drain)) {
         loop_stop(&daemon->loop);
     }

@@ -477,6 +477,16 @@ size_t upstream_pool_n_waiting(const struct upstream_pool *pool)
     return pool->n_waiting;
 }
 
+size_t upstream_pool_unwritten(const struct upstream_pool *pool)
+{
+    size_t unwritten = 0;
+    const struct upstream_address *address;
+    for (address = pool->addresses; address; address = address->hh.next) {
+        unwritten += address->upstream ? address->upstream->transport.output.size : 0;
+    }
+    return unwritten;
+}
+
 void pending_request_cancel(struct upstream_context *context, struct pending_request *request)
 {
     switch (request->state) {

@@ -53,5 +53,7 @@ void upstream_pool_invoke(struct upstream_pool *pool, struct span address, enum 
 bool upstream_pool_is_usable(
     struct upstream_pool *pool, struct span address, enum pool_class class);
 size_t upstream_pool_n_waiting(const struct upstream_pool *pool);
+/* Bytes of requests that were given to connections and not written yet. */
+size_t upstream_pool_unwritten(const struct upstream_pool *pool);
 /* Fails everything that waits, and closes every connection. */
 void upstream_pool_close(struct upstream_pool *pool);
