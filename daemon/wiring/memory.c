@@ -27,9 +27,11 @@ bool memory_has_room(const struct memory *memory, size_t n)
 
 struct frame_buffer *frame_buffer_new(struct memory *memory, size_t capacity)
 {
-    if (!memory_has_room(memory, capacity)) {
-        return NULL;
-    }
+    return memory_has_room(memory, capacity) ? frame_buffer_new_beyond(memory, capacity) : NULL;
+}
+
+struct frame_buffer *frame_buffer_new_beyond(struct memory *memory, size_t capacity)
+{
     struct frame_buffer *buffer = malloc(sizeof(*buffer) + capacity);
     if (!buffer) {
         return NULL;

@@ -39,6 +39,8 @@ bool memory_has_room(const struct memory *memory, size_t n);
 
 /* With one reference. NULL at the limit or without memory. */
 struct frame_buffer *frame_buffer_new(struct memory *memory, size_t capacity);
+/* The same beyond the limit, for answers: their requests were let in below it. */
+struct frame_buffer *frame_buffer_new_beyond(struct memory *memory, size_t capacity);
 struct frame_buffer *frame_buffer_ref(struct frame_buffer *buffer);
 /* NULL is fine; always returns NULL. */
 struct frame_buffer *frame_buffer_unref(struct frame_buffer *buffer);

@@ -97,7 +97,7 @@ uint8_t *output_reserve(struct output *output, size_t n)
 {
     if (n > OUTPUT_BLOCK_SIZE) {
         /* A head of this size is rare: it gets a buffer of its own. */
-        struct frame_buffer *frame = frame_buffer_new(output->memory, n);
+        struct frame_buffer *frame = frame_buffer_new_beyond(output->memory, n);
         if (!frame || frame_append(output, frame, frame->data, n) < 0) {
             return NULL;
         }

@@ -24,7 +24,10 @@
  * else, whoever the daemon runs as.
  */
 #define UID_OVERFLOW 65534
-/* Of limits.total_memory the unwritten answers of one caller take one part in so many. */
+/*
+ * Of limits.total_memory the unwritten answers of one caller take one part in so many; where it is
+ * used up, nothing beyond the one that is being written.
+ */
 #define ANSWERS_SHARE 4
 
 static const char *session_end_name(enum session_end end)
@@ -141,14 +144,15 @@ static bool answer_fits(const struct session *session, size_t head_size, size_t 
     struct failure_report *report)
 {
     size_t unwritten = session->transport.output.size;
-    size_t share = session->sessions->config->limits.total_memory / ANSWERS_SHARE;
+    const struct memory *memory = session->sessions->memory;
+    size_t share = memory_has_room(memory, 0) ? memory->limit / ANSWERS_SHARE : 0;
     if (head_size == 0 || head_size + body_size > FRAME_SIZE_MAX) {
         failure_set(report, FAILURE_OVERLOADED, true,
             "the answer has %zu bytes of body and does not fit a frame in this header form",
             body_size);
     } else if (body_size >= OUTPUT_REFER_SIZE && unwritten > share) {
         failure_set(report, FAILURE_OVERLOADED, true,
-            "%zu bytes of answers wait to be read by this caller, a quarter of "
+            "%zu bytes of answers wait to be read by this caller, its share of "
             "limits.total_memory",
             unwritten);
     } else {

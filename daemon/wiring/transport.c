@@ -113,7 +113,9 @@ static int held_make_room(struct transport *transport, size_t n, size_t size)
     if (n < TRANSPORT_TRUST_SIZE && capacity > TRANSPORT_TRUST_SIZE) {
         capacity = TRANSPORT_TRUST_SIZE;
     }
-    struct frame_buffer *larger = frame_buffer_new(transport->memory, capacity);
+    struct frame_buffer *larger = transport->reads_answers
+                                      ? frame_buffer_new_beyond(transport->memory, capacity)
+                                      : frame_buffer_new(transport->memory, capacity);
     if (!larger) {
         return -ENOMEM;
     }

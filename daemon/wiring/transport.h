@@ -71,6 +71,7 @@ struct transport {
     size_t n_held;
     struct frame_buffer *backlog; /* read, but not looked at since reading was paused */
     size_t n_backlog;
+    bool reads_answers; /* frames are taken beyond limits.total_memory; set by the owner */
     bool is_connecting;
     bool is_paused;
     bool is_ended;   /* end of file was read */

@@ -242,7 +242,7 @@ static void on_end(struct transport *transport, enum transport_end end, int erro
         cause = strerror(error);
         break;
     case TRANSPORT_NO_MEMORY:
-        cause = "its answer does not fit limits.total_memory";
+        cause = "no memory for its answer";
         break;
     }
     upstream_close(upstream_of(transport), cause);
@@ -286,6 +286,8 @@ struct upstream *upstream_new(struct upstream_context *context, const struct ups
         *ret_error = ENOMEM;
         goto fail;
     }
+    /* A shared connection is not given up because some caller has filled the memory. */
+    upstream->transport.reads_answers = true;
     loop_deadline_set(context->loop, &upstream->connect_deadline,
         clock_after(context->loop->now_ms, context->connect_timeout_ms));
     return upstream;
