@@ -251,6 +251,26 @@ static void protocol_end(struct session *session, const char *problem)
     session_end(session, SESSION_END_PROTOCOL);
 }
 
+/*
+ * A request that was understood as far as it is wrong. One without an opaque ends the session, and
+ * is told under 0 only where no other request could take that for its answer.
+ */
+static void request_refuse(struct session *session, const struct remoting_command *command,
+    enum serialize_type serialize_type, const char *problem)
+{
+    bool has_opaque = command->present & REMOTING_HAS_OPAQUE;
+    if (remoting_command_is_oneway(command)) {
+        session->sessions->stats->oneway_failed++;
+        return;
+    }
+    if (has_opaque || TAILQ_EMPTY(&session->invocations)) {
+        answer_invalid(session, command->opaque, serialize_type, "%s", problem);
+    }
+    if (!has_opaque) {
+        protocol_end(session, problem);
+    }
+}
+
 /* One more caller than max_sessions: told so in words, and closed. */
 static void surplus_refuse(struct session *session, const struct remoting_command *command,
     enum serialize_type serialize_type)
@@ -298,25 +318,21 @@ static void on_frame(
         protocol_end(session, problem.text);
         return;
     case HEADER_INVALID:
-        if (is_oneway) {
-            sessions->stats->oneway_failed++;
-        } else {
-            answer_invalid(session, command->opaque, serialize_type, "%s", problem.text);
-        }
+        request_refuse(session, command, serialize_type, problem.text);
         return;
     }
     if (remoting_command_is_response(command)) {
         sessions->stats->caller_responses_dropped++;
         return;
     }
-    if (!(command->present & REMOTING_HAS_CODE) || (!has_opaque && !is_oneway)) {
-        const char *field = command->present & REMOTING_HAS_CODE ? "opaque" : "code";
-        if (is_oneway) {
-            sessions->stats->oneway_failed++;
-        } else {
-            answer_invalid(session, command->opaque, serialize_type,
-                "the header has no %s: a request needs code and opaque, both integers", field);
-        }
+    if (!has_opaque && !is_oneway) {
+        request_refuse(session, command, serialize_type,
+            "the header has no opaque: a request needs code and opaque, both integers");
+        return;
+    }
+    if (!(command->present & REMOTING_HAS_CODE)) {
+        request_refuse(session, command, serialize_type,
+            "the header has no code: a request needs code and opaque, both integers");
         return;
     }
     if (session->is_surplus) {
