@@ -16,28 +16,25 @@ static struct transport *transport_of_dirty(struct loop_dirty *dirty)
     return (struct transport *)(void *)((char *)dirty - offsetof(struct transport, dirty));
 }
 
-static void reading_update(struct transport *transport)
+/*
+ * The first event of a descriptor may fail without memory, which transport_open() looks at; those
+ * after it have their place in libevent's tables already.
+ */
+static int reading_update(struct transport *transport)
 {
     bool wants = transport->fd >= 0 && !transport->is_connecting && !transport->is_paused &&
                  !transport->is_ended;
-    if (wants) {
-        (void)event_add(&transport->read_event, NULL);
-    } else {
-        (void)event_del(&transport->read_event);
-    }
+    return wants ? event_add(&transport->read_event, NULL) : event_del(&transport->read_event);
 }
 
-static void blocked_set(struct transport *transport, bool is_blocked)
+static int blocked_set(struct transport *transport, bool is_blocked)
 {
     if (transport->is_blocked == is_blocked) {
-        return;
+        return 0;
     }
     transport->is_blocked = is_blocked;
-    if (is_blocked) {
-        (void)event_add(&transport->write_event, NULL);
-    } else {
-        (void)event_del(&transport->write_event);
-    }
+    return is_blocked ? event_add(&transport->write_event, NULL)
+                      : event_del(&transport->write_event);
 }
 
 static void write_now(struct transport *transport)
@@ -51,13 +48,13 @@ static void write_now(struct transport *transport)
     transport->bytes_sent += size_before - transport->output.size;
     switch (status) {
     case OUTPUT_EMPTY:
-        blocked_set(transport, false);
+        (void)blocked_set(transport, false);
         break;
     case OUTPUT_BLOCKED:
-        blocked_set(transport, true);
+        (void)blocked_set(transport, true);
         break;
     case OUTPUT_FAILED:
-        blocked_set(transport, false);
+        (void)blocked_set(transport, false);
         transport->handler->on_end(transport, TRANSPORT_ERROR, error);
         return;
     }
@@ -81,10 +78,10 @@ static void connect_end(struct transport *transport)
     if (getsockopt(transport->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) {
         error = errno;
     }
-    blocked_set(transport, false);
+    (void)blocked_set(transport, false);
     transport->is_connecting = false;
     if (error == 0) {
-        reading_update(transport);
+        (void)reading_update(transport);
     }
     transport->handler->on_connected(transport, error);
 }
@@ -290,7 +287,7 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
     }
     if (n == 0) {
         transport->is_ended = true;
-        reading_update(transport);
+        (void)reading_update(transport);
         transport->handler->on_end(transport, TRANSPORT_END_OF_FILE, 0);
         return;
     }
@@ -319,13 +316,12 @@ int transport_open(struct transport *transport, struct loop *loop, struct memory
     if (event_assign(&transport->read_event, loop->base, fd, EV_READ | EV_PERSIST, on_readable,
             transport) < 0 ||
         event_assign(&transport->write_event, loop->base, fd, EV_WRITE | EV_PERSIST, on_writable,
-            transport) < 0) {
+            transport) < 0 ||
+        (is_connecting ? blocked_set(transport, true) : reading_update(transport)) < 0) {
         transport->fd = -1;
         (void)close(fd);
         return -ENOMEM;
     }
-    blocked_set(transport, is_connecting);
-    reading_update(transport);
     return 0;
 }
 
@@ -359,7 +355,7 @@ void transport_pause(struct transport *transport)
 {
     if (!transport->is_paused) {
         transport->is_paused = true;
-        reading_update(transport);
+        (void)reading_update(transport);
     }
 }
 
@@ -378,7 +374,7 @@ void transport_resume(struct transport *transport)
     if (transport->fd < 0) {
         return;
     }
-    reading_update(transport);
+    (void)reading_update(transport);
     if (transport->handler->on_read) {
         transport->handler->on_read(transport);
     }
