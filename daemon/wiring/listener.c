@@ -225,7 +225,10 @@ struct listener *listener_new(struct loop *loop, struct session_list *sessions,
     }
     (void)event_assign(
         &listener->event, loop->base, listener->fd, EV_READ | EV_PERSIST, on_connection, listener);
-    (void)event_add(&listener->event, NULL);
+    if (event_add(&listener->event, NULL) < 0) {
+        (void)snprintf(problem, problem_size, "out of memory");
+        return listener_free(listener);
+    }
     sessions->on_left = on_session_left;
     sessions->on_left_context = listener;
     return listener;
