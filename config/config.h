@@ -64,14 +64,19 @@ struct config {
         struct config_list allow_addresses; /* networks: 10.0.0.0/8, fd00::/8, 127.0.0.1 */
     } upstream;
     struct {
-        uint64_t max_idle_ms;         /* 5min */
-        uint64_t cleanup_interval_ms; /* 30s */
+        unsigned connections_per_address; /* 1 */
+        unsigned max_connections;         /* 0: no limit */
+        uint64_t max_idle_ms;             /* 5min */
+        uint64_t cleanup_interval_ms;     /* 30s */
     } pool;
     struct {
         uint64_t initial_ms;    /* 100ms */
         uint64_t max_ms;        /* 30s */
         uint64_t max_wanted_ms; /* 2s: the cap while callers are waiting for the address */
     } backoff;
+    struct {
+        unsigned failures; /* 5 */
+    } breaker;
     struct {
         size_t max_frame;                    /* 16MiB, at most 16MiB */
         unsigned max_in_flight;              /* 65535, at most 65535 */

@@ -79,6 +79,10 @@ const struct setting settings[] = {
     LIST(SETTING_NETWORKS, upstream, allow_addresses,
         .sentence = "What sidecar.addr may name beyond nameservers and routes: 10.0.0.0/8;fd00::/8, or any."),
 
+    COUNT(pool, connections_per_address, "1", 1, 64,
+        .sentence = "Connections to one broker or nameserver, each for requests and for long polls."),
+    COUNT(pool, max_connections, "0", 0, 65535,
+        .sentence = "Connections in all; an idle one makes room for another. 0 is no limit."),
     DURATION(pool, max_idle, "5min", S(1), H(24),
         .sentence = "How long a connection without requests is kept."),
     DURATION(pool, cleanup_interval, "30s", MS(100), H(1),
@@ -90,6 +94,9 @@ const struct setting settings[] = {
         .sentence = "The longest pause between attempts."),
     DURATION(backoff, max_wanted, "2s", MS(1), H(1),
         .sentence = "The longest pause while callers are waiting for the address."),
+
+    COUNT(breaker, failures, "5", 1, 1000,
+        .sentence = "Deadlines in a row without a byte from a connection before it is probed and replaced."),
 
     SIZE(limits, max_frame, "16MiB", KIB(4), MIB(16),
         .sentence = "The largest frame that is read from callers and brokers."),

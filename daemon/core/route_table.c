@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A failed allocation leaves the table as it was; the element is then not in it. */
-#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 struct topic_row {

@@ -28,6 +28,7 @@ struct daemon {
     struct stats stats;
     struct drain drain;
     struct pending_table pending;
+    struct net_events events;
     struct upstream_context upstreams;
     struct resolver *resolver;
     struct upstream_pool *pool;
@@ -149,6 +150,7 @@ static int parts_make(struct daemon *daemon)
     const struct config *config = &daemon->config;
     struct loop *loop = &daemon->loop;
     pending_table_init(&daemon->pending, config->limits.max_in_flight, (uint16_t)loop_random(loop));
+    net_events_init(&daemon->events);
     daemon->upstreams = (struct upstream_context){
         .loop = loop,
         .memory = &daemon->memory,
@@ -158,6 +160,8 @@ static int parts_make(struct daemon *daemon)
         .connect_timeout_ms = config->upstream.connect_timeout_ms,
         .keepalive_idle_ms = config->upstream.keepalive_idle_ms,
         .tcp_user_timeout_ms = config->upstream.tcp_user_timeout_ms,
+        .breaker_failures = config->breaker.failures,
+        .events = &daemon->events,
     };
     daemon->resolver = resolver_new(loop);
     daemon->pool = upstream_pool_new(&daemon->upstreams, daemon->resolver, config);

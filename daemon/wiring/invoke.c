@@ -292,7 +292,7 @@ bool invocation_keep(struct invocation *invocation, const struct remoting_comman
 
 struct command_source invocation_kept_source(const struct invocation *invocation)
 {
-    return (struct command_source){ .owner = invocation->request.kept.frame };
+    return kept_command_source(&invocation->request.kept);
 }
 
 void invocation_field_default(struct invocation *invocation, struct span key, struct span value)

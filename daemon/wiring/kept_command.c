@@ -31,6 +31,7 @@ int kept_command_keep(struct kept_command *kept, struct memory *memory,
     kept->command.ext_fields.capacity = capacity;
     kept->fields = fields;
     kept->frame = frame;
+    kept->body_owner = source->body_owner ? frame_buffer_ref(source->body_owner) : NULL;
     if (frame && !source->owner) {
         remoting_command_rebase(&kept->command, source->frame, source->size, frame->data);
     }
@@ -42,9 +43,15 @@ bool kept_command_is_kept(const struct kept_command *kept)
     return kept->fields != NULL;
 }
 
+struct command_source kept_command_source(const struct kept_command *kept)
+{
+    return (struct command_source){ .owner = kept->frame, .body_owner = kept->body_owner };
+}
+
 void kept_command_deinit(struct kept_command *kept)
 {
     free(kept->fields);
     kept->fields = NULL;
     kept->frame = frame_buffer_unref(kept->frame);
+    kept->body_owner = frame_buffer_unref(kept->body_owner);
 }

@@ -13,6 +13,13 @@ uint64_t loop_clock_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+uint64_t loop_clock_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 /* The timer only ends the wait: deadlines are looked at after every turn. */
 static void on_tick(evutil_socket_t fd, short what, void *context)
 {

@@ -55,6 +55,8 @@ struct loop {
 
 /* The monotonic clock. */
 uint64_t loop_clock_ms(void);
+/* The same in microseconds, for measuring. */
+uint64_t loop_clock_us(void);
 
 int loop_init(struct loop *loop);
 void loop_deinit(struct loop *loop);

@@ -9,6 +9,8 @@
  */
 #pragma once
 
+#include "protocol/cleanup.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -44,3 +46,4 @@ struct frame_buffer *frame_buffer_new_beyond(struct memory *memory, size_t capac
 struct frame_buffer *frame_buffer_ref(struct frame_buffer *buffer);
 /* NULL is fine; always returns NULL. */
 struct frame_buffer *frame_buffer_unref(struct frame_buffer *buffer);
+DEFINE_CLEANUP(struct frame_buffer *, frame_buffer_unref)

@@ -137,7 +137,7 @@ static void call_try(struct nameserver_call *call)
     call->request.deadline_ms =
         call->is_read ? clock_after(now_ms, left_ms / n_left) : call->deadline_ms;
     call->request.fails_fast = true;
-    const struct command_source source = { .owner = call->request.kept.frame };
+    const struct command_source source = kept_command_source(&call->request.kept);
     upstream_pool_invoke(nameservers->pool, span_of(nameservers->addresses[call->at]), POOL_NORMAL,
         &call->request, &call->request.kept.command, &source);
 }

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 /* How long one is parked; with callers still waiting it is then parked anew. */

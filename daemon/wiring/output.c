@@ -28,9 +28,25 @@ static struct output_chunk *block_new(struct memory *memory)
     memory->used += OUTPUT_BLOCK_SIZE;
     block->next = NULL;
     block->frame = NULL;
+    block->n_references = 1;
     block->data = block->block;
     block->start = block->end = 0;
     return block;
+}
+
+void output_block_unref(struct memory *memory, struct output_chunk *block)
+{
+    if (--block->n_references > 0) {
+        return;
+    }
+    memory->used -= OUTPUT_BLOCK_SIZE;
+    if (memory->n_free_blocks >= OUTPUT_BLOCKS_KEPT) {
+        free(block);
+        return;
+    }
+    block->next = memory->free_blocks;
+    memory->free_blocks = block;
+    memory->n_free_blocks++;
 }
 
 static void chunk_free(struct memory *memory, struct output_chunk *chunk)
@@ -40,14 +56,7 @@ static void chunk_free(struct memory *memory, struct output_chunk *chunk)
         free(chunk);
         return;
     }
-    memory->used -= OUTPUT_BLOCK_SIZE;
-    if (memory->n_free_blocks >= OUTPUT_BLOCKS_KEPT) {
-        free(chunk);
-        return;
-    }
-    chunk->next = memory->free_blocks;
-    memory->free_blocks = chunk;
-    memory->n_free_blocks++;
+    output_block_unref(memory, chunk);
 }
 
 static void first_free(struct output *output)
@@ -115,6 +124,16 @@ uint8_t *output_reserve(struct output *output, size_t n)
     block->end += n;
     output->size += n;
     return room;
+}
+
+struct output_chunk *output_keep_last(struct output *output)
+{
+    struct output_chunk *block = output->last;
+    if (!block || block->frame) {
+        return NULL;
+    }
+    block->n_references++;
+    return block;
 }
 
 int output_append(struct output *output, const void *data, size_t n, struct frame_buffer *owner)

@@ -22,6 +22,7 @@
 struct output_chunk {
     struct output_chunk *next;
     struct frame_buffer *frame; /* NULL: a block with its bytes in `block` */
+    unsigned n_references;      /* of a block: the output's, and one of each who keeps its bytes */
     const uint8_t *data;
     size_t start, end; /* what is still to be written: data[start..end) */
     uint8_t block[];
@@ -42,6 +43,12 @@ void output_deinit(struct output *output);
  * who takes requests in checks it.
  */
 uint8_t *output_reserve(struct output *output, size_t n);
+/*
+ * The block that the last output_reserve() gave room in, with a reference: its bytes stay after
+ * they were written, so that a request can be repeated. NULL where the room is in no block.
+ */
+struct output_chunk *output_keep_last(struct output *output);
+void output_block_unref(struct memory *memory, struct output_chunk *block);
 /*
  * Appends bytes: by reference where they lie in `owner` (may be NULL) and are many, else by copy. 0
  * or -ENOMEM.

@@ -1,6 +1,7 @@
 #include "daemon/wiring/upstream.h"
 
 #include "daemon/wiring/log.h"
+#include "daemon/wiring/upstream_address.h"
 #include "protocol/code.h"
 
 #include <errno.h>
@@ -19,6 +20,8 @@ static const char *upstream_state_name(enum upstream_state state)
         return "CONNECTING";
     case UPSTREAM_READY:
         return "READY";
+    case UPSTREAM_DRAINING:
+        return "DRAINING";
     case UPSTREAM_CLOSED:
         return "CLOSED";
     }
@@ -30,10 +33,29 @@ static struct upstream *upstream_of(struct transport *transport)
     return (struct upstream *)(void *)((char *)transport - offsetof(struct upstream, transport));
 }
 
-/* Every change of state is here, counted and logged. */
-static void upstream_enter(struct upstream *upstream, enum upstream_state state, const char *cause)
+static enum net_event event_of_end(enum upstream_end end)
 {
-    bool was_ready = upstream->state == UPSTREAM_READY;
+    switch (end) {
+    case UPSTREAM_END_PEER:
+    case UPSTREAM_END_DRAINED:
+    case UPSTREAM_END_ROOM:
+    case UPSTREAM_END_STOPPING:
+        return NET_EVENT_DISCONNECTED;
+    case UPSTREAM_END_GARBAGE:
+    case UPSTREAM_END_SILENT:
+        return NET_EVENT_EXCEPTION;
+    case UPSTREAM_END_IDLE:
+        return NET_EVENT_IDLE;
+    }
+    return NET_EVENT_EXCEPTION;
+}
+
+/* Every change of state is here, counted, logged and told to who subscribed. */
+static void upstream_enter(
+    struct upstream *upstream, enum upstream_state state, enum upstream_end end, const char *cause)
+{
+    struct upstream_context *context = upstream->context;
+    bool was_connected = upstream->state != UPSTREAM_CONNECTING;
     char quoted[LOG_QUOTE_SIZE];
     log_info("upstream=%s id=%" PRIu64 " %s -> %s%s%s", upstream->name, upstream->id,
         upstream_state_name(upstream->state), upstream_state_name(state), cause ? " cause=" : "",
@@ -41,19 +63,28 @@ static void upstream_enter(struct upstream *upstream, enum upstream_state state,
     upstream->state = state;
     switch (state) {
     case UPSTREAM_CONNECTING:
-        break;
+    case UPSTREAM_DRAINING:
+        return;
     case UPSTREAM_READY:
-        upstream->context->stats->upstream_connects++;
-        loop_deadline_clear(upstream->context->loop, &upstream->connect_deadline);
-        break;
+        context->stats->upstream_connects++;
+        upstream->address_stats->connects++;
+        loop_deadline_clear(context->loop, &upstream->connect_deadline);
+        net_event_publish(
+            context->events, NET_EVENT_CONNECTED, upstream->name, upstream->id, cause);
+        return;
     case UPSTREAM_CLOSED:
-        loop_deadline_clear(upstream->context->loop, &upstream->connect_deadline);
-        if (was_ready) {
-            upstream->context->stats->upstream_losses++;
+        loop_deadline_clear(context->loop, &upstream->connect_deadline);
+        if (was_connected) {
+            context->stats->upstream_losses += end == UPSTREAM_END_PEER ||
+                                               end == UPSTREAM_END_GARBAGE ||
+                                               end == UPSTREAM_END_SILENT;
         } else {
-            upstream->context->stats->upstream_connect_failures++;
+            context->stats->upstream_connect_failures++;
+            upstream->address_stats->connect_failures++;
         }
-        break;
+        net_event_publish(context->events, was_connected ? event_of_end(end) : NET_EVENT_EXCEPTION,
+            upstream->name, upstream->id, cause);
+        return;
     }
 }
 
@@ -65,60 +96,108 @@ static void on_reap(struct loop_reapable *reapable)
     free(upstream);
 }
 
+bool upstream_is_idle(const struct upstream *upstream)
+{
+    return upstream->n_in_flight == 0 && upstream->transport.output.size == 0;
+}
+
 /* Takes an in-flight request out of the upstream's list. Its slot is the caller's business. */
 static void in_flight_remove(struct upstream *upstream, struct pending_request *request)
 {
     TAILQ_REMOVE(&upstream->in_flight, request, link);
     upstream->n_in_flight--;
     loop_deadline_clear(upstream->context->loop, &request->deadline);
+    written_frame_deinit(&request->written, upstream->context->memory);
     request->state = REQUEST_IDLE;
     request->upstream = NULL;
     request->address = NULL;
 }
 
-bool pending_request_was_sent(const struct pending_request *request)
+/* Closes what drains, and tells who waits for room. */
+static void in_flight_left(struct upstream *upstream)
 {
-    return request->state == REQUEST_IN_FLIGHT &&
-           request->upstream->transport.bytes_sent > request->stream_start;
+    if (upstream->n_in_flight > 0) {
+        return;
+    }
+    if (upstream->state == UPSTREAM_DRAINING) {
+        upstream_close(upstream, UPSTREAM_END_DRAINED, "nothing is in flight on it any more");
+    } else if (upstream->state == UPSTREAM_READY) {
+        upstream->owner->on_idle(upstream);
+    }
+}
+
+/*
+ * What was not executed goes on elsewhere where its bytes are still there; else its owner is told.
+ */
+static void in_flight_repeat(
+    struct upstream *upstream, struct pending_request *request, const struct failure_report *report)
+{
+    struct upstream_address *address = upstream->address;
+    bool can_repeat = !request->fails_fast && request != &upstream->probe &&
+                      pending_request_restore(request, upstream->context->memory) == 0;
+    in_flight_remove(upstream, request);
+    if (can_repeat) {
+        upstream->owner->on_repeat(address, request, report);
+    } else {
+        upstream->address_stats->errors++;
+        request->handler->on_failure(request, report);
+    }
 }
 
 static void in_flight_fail(struct upstream *upstream, const char *cause)
 {
     while (!TAILQ_EMPTY(&upstream->in_flight)) {
         struct pending_request *request = TAILQ_FIRST(&upstream->in_flight);
+        bool was_sent = pending_request_was_sent(request);
         struct failure_report report;
-        failure_set(&report, FAILURE_CONNECTION_LOST, pending_request_was_sent(request),
+        failure_set(&report, FAILURE_CONNECTION_LOST, was_sent,
             "the connection to %s broke while the request was on it: %s", upstream->name, cause);
         struct pending_request *taken;
         (void)pending_table_take(
             upstream->context->pending, upstream->id, request->upstream_opaque, &taken);
-        in_flight_remove(upstream, request);
-        request->handler->on_failure(request, &report);
+        if (was_sent) {
+            upstream->address_stats->errors++;
+            in_flight_remove(upstream, request);
+            request->handler->on_failure(request, &report);
+        } else {
+            in_flight_repeat(upstream, request, &report);
+        }
     }
 }
 
-void upstream_close(struct upstream *upstream, const char *cause)
+void upstream_close(struct upstream *upstream, enum upstream_end end, const char *cause)
 {
     if (upstream->state == UPSTREAM_CLOSED) {
         return;
     }
-    bool was_ready = upstream->state == UPSTREAM_READY;
-    upstream_enter(upstream, UPSTREAM_CLOSED, cause);
-    upstream->owner->on_closed(upstream, was_ready, cause);
+    enum upstream_state state = upstream->state;
+    upstream_enter(upstream, UPSTREAM_CLOSED, end, cause);
+    upstream->owner->on_closed(upstream, state, end, cause);
     in_flight_fail(upstream, cause);
     transport_close(&upstream->transport);
     pending_table_forget_upstream(upstream->context->pending, upstream->id);
     loop_reap(upstream->context->loop, &upstream->reapable, on_reap);
 }
 
+void upstream_drain(struct upstream *upstream, const char *cause)
+{
+    if (upstream->state != UPSTREAM_READY) {
+        return;
+    }
+    upstream_enter(upstream, UPSTREAM_DRAINING, UPSTREAM_END_DRAINED, cause);
+    if (upstream_is_idle(upstream)) {
+        upstream_close(upstream, UPSTREAM_END_DRAINED, cause);
+    }
+}
+
 static void on_connected(struct transport *transport, int error)
 {
     struct upstream *upstream = upstream_of(transport);
     if (error != 0) {
-        upstream_close(upstream, strerror(error));
+        upstream_close(upstream, UPSTREAM_END_PEER, strerror(error));
         return;
     }
-    upstream_enter(upstream, UPSTREAM_READY, NULL);
+    upstream_enter(upstream, UPSTREAM_READY, UPSTREAM_END_PEER, NULL);
     upstream->owner->on_ready(upstream);
 }
 
@@ -130,7 +209,7 @@ static void on_connect_deadline(struct deadline *deadline, uint64_t now_ms)
     char cause[96];
     (void)snprintf(cause, sizeof(cause), "no connection within connect_timeout (%" PRIu64 " ms)",
         upstream->context->connect_timeout_ms);
-    upstream_close(upstream, cause);
+    upstream_close(upstream, UPSTREAM_END_PEER, cause);
 }
 
 static void socket_options_set(const struct upstream_context *context, int fd)
@@ -175,6 +254,29 @@ static void broker_request_refuse(struct upstream *upstream, const struct remoti
     }
 }
 
+/*
+ * The broker is about to stop and did not execute the request: the connection drains, and the
+ * request is repeated once, on a connection made anew.
+ */
+static void going_away(struct upstream *upstream, struct pending_request *request)
+{
+    if (upstream->state == UPSTREAM_READY) {
+        upstream_enter(upstream, UPSTREAM_DRAINING, UPSTREAM_END_DRAINED, "it said GO_AWAY");
+        upstream->owner->on_going_away(upstream);
+    }
+    struct failure_report report;
+    failure_set(&report, FAILURE_UNREACHABLE, false,
+        "%s is stopping and takes no requests (GO_AWAY)", upstream->name);
+    if (request->was_repeated) {
+        in_flight_remove(upstream, request);
+        upstream->address_stats->errors++;
+        request->handler->on_failure(request, &report);
+        return;
+    }
+    request->was_repeated = true;
+    in_flight_repeat(upstream, request, &report);
+}
+
 static void response_take(struct upstream *upstream, struct remoting_command *response,
     const struct command_source *source)
 {
@@ -182,8 +284,14 @@ static void response_take(struct upstream *upstream, struct remoting_command *re
     struct pending_request *request;
     switch (pending_table_take(context->pending, upstream->id, response->opaque, &request)) {
     case PENDING_TAKEN:
-        in_flight_remove(upstream, request);
-        request->handler->on_response(request, response, source);
+        if (response->code == RESPONSE_GO_AWAY) {
+            going_away(upstream, request);
+        } else {
+            latency_add(&upstream->address_stats->latency, loop_clock_us() - request->sent_us);
+            in_flight_remove(upstream, request);
+            request->handler->on_response(request, response, source);
+        }
+        in_flight_left(upstream);
         return;
     case PENDING_LATE:
         context->stats->late_responses++;
@@ -211,7 +319,7 @@ static void on_frame(
         char cause[sizeof(problem.text) + 64];
         (void)snprintf(
             cause, sizeof(cause), "it sent a frame that cannot be decoded: %s", problem.text);
-        upstream_close(upstream, cause);
+        upstream_close(upstream, UPSTREAM_END_GARBAGE, cause);
         return;
     }
     upstream->has_answered = true;
@@ -229,7 +337,7 @@ static void on_bad_frame(struct transport *transport, uint8_t *data, size_t n)
     frame_describe_problem(data, n, transport->frame_limit, problem, sizeof(problem));
     char cause[sizeof(problem) + 64];
     (void)snprintf(cause, sizeof(cause), "it sent what is no frame: %s", problem);
-    upstream_close(upstream_of(transport), cause);
+    upstream_close(upstream_of(transport), UPSTREAM_END_GARBAGE, cause);
 }
 
 static void on_end(struct transport *transport, enum transport_end end, int error)
@@ -245,19 +353,119 @@ static void on_end(struct transport *transport, enum transport_end end, int erro
         cause = "no memory for its answer";
         break;
     }
-    upstream_close(upstream_of(transport), cause);
+    upstream_close(upstream_of(transport), UPSTREAM_END_PEER, cause);
+}
+
+static void on_written(struct transport *transport)
+{
+    struct upstream *upstream = upstream_of(transport);
+    if (upstream_is_idle(upstream)) {
+        in_flight_left(upstream);
+    }
 }
 
 static const struct transport_handler upstream_transport_handler = {
     .on_frame = on_frame,
     .on_bad_frame = on_bad_frame,
     .on_end = on_end,
+    .on_written = on_written,
     .on_connected = on_connected,
 };
 
+/* --- silence --- */
+
+static void on_probe_response(struct pending_request *request, struct remoting_command *response,
+    const struct command_source *source)
+{
+    (void)response;
+    (void)source;
+    struct upstream *upstream =
+        (struct upstream *)(void *)((char *)request - offsetof(struct upstream, probe));
+    upstream->n_silent = 0;
+    upstream->owner->on_probed(upstream, true);
+}
+
+static void on_probe_failure(struct pending_request *request, const struct failure_report *report)
+{
+    struct upstream *upstream =
+        (struct upstream *)(void *)((char *)request - offsetof(struct upstream, probe));
+    if (upstream->state != UPSTREAM_CLOSED && report->failure == FAILURE_TIMEOUT) {
+        upstream->owner->on_probed(upstream, false);
+    }
+}
+
+static const struct pending_request_handler probe_handler = {
+    .on_response = on_probe_response,
+    .on_failure = on_probe_failure,
+};
+
+/* A question for a route: nameservers answer it, and brokers say that they do not know the code. */
+void upstream_probe(struct upstream *upstream)
+{
+    if (upstream->probe.state != REQUEST_IDLE) {
+        return;
+    }
+    struct remoting_command command = {
+        .code = REQUEST_GET_ROUTEINFO_BY_TOPIC,
+        .version = REMOTING_VERSION,
+        .language = LANGUAGE_CPP,
+    };
+    ext_fields_init(&command.ext_fields, &upstream->probe_field, 1);
+    (void)ext_fields_add(&command.ext_fields, SPAN("topic"), SPAN("TBW102"));
+    struct failure_report report;
+    upstream->probe.deadline_ms = clock_after(upstream->context->loop->now_ms, UPSTREAM_PROBE_MS);
+    if (upstream_send(upstream, &upstream->probe, &command, NULL, &report) < 0 &&
+        upstream->state != UPSTREAM_CLOSED) {
+        upstream->owner->on_probed(upstream, false);
+    }
+}
+
+/* A deadline passed on a connection that lives as far as its socket says. */
+static void silence_count(struct upstream *upstream, uint64_t sent_ms)
+{
+    struct upstream_context *context = upstream->context;
+    uint64_t received_ms = upstream->transport.received_ms;
+    if (received_ms != upstream->silent_received_ms) {
+        upstream->silent_received_ms = received_ms;
+        upstream->n_silent = 0;
+    }
+    if (received_ms > sent_ms) {
+        return;
+    }
+    upstream->n_silent++;
+    if (upstream->state == UPSTREAM_READY && upstream->n_silent >= context->breaker_failures &&
+        context->loop->now_ms - received_ms >= UPSTREAM_SILENCE_MIN_MS) {
+        upstream_probe(upstream);
+    }
+}
+
+static void on_request_deadline(struct deadline *deadline, uint64_t now_ms)
+{
+    struct pending_request *request =
+        (struct pending_request *)(void *)((char *)deadline -
+                                           offsetof(struct pending_request, deadline));
+    struct upstream *upstream = request->upstream;
+    struct failure_report report;
+    /* What is not written yet stays in the output of a connection that lives: it may still go. */
+    failure_set(&report, FAILURE_TIMEOUT, true, "no answer from %s within %" PRIu64 " ms%s",
+        upstream->name, now_ms - request->sent_ms,
+        pending_request_was_sent(request) ? "" : " (it has taken nothing of the request so far)");
+    uint64_t sent_ms = request->sent_ms;
+    bool is_probe = request == &upstream->probe;
+    pending_table_abandon(upstream->context->pending, request->upstream_opaque, now_ms);
+    upstream->address_stats->errors++;
+    in_flight_remove(upstream, request);
+    request->handler->on_failure(request, &report);
+    if (!is_probe) {
+        silence_count(upstream, sent_ms);
+    }
+    in_flight_left(upstream);
+}
+
 struct upstream *upstream_new(struct upstream_context *context, const struct upstream_owner *owner,
-    struct upstream_address *address, const char *name, const struct sockaddr *socket_address,
-    socklen_t socket_address_size, int *ret_error)
+    struct upstream_address *address, struct address_stats *address_stats, bool is_long_poll,
+    const char *name, const struct sockaddr *socket_address, socklen_t socket_address_size,
+    int *ret_error)
 {
     struct upstream *upstream = calloc(1, sizeof(*upstream));
     char *name_copy = strdup(name);
@@ -274,12 +482,17 @@ struct upstream *upstream_new(struct upstream_context *context, const struct ups
     upstream->context = context;
     upstream->owner = owner;
     upstream->address = address;
+    upstream->address_stats = address_stats;
+    upstream->is_long_poll = is_long_poll;
+    memcpy(&upstream->peer, socket_address, socket_address_size);
+    upstream->peer_size = socket_address_size;
     upstream->name = name_copy;
     upstream->id = ++context->next_upstream_id;
     upstream->state = UPSTREAM_CONNECTING;
     upstream->used_ms = context->loop->now_ms;
     TAILQ_INIT(&upstream->in_flight);
     deadline_init(&upstream->connect_deadline, on_connect_deadline);
+    pending_request_init(&upstream->probe, &probe_handler);
     if (transport_open(&upstream->transport, context->loop, context->memory,
             &upstream_transport_handler, fd, FRAME_SIZE_MAX, true) < 0) {
         fd = -1;
@@ -300,28 +513,15 @@ fail:
     return NULL;
 }
 
-static void on_request_deadline(struct deadline *deadline, uint64_t now_ms)
-{
-    struct pending_request *request =
-        (struct pending_request *)(void *)((char *)deadline -
-                                           offsetof(struct pending_request, deadline));
-    struct upstream *upstream = request->upstream;
-    struct failure_report report;
-    /* What is not written yet stays in the output of a connection that lives: it may still go. */
-    failure_set(&report, FAILURE_TIMEOUT, true, "no answer from %s within %" PRIu64 " ms%s",
-        upstream->name, now_ms - request->sent_ms,
-        pending_request_was_sent(request) ? "" : " (it has taken nothing of the request so far)");
-    pending_table_abandon(upstream->context->pending, request->upstream_opaque, now_ms);
-    in_flight_remove(upstream, request);
-    request->handler->on_failure(request, &report);
-}
-
 /*
  * The command as it goes upstream: always JSON, a version that brokers treat as new, the caller's
- * language.
+ * language. A body is copied at most once: behind its head where both fit a block, else it is
+ * referred to where it lies, or copied into a buffer of its own. Notes in *written what was
+ * written.
  */
 static int command_write(struct upstream *upstream, const struct remoting_command *command,
-    int32_t upstream_opaque, bool is_oneway, struct frame_buffer *body_owner)
+    int32_t upstream_opaque, bool is_oneway, struct frame_buffer *body_owner,
+    struct written_frame *written)
 {
     struct remoting_command upstream_command = *command;
     upstream_command.opaque = upstream_opaque;
@@ -331,16 +531,46 @@ static int command_write(struct upstream *upstream, const struct remoting_comman
         upstream_command.version = REMOTING_VERSION;
     }
     size_t head_size = remoting_command_encoded_head_size(&upstream_command, SERIALIZE_JSON);
-    if (head_size == 0 || head_size + command->body.n > FRAME_SIZE_MAX) {
+    struct span body = command->body;
+    if (head_size == 0 || head_size + body.n > FRAME_SIZE_MAX) {
         return -EMSGSIZE;
     }
+    struct memory *memory = upstream->context->memory;
+    bool refers = body_owner && body.n >= OUTPUT_REFER_SIZE;
+    CLEANUP(frame_buffer_unref) struct frame_buffer *copy = NULL;
+    if (!refers && head_size + body.n > OUTPUT_BLOCK_SIZE) {
+        copy = frame_buffer_new(memory, body.n > OUTPUT_REFER_SIZE ? body.n : OUTPUT_REFER_SIZE);
+        if (!copy) {
+            return -ENOMEM;
+        }
+        memcpy(copy->data, body.data, body.n);
+        body.data = (const char *)copy->data;
+        body_owner = copy;
+        refers = body.n >= OUTPUT_REFER_SIZE;
+    }
     struct output *output = &upstream->transport.output;
-    uint8_t *room = output_reserve(output, head_size);
+    size_t n_together = refers || head_size + body.n > OUTPUT_BLOCK_SIZE ? 0 : body.n;
+    uint8_t *room = output_reserve(output, head_size + n_together);
     if (!room) {
         return -ENOMEM;
     }
     remoting_command_encode_head(&upstream_command, SERIALIZE_JSON, room);
-    return output_append(output, command->body.data, command->body.n, body_owner);
+    if (n_together > 0) {
+        memcpy(room + head_size, body.data, n_together);
+    }
+    if (!is_oneway) {
+        written->block = output_keep_last(output);
+        written->data = room;
+        written->size = head_size + n_together;
+    }
+    if (n_together == body.n) {
+        return 0;
+    }
+    if (written->block) {
+        written->body = body;
+        written->body_owner = refers ? frame_buffer_ref(body_owner) : NULL;
+    }
+    return output_append(output, body.data, body.n, refers ? body_owner : NULL);
 }
 
 int upstream_send(struct upstream *upstream, struct pending_request *request,
@@ -368,8 +598,16 @@ int upstream_send(struct upstream *upstream, struct pending_request *request,
         }
     }
     uint64_t stream_start = upstream->transport.bytes_sent + output->size;
-    int r = command_write(upstream, command, upstream_opaque, request->is_oneway, body_owner);
+    /* Long polls are parked for long: their blocks would pile up. Who sends them keeps them. */
+    bool keeps =
+        !request->is_oneway && !kept_command_is_kept(&request->kept) && !upstream->is_long_poll;
+    int r = command_write(
+        upstream, command, upstream_opaque, request->is_oneway, body_owner, &request->written);
+    if (r == 0 && !keeps) {
+        written_frame_deinit(&request->written, context->memory);
+    }
     if (r < 0) {
+        written_frame_deinit(&request->written, context->memory);
         struct pending_request *taken;
         (void)pending_table_take(context->pending, upstream->id, upstream_opaque, &taken);
         if (r == -EMSGSIZE) {
@@ -382,13 +620,14 @@ int upstream_send(struct upstream *upstream, struct pending_request *request,
              * more.
              */
             if (upstream->transport.bytes_sent + output->size != stream_start) {
-                upstream_close(upstream, "out of memory in the middle of a frame");
+                upstream_close(upstream, UPSTREAM_END_GARBAGE, "out of memory within a frame");
             }
         }
         return r;
     }
     transport_flush_later(&upstream->transport);
     upstream->used_ms = now_ms;
+    upstream->address_stats->requests++;
     if (request->is_oneway) {
         return 0;
     }
@@ -398,6 +637,7 @@ int upstream_send(struct upstream *upstream, struct pending_request *request,
     request->upstream_opaque = upstream_opaque;
     request->stream_start = stream_start;
     request->sent_ms = now_ms;
+    request->sent_us = loop_clock_us();
     request->deadline.on_deadline = on_request_deadline;
     loop_deadline_set(context->loop, &request->deadline, request->deadline_ms);
     TAILQ_INSERT_TAIL(&upstream->in_flight, request, link);
@@ -405,9 +645,19 @@ int upstream_send(struct upstream *upstream, struct pending_request *request,
     return 0;
 }
 
-void pending_request_init(
-    struct pending_request *request, const struct pending_request_handler *handler)
+void pending_request_cancel(struct upstream_context *context, struct pending_request *request)
 {
-    *request = (struct pending_request){ .handler = handler };
-    deadline_init(&request->deadline, NULL);
+    switch (request->state) {
+    case REQUEST_IDLE:
+        return;
+    case REQUEST_WAITING:
+        upstream_address_forget_waiting(request);
+        return;
+    case REQUEST_IN_FLIGHT:
+        break;
+    }
+    struct upstream *upstream = request->upstream;
+    pending_table_abandon(context->pending, request->upstream_opaque, context->loop->now_ms);
+    in_flight_remove(upstream, request);
+    in_flight_left(upstream);
 }

@@ -8,69 +8,35 @@
  * that cannot be decoded makes it dead at once, and everything in flight on it fails at once. A
  * request whose deadline passes only loses its slot; the shared socket lives on.
  *
- *     CONNECTING -> READY -> CLOSED(cause)         reconnecting is the pool's business, with a new upstream
+ *     CONNECTING -> READY -> CLOSED(cause)                 reconnecting is its owner's business
+ *                   READY -> DRAINING -> CLOSED(cause)     no new requests; what is in flight ends
  *
- * Whoever invokes owns its struct pending_request, whose states are
- *
- *     IDLE -> WAITING (for its address to be connected) -> IN_FLIGHT -> IDLE
- *
- * and which ends in exactly one of on_response, on_sent (oneway) and on_failure, or in
- * pending_request_cancel().
+ * A connection that stays silent through `breaker.failures` deadlines is asked something cheap;
+ * when it does not answer that either, its owner replaces it.
  */
 #pragma once
 
 #include "daemon/core/failure.h"
+#include "daemon/core/latency.h"
 #include "daemon/core/pending_table.h"
 #include "daemon/core/stats.h"
-#include "daemon/wiring/kept_command.h"
+#include "daemon/wiring/net_event.h"
+#include "daemon/wiring/pending_request.h"
 #include "daemon/wiring/transport.h"
 #include "protocol/remoting_command.h"
 
 #include <sys/queue.h>
 #include <sys/socket.h>
 
-struct upstream;
-struct upstream_address; /* upstream_pool.h */
-struct pending_request;
-
-struct pending_request_handler {
-    /*
-     * The response, valid until this returns; its body lies in source. The request is IDLE again.
-     */
-    void (*on_response)(struct pending_request *request, struct remoting_command *response,
-        const struct command_source *source);
-    /* A oneway request was given to the connection. */
-    void (*on_sent)(struct pending_request *request);
-    void (*on_failure)(struct pending_request *request, const struct failure_report *report);
-};
-
-enum pending_request_state {
-    REQUEST_IDLE,
-    REQUEST_WAITING,
-    REQUEST_IN_FLIGHT,
-};
-
-struct pending_request {
-    const struct pending_request_handler *handler;
-    enum pending_request_state state;
-    bool is_oneway;
-    /* told of the first failed attempt to connect: its owner has somewhere else to go */
-    bool fails_fast;
-    struct upstream_address *address; /* WAITING, IN_FLIGHT: where it goes */
-    struct upstream *upstream;        /* IN_FLIGHT */
-    int32_t upstream_opaque;          /* IN_FLIGHT */
-    uint64_t stream_start;            /* IN_FLIGHT: the byte of the connection at which it begins */
-    uint64_t sent_ms;
-    uint64_t deadline_ms; /* of this attempt */
-    struct deadline deadline;
-    struct kept_command kept; /* WAITING: what to send; deinitialised by who owns the request */
-    TAILQ_ENTRY(pending_request) link; /* WAITING: the address's; IN_FLIGHT: the upstream's */
-};
-TAILQ_HEAD(pending_request_list, pending_request);
+/* The least time of silence that counts: a broker that collects garbage is not dead. */
+#define UPSTREAM_SILENCE_MIN_MS 1000
+/* How long the answer to a probe may take. */
+#define UPSTREAM_PROBE_MS 1000
 
 enum upstream_state {
     UPSTREAM_CONNECTING,
     UPSTREAM_READY,
+    UPSTREAM_DRAINING,
     UPSTREAM_CLOSED,
 };
 
@@ -85,17 +51,52 @@ struct upstream_context {
     uint64_t connect_timeout_ms;
     uint64_t keepalive_idle_ms;
     uint64_t tcp_user_timeout_ms;
+    unsigned breaker_failures;
+    struct net_events *events;
     struct remoting_command response; /* the one that is being handed out, with its fields */
     struct ext_field response_fields[EXT_FIELDS_MAX];
+};
+
+/* What is counted for an address, over all its connections. */
+struct address_stats {
+    uint64_t requests; /* given to it */
+    uint64_t errors;   /* of them, that ended without a response */
+    uint64_t connects;
+    uint64_t connect_failures;
+    struct latency latency; /* of responses, microseconds */
+};
+
+/* Why a connection ends. */
+enum upstream_end {
+    UPSTREAM_END_PEER,    /* it closed, broke, or could not be made */
+    UPSTREAM_END_GARBAGE, /* it sent what cannot be decoded */
+    UPSTREAM_END_SILENT,  /* it answers nothing */
+    UPSTREAM_END_DRAINED, /* nothing is in flight any more */
+    UPSTREAM_END_IDLE,    /* nobody used it */
+    UPSTREAM_END_ROOM,    /* another connection needs its place */
+    UPSTREAM_END_STOPPING,
 };
 
 struct upstream_owner {
     void (*on_ready)(struct upstream *upstream);
     /*
      * It is closed and frees itself after this turn; its requests in flight are told after this
-     * returns.
+     * returns. state is the one before.
      */
-    void (*on_closed)(struct upstream *upstream, bool was_ready, const char *cause);
+    void (*on_closed)(struct upstream *upstream, enum upstream_state state, enum upstream_end end,
+        const char *cause);
+    /* The broker answered GO_AWAY: the connection is DRAINING now. */
+    void (*on_going_away)(struct upstream *upstream);
+    /*
+     * This request was not executed here, and request->kept holds it: send it again, or tell its
+     * owner with report. It is IDLE.
+     */
+    void (*on_repeat)(struct upstream_address *address, struct pending_request *request,
+        const struct failure_report *report);
+    /* The probe that upstream_probe() sent was answered, or was not. */
+    void (*on_probed)(struct upstream *upstream, bool is_alive);
+    /* Nothing is in flight any more. */
+    void (*on_idle)(struct upstream *upstream);
 };
 
 struct upstream {
@@ -103,6 +104,11 @@ struct upstream {
     struct upstream_context *context;
     const struct upstream_owner *owner;
     struct upstream_address *address;
+    struct address_stats *address_stats;
+    bool is_long_poll;          /* of the pool's class for them */
+    TAILQ_ENTRY(upstream) link; /* of its address */
+    struct sockaddr_storage peer;
+    socklen_t peer_size;
     uint64_t id;
     enum upstream_state state;
     char *name; /* host:port as the pool knows it, for causes and the log */
@@ -111,18 +117,32 @@ struct upstream {
     size_t n_in_flight;
     bool has_answered; /* a frame came that could be decoded */
     uint64_t used_ms;
+    unsigned n_silent;           /* deadlines in a row in which no byte came */
+    uint64_t silent_received_ms; /* what transport.received_ms was when they were counted */
+    struct pending_request probe;
+    struct ext_field probe_field;
     struct loop_reapable reapable;
 };
+TAILQ_HEAD(upstream_list, upstream);
 
 /*
  * Begins to connect. NULL: *ret_error is the errno. Its end is told by on_ready or on_closed, never
  * before this returns.
  */
 struct upstream *upstream_new(struct upstream_context *context, const struct upstream_owner *owner,
-    struct upstream_address *address, const char *name, const struct sockaddr *socket_address,
-    socklen_t socket_address_size, int *ret_error);
-/* Closes; everything in flight fails with connection-lost and this cause. */
-void upstream_close(struct upstream *upstream, const char *cause);
+    struct upstream_address *address, struct address_stats *address_stats, bool is_long_poll,
+    const char *name, const struct sockaddr *socket_address, socklen_t socket_address_size,
+    int *ret_error);
+/*
+ * Closes; what is in flight fails with connection-lost and this cause, or is repeated where not a
+ * byte of it was written.
+ */
+void upstream_close(struct upstream *upstream, enum upstream_end end, const char *cause);
+/* Takes no new requests; closes when nothing is in flight. */
+void upstream_drain(struct upstream *upstream, const char *cause);
+/* Asks something that every nameserver and broker answers; on_probed follows unless it closes. */
+void upstream_probe(struct upstream *upstream);
+bool upstream_is_idle(const struct upstream *upstream);
 
 /*
  * Gives a request to a READY upstream. command's opaque, flag, language and version are set for the
@@ -132,13 +152,3 @@ void upstream_close(struct upstream *upstream, const char *cause);
 int upstream_send(struct upstream *upstream, struct pending_request *request,
     const struct remoting_command *command, struct frame_buffer *body_owner,
     struct failure_report *report);
-
-void pending_request_init(
-    struct pending_request *request, const struct pending_request_handler *handler);
-/*
- * Takes the request out of wherever it waits, without telling anybody. Its response, should it
- * come, is late.
- */
-void pending_request_cancel(struct upstream_context *context, struct pending_request *request);
-/* Whether a byte of it may have reached the other side. */
-bool pending_request_was_sent(const struct pending_request *request);

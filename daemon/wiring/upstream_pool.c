@@ -1,370 +1,169 @@
 #include "daemon/wiring/upstream_pool.h"
 
-#include "daemon/wiring/log.h"
-#include "protocol/address.h"
-
-#include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* A failed allocation leaves the element out of the table. */
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
-
-#define POOL_CAUSE_SIZE 192
-
-enum address_state {
-    ADDRESS_IDLE,
-    ADDRESS_RESOLVING,
-    ADDRESS_CONNECTING,
-    ADDRESS_READY,
-    ADDRESS_BACKING_OFF,
-};
-
-struct upstream_address {
-    UT_hash_handle hh;
-    struct upstream_pool *pool;
-    char key[ADDRESS_TEXT_MAX + 1]; /* the class as one character, then host:port */
-    char host[ADDRESS_HOST_MAX + 1];
-    uint16_t port;
-    enum address_state state;
-    struct resolver_query *query;    /* RESOLVING */
-    struct resolver_result resolved; /* CONNECTING: its addresses and which is next */
-    size_t next_resolved;
-    struct upstream *upstream; /* CONNECTING, READY */
-    struct backoff backoff;
-    struct deadline attempt; /* BACKING_OFF: when to try again */
-    struct pending_request_list waiting;
-    uint64_t wanted_ms;          /* when somebody last asked for it */
-    char cause[POOL_CAUSE_SIZE]; /* of the last failure */
-};
 
 struct upstream_pool {
     struct upstream_context *context;
     struct resolver *resolver;
     struct backoff_limits backoff_limits;
+    size_t connections_per_address;
+    size_t max_connections; /* 0: no limit */
     uint64_t max_idle_ms;
     uint64_t cleanup_interval_ms;
     struct deadline cleanup;
     struct upstream_address *addresses;
-    size_t n_waiting;
+    size_t n_connections;
+    TAILQ_HEAD(, upstream_address) without_room;
+    struct loop_dirty room;         /* at the end of the turn: who waits for room is looked at */
+    struct address_stats forgotten; /* totals of addresses that made room */
     bool is_closed;
 };
 
-static void attempt_start(struct upstream_address *address);
-static void attempt_next(struct upstream_address *address);
-static void attempt_failed(struct upstream_address *address, const char *cause);
-
-static const char *address_name(const struct upstream_address *address)
+struct upstream_context *upstream_pool_context(const struct upstream_pool *pool)
 {
-    return address->key + 1;
+    return pool->context;
 }
 
-static uint64_t pool_now_ms(const struct upstream_pool *pool)
+struct resolver *upstream_pool_resolver(const struct upstream_pool *pool)
+{
+    return pool->resolver;
+}
+
+const struct backoff_limits *upstream_pool_backoff_limits(const struct upstream_pool *pool)
+{
+    return &pool->backoff_limits;
+}
+
+size_t upstream_pool_connections_per_address(const struct upstream_pool *pool)
+{
+    return pool->connections_per_address;
+}
+
+bool upstream_pool_is_closed(const struct upstream_pool *pool)
+{
+    return pool->is_closed;
+}
+
+static uint64_t now_of(const struct upstream_pool *pool)
 {
     return pool->context->loop->now_ms;
 }
 
-/* Every change of state is here. */
-static void address_enter(struct upstream_address *address, enum address_state state)
-{
-    struct loop *loop = address->pool->context->loop;
-    if (address->state == ADDRESS_BACKING_OFF) {
-        loop_deadline_clear(loop, &address->attempt);
-    }
-    if (address->query) {
-        resolver_cancel(address->query);
-        address->query = NULL;
-    }
-    address->state = state;
-}
+/* --- room --- */
 
-static bool is_wanted(const struct upstream_address *address)
+static struct upstream *longest_idle(const struct upstream_pool *pool)
 {
-    return !TAILQ_EMPTY(&address->waiting) ||
-           pool_now_ms(address->pool) - address->wanted_ms < POOL_WANTED_MS;
-}
-
-static uint64_t next_attempt_ms(const struct upstream_address *address, bool wanted)
-{
-    return backoff_next_attempt_ms(&address->backoff, &address->pool->backoff_limits, wanted);
-}
-
-/* --- requests that wait --- */
-
-static void waiting_remove(struct pending_request *request)
-{
-    struct upstream_address *address = request->address;
-    TAILQ_REMOVE(&address->waiting, request, link);
-    address->pool->n_waiting--;
-    loop_deadline_clear(address->pool->context->loop, &request->deadline);
-    request->state = REQUEST_IDLE;
-    request->address = NULL;
-}
-
-static void waiting_fail(struct pending_request *request, const struct failure_report *report)
-{
-    waiting_remove(request);
-    request->handler->on_failure(request, report);
-}
-
-static void unreachable_report(
-    const struct upstream_address *address, struct failure_report *report)
-{
-    uint64_t wait_ms = clock_until(pool_now_ms(address->pool), next_attempt_ms(address, true));
-    if (address->state == ADDRESS_BACKING_OFF) {
-        failure_set(report, FAILURE_UNREACHABLE, false,
-            "cannot connect to %s: %s; attempt %u failed, the next one is due in %" PRIu64 " ms",
-            address_name(address), address->cause, address->backoff.n_failures, wait_ms);
-    } else {
-        failure_set(report, FAILURE_UNREACHABLE, false,
-            "no connection to %s before the deadline%s%s", address_name(address),
-            address->cause[0] ? "; the last attempt failed: " : "", address->cause);
-    }
-}
-
-static void on_waiting_deadline(struct deadline *deadline, uint64_t now_ms)
-{
-    (void)now_ms;
-    struct pending_request *request =
-        (struct pending_request *)(void *)((char *)deadline -
-                                           offsetof(struct pending_request, deadline));
-    struct failure_report report;
-    unreachable_report(request->address, &report);
-    waiting_fail(request, &report);
-}
-
-static int waiting_add(struct upstream_address *address, struct pending_request *request,
-    const struct remoting_command *command, const struct command_source *source)
-{
-    struct upstream_pool *pool = address->pool;
-    if (command != &request->kept.command) {
-        int r = kept_command_keep(&request->kept, pool->context->memory, command, source, 0);
-        if (r < 0) {
-            return r;
+    struct upstream *longest = NULL;
+    for (struct upstream_address *address = pool->addresses; address; address = address->hh.next) {
+        struct upstream *upstream;
+        TAILQ_FOREACH (upstream, &address->upstreams, link) {
+            bool is_idle = upstream->state == UPSTREAM_READY && upstream_is_idle(upstream) &&
+                           upstream != address->connecting;
+            if (is_idle && (!longest || upstream->used_ms < longest->used_ms)) {
+                longest = upstream;
+            }
         }
     }
-    request->state = REQUEST_WAITING;
-    request->address = address;
-    request->sent_ms = pool_now_ms(pool);
-    request->deadline.on_deadline = on_waiting_deadline;
-    loop_deadline_set(pool->context->loop, &request->deadline, request->deadline_ms);
-    TAILQ_INSERT_TAIL(&address->waiting, request, link);
-    pool->n_waiting++;
-    return 0;
+    return longest;
 }
 
-/* Sends on the READY upstream, and tells a oneway request's owner. */
-static void send_now(struct upstream_address *address, struct pending_request *request,
-    const struct remoting_command *command, struct frame_buffer *body_owner)
+bool upstream_pool_take_room(struct upstream_pool *pool)
 {
-    struct failure_report report;
-    if (upstream_send(address->upstream, request, command, body_owner, &report) < 0) {
-        request->handler->on_failure(request, &report);
-    } else if (request->is_oneway) {
-        request->handler->on_sent(request);
+    if (pool->max_connections == 0 || pool->n_connections < pool->max_connections) {
+        return true;
     }
+    struct upstream *idle = longest_idle(pool);
+    if (!idle) {
+        return false;
+    }
+    upstream_close(idle, UPSTREAM_END_ROOM, "makes room (pool.max_connections)");
+    return pool->n_connections < pool->max_connections;
 }
 
-static void waiting_send(struct upstream_address *address)
+static void on_room(struct loop_dirty *dirty)
 {
-    while (address->state == ADDRESS_READY && !TAILQ_EMPTY(&address->waiting)) {
-        struct pending_request *request = TAILQ_FIRST(&address->waiting);
-        waiting_remove(request);
-        send_now(address, request, &request->kept.command, request->kept.frame);
+    struct upstream_pool *pool =
+        (struct upstream_pool *)(void *)((char *)dirty - offsetof(struct upstream_pool, room));
+    while (!TAILQ_EMPTY(&pool->without_room) && !pool->is_closed && upstream_pool_take_room(pool)) {
+        upstream_address_has_room(TAILQ_FIRST(&pool->without_room));
     }
 }
 
-static bool must_give_up(const struct pending_request *request, uint64_t next_ms)
+static void room_look_later(struct upstream_pool *pool)
 {
-    return request->fails_fast || request->deadline_ms <= next_ms;
-}
-
-/*
- * After a failed attempt: who cannot wait for the next one is told now. Those are brought to the
- * front first: whoever is told may add others, which go to the end, and take any away.
- */
-static void waiting_give_up(struct upstream_address *address)
-{
-    uint64_t next_ms = next_attempt_ms(address, true);
-    struct pending_request *request, *next;
-    for (request = TAILQ_FIRST(&address->waiting); request; request = next) {
-        next = TAILQ_NEXT(request, link);
-        if (must_give_up(request, next_ms)) {
-            TAILQ_REMOVE(&address->waiting, request, link);
-            TAILQ_INSERT_HEAD(&address->waiting, request, link);
-        }
-    }
-    while (address->state == ADDRESS_BACKING_OFF && !TAILQ_EMPTY(&address->waiting) &&
-           must_give_up(TAILQ_FIRST(&address->waiting), next_ms)) {
-        struct failure_report report;
-        unreachable_report(address, &report);
-        waiting_fail(TAILQ_FIRST(&address->waiting), &report);
+    if (!TAILQ_EMPTY(&pool->without_room)) {
+        loop_mark_dirty(pool->context->loop, &pool->room);
     }
 }
 
-/* --- attempts --- */
-
-static void on_attempt_due(struct deadline *deadline, uint64_t now_ms)
+void upstream_pool_enter_room_queue(struct upstream_pool *pool, struct upstream_address *address)
 {
-    (void)now_ms;
-    struct upstream_address *address =
-        (struct upstream_address *)(void *)((char *)deadline -
-                                            offsetof(struct upstream_address, attempt));
-    if (is_wanted(address)) {
-        attempt_start(address);
-    }
+    TAILQ_INSERT_TAIL(&pool->without_room, address, room_link);
 }
 
-/*
- * Somebody wants an address that is not connected: an attempt now, or as soon as the backoff
- * allows.
- */
-static void attempt_want(struct upstream_address *address)
+void upstream_pool_leave_room_queue(struct upstream_pool *pool, struct upstream_address *address)
 {
-    switch (address->state) {
-    case ADDRESS_RESOLVING:
-    case ADDRESS_CONNECTING:
-    case ADDRESS_READY:
-        return;
-    case ADDRESS_IDLE:
-    case ADDRESS_BACKING_OFF:
-        break;
-    }
-    uint64_t next_ms = next_attempt_ms(address, true);
-    if (next_ms <= pool_now_ms(address->pool)) {
-        attempt_start(address);
-    } else {
-        loop_deadline_set(address->pool->context->loop, &address->attempt, next_ms);
-    }
+    TAILQ_REMOVE(&pool->without_room, address, room_link);
 }
 
-static void on_upstream_ready(struct upstream *upstream)
+void upstream_pool_connection_made(struct upstream_pool *pool)
 {
-    struct upstream_address *address = upstream->address;
-    backoff_succeed(&address->backoff);
-    address->cause[0] = '\0';
-    address_enter(address, ADDRESS_READY);
-    waiting_send(address);
+    pool->n_connections++;
 }
 
-static void on_upstream_closed(struct upstream *upstream, bool was_ready, const char *cause)
+void upstream_pool_connection_left(struct upstream_pool *pool)
 {
-    struct upstream_address *address = upstream->address;
-    address->upstream = NULL;
-    (void)snprintf(address->cause, sizeof(address->cause), "%s", cause);
-    if (!was_ready) {
-        attempt_next(address);
-        return;
-    }
-    if (!upstream->has_answered && upstream->n_in_flight > 0) {
-        /* Somebody listens there, but no broker: it is tried again as if it had not accepted. */
-        attempt_failed(address, address->cause);
-        return;
-    }
-    address_enter(address, ADDRESS_IDLE);
-    if (!TAILQ_EMPTY(&address->waiting)) {
-        attempt_want(address);
-    }
+    pool->n_connections--;
+    room_look_later(pool);
 }
 
-static const struct upstream_owner upstream_owner = {
-    .on_ready = on_upstream_ready,
-    .on_closed = on_upstream_closed,
-};
-
-/* Connects to the next of the resolved addresses; with none left the attempt has failed. */
-static void attempt_next(struct upstream_address *address)
+void upstream_pool_connection_idle(struct upstream_pool *pool)
 {
-    struct resolver_result *resolved = &address->resolved;
-    while (address->next_resolved < resolved->n && !address->pool->is_closed) {
-        size_t i = address->next_resolved++;
-        int error;
-        address->upstream =
-            upstream_new(address->pool->context, &upstream_owner, address, address_name(address),
-                (const struct sockaddr *)&resolved->addresses[i], resolved->sizes[i], &error);
-        if (address->upstream) {
-            address_enter(address, ADDRESS_CONNECTING);
-            return;
-        }
-        (void)snprintf(address->cause, sizeof(address->cause), "%s", strerror(error));
-    }
-    attempt_failed(address, address->cause);
-}
-
-static void on_resolved(void *context, const struct resolver_result *result)
-{
-    struct upstream_address *address = context;
-    address->query = NULL;
-    if (result->n == 0) {
-        char cause[POOL_CAUSE_SIZE];
-        (void)snprintf(cause, sizeof(cause), "the name cannot be resolved: %s", result->error);
-        attempt_failed(address, cause);
-        return;
-    }
-    address->resolved = *result;
-    address->next_resolved = 0;
-    attempt_next(address);
-}
-
-static void attempt_start(struct upstream_address *address)
-{
-    address_enter(address, ADDRESS_RESOLVING);
-    address->next_resolved = 0;
-    if (resolver_parse_literal(address->host, address->port, &address->resolved)) {
-        attempt_next(address);
-        return;
-    }
-    address->query =
-        resolver_query(address->pool->resolver, address->host, address->port, on_resolved, address);
-    if (!address->query) {
-        attempt_failed(address, strerror(ENOMEM));
-    }
-}
-
-static void attempt_failed(struct upstream_address *address, const char *cause)
-{
-    struct upstream_pool *pool = address->pool;
-    if (cause != address->cause) {
-        (void)snprintf(address->cause, sizeof(address->cause), "%s", cause);
-    }
-    backoff_fail(&address->backoff, pool_now_ms(pool), loop_random(pool->context->loop));
-    address_enter(address, ADDRESS_BACKING_OFF);
-    waiting_give_up(address);
-    if (address->state == ADDRESS_BACKING_OFF && is_wanted(address) && !pool->is_closed) {
-        loop_deadline_set(pool->context->loop, &address->attempt, next_attempt_ms(address, true));
-    }
+    room_look_later(pool);
 }
 
 /* --- addresses --- */
 
-static void address_free(struct upstream_address *address)
+static void address_stats_add(struct address_stats *sum, const struct address_stats *stats)
 {
-    struct upstream_pool *pool = address->pool;
-    address_enter(address, ADDRESS_IDLE);
+    sum->requests += stats->requests;
+    sum->errors += stats->errors;
+    sum->connects += stats->connects;
+    sum->connect_failures += stats->connect_failures;
+    latency_merge(&sum->latency, &stats->latency);
+}
+
+static void address_forget(struct upstream_pool *pool, struct upstream_address *address)
+{
+    for (struct upstream_address *other = pool->addresses; other; other = other->hh.next) {
+        if (other->alias == address) {
+            other->alias = NULL;
+        }
+    }
+    address_stats_add(&pool->forgotten, &address->stats);
     HASH_DEL(pool->addresses, address);
-    free(address);
+    upstream_address_free(address);
 }
 
-static bool address_is_forgettable(const struct upstream_address *address)
+static bool is_forgettable(const struct upstream_address *address)
 {
-    return !address->upstream && !address->query && TAILQ_EMPTY(&address->waiting) &&
-           !is_wanted(address);
+    return TAILQ_EMPTY(&address->upstreams) && address->attempt == ATTEMPT_NONE &&
+           TAILQ_EMPTY(&address->waiting) && !upstream_address_is_wanted(address);
 }
 
-static void addresses_forget(struct upstream_pool *pool)
+/* Only where there is no more room for others: what an address is known for is worth keeping. */
+static void addresses_make_room(struct upstream_pool *pool)
 {
     struct upstream_address *address, *next;
     HASH_ITER (hh, pool->addresses, address, next) {
-        if (address_is_forgettable(address)) {
-            address_free(address);
+        if (is_forgettable(address)) {
+            address_forget(pool, address);
         }
     }
 }
 
-static size_t key_make(struct span name, enum pool_class class, char key[ADDRESS_TEXT_MAX + 1])
+static size_t key_make(struct span name, enum pool_class class, char key[ADDRESS_KEY_SIZE])
 {
     if (name.n >= ADDRESS_TEXT_MAX) {
         return 0;
@@ -376,9 +175,9 @@ static size_t key_make(struct span name, enum pool_class class, char key[ADDRESS
 }
 
 static struct upstream_address *address_find(
-    struct upstream_pool *pool, struct span name, enum pool_class class)
+    const struct upstream_pool *pool, struct span name, enum pool_class class)
 {
-    char key[ADDRESS_TEXT_MAX + 1];
+    char key[ADDRESS_KEY_SIZE];
     size_t n = key_make(name, class, key);
     struct upstream_address *address = NULL;
     if (n > 0) {
@@ -387,43 +186,60 @@ static struct upstream_address *address_find(
     return address;
 }
 
-static int address_new(struct upstream_pool *pool, struct span name, enum pool_class class,
-    struct upstream_address **ret_address, struct failure_report *report)
+static struct upstream_address *address_new(struct upstream_pool *pool, struct span name,
+    enum pool_class class, struct failure_report *report)
 {
     struct span host;
     uint16_t port;
     if (!address_parse(name, &host, &port)) {
         failure_set(report, FAILURE_INVALID, false, "'%.*s' is no address: host:port is needed",
             (int)(name.n < 100 ? name.n : 100), name.data);
-        return -EINVAL;
+        return NULL;
     }
     if (HASH_COUNT(pool->addresses) >= POOL_ADDRESSES_MAX) {
-        addresses_forget(pool);
+        addresses_make_room(pool);
     }
-    struct upstream_address *address = NULL;
-    if (HASH_COUNT(pool->addresses) < POOL_ADDRESSES_MAX) {
-        address = calloc(1, sizeof(*address));
-    }
-    if (!address) {
+    if (HASH_COUNT(pool->addresses) >= POOL_ADDRESSES_MAX) {
         failure_set(report, FAILURE_OVERLOADED, false,
             "%.*s would be one address more than the daemon can hold (%d)", SPAN_ARGS(name),
             POOL_ADDRESSES_MAX);
-        return -ENOBUFS;
+        return NULL;
     }
-    size_t key_size = key_make(name, class, address->key);
-    address->pool = pool;
-    memcpy(address->host, host.data, host.n);
-    address->port = port;
-    TAILQ_INIT(&address->waiting);
-    deadline_init(&address->attempt, on_attempt_due);
-    HASH_ADD_KEYPTR(hh, pool->addresses, address->key, key_size, address);
-    if (!address->hh.tbl) {
+    struct upstream_address *address = upstream_address_new(pool, class, host, port);
+    if (address) {
+        size_t key_size = key_make(name, class, address->key);
+        HASH_ADD_KEYPTR(hh, pool->addresses, address->key, key_size, address);
+        if (address->hh.tbl) {
+            return address;
+        }
         free(address);
-        failure_set(report, FAILURE_OVERLOADED, false, "out of memory");
-        return -ENOMEM;
     }
-    *ret_address = address;
-    return 0;
+    failure_set(report, FAILURE_OVERLOADED, false, "out of memory");
+    return NULL;
+}
+
+static bool is_same_socket_address(
+    const struct upstream *upstream, const struct sockaddr *socket_address, socklen_t size)
+{
+    return upstream->peer_size == size && memcmp(&upstream->peer, socket_address, size) == 0;
+}
+
+struct upstream_address *upstream_pool_find_connected(const struct upstream_pool *pool,
+    const struct upstream_address *asking, const struct sockaddr *socket_address, socklen_t size)
+{
+    for (struct upstream_address *address = pool->addresses; address; address = address->hh.next) {
+        if (address == asking || address->class != asking->class || address->alias) {
+            continue;
+        }
+        struct upstream *upstream;
+        TAILQ_FOREACH (upstream, &address->upstreams, link) {
+            if (upstream->state != UPSTREAM_DRAINING &&
+                is_same_socket_address(upstream, socket_address, size)) {
+                return address;
+            }
+        }
+    }
+    return NULL;
 }
 
 void upstream_pool_invoke(struct upstream_pool *pool, struct span name, enum pool_class class,
@@ -432,88 +248,52 @@ void upstream_pool_invoke(struct upstream_pool *pool, struct span name, enum poo
 {
     struct failure_report report;
     struct upstream_address *address = address_find(pool, name, class);
-    if (!address && address_new(pool, name, class, &address, &report) < 0) {
+    if (!address) {
+        address = address_new(pool, name, class, &report);
+    }
+    if (!address) {
         request->handler->on_failure(request, &report);
         return;
     }
-    uint64_t now_ms = pool_now_ms(pool);
-    address->wanted_ms = now_ms;
-    if (address->state == ADDRESS_READY) {
-        send_now(address, request, command, source->owner);
-        return;
-    }
-    if (address->state == ADDRESS_BACKING_OFF) {
-        attempt_want(address);
-    }
-    if (address->state == ADDRESS_BACKING_OFF &&
-        must_give_up(request, next_attempt_ms(address, true))) {
-        unreachable_report(address, &report);
-        request->handler->on_failure(request, &report);
-        return;
-    }
-    if (waiting_add(address, request, command, source) < 0) {
-        failure_set(&report, FAILURE_OVERLOADED, false,
-            "no memory to keep the request until %s is connected (limits.total_memory)",
-            address_name(address));
-        request->handler->on_failure(request, &report);
-        return;
-    }
-    attempt_want(address);
+    upstream_address_invoke(address, request, command, source);
 }
 
 bool upstream_pool_is_usable(struct upstream_pool *pool, struct span name, enum pool_class class)
 {
     struct upstream_address *address = address_find(pool, name, class);
-    if (!address || address->backoff.n_failures == 0) {
-        return true;
-    }
-    address->wanted_ms = pool_now_ms(pool);
-    attempt_want(address);
-    return address->backoff.n_failures == 0;
+    return !address || upstream_address_is_usable(address);
 }
 
-size_t upstream_pool_n_waiting(const struct upstream_pool *pool)
+size_t upstream_pool_drain_address(struct upstream_pool *pool, struct span name, const char *cause)
 {
-    return pool->n_waiting;
-}
-
-size_t upstream_pool_unwritten(const struct upstream_pool *pool)
-{
-    size_t unwritten = 0;
-    const struct upstream_address *address;
-    for (address = pool->addresses; address; address = address->hh.next) {
-        unwritten += address->upstream ? address->upstream->transport.output.size : 0;
+    static const enum pool_class classes[] = { POOL_NORMAL, POOL_LONG_POLL };
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+        struct upstream_address *address = address_find(pool, name, classes[i]);
+        if (address && address->alias) {
+            address = address->alias;
+        }
+        if (address) {
+            n += address->n_ready;
+            upstream_address_drain(address, cause);
+        }
     }
-    return unwritten;
-}
-
-void pending_request_cancel(struct upstream_context *context, struct pending_request *request)
-{
-    switch (request->state) {
-    case REQUEST_IDLE:
-        return;
-    case REQUEST_WAITING:
-        waiting_remove(request);
-        return;
-    case REQUEST_IN_FLIGHT:
-        pending_table_abandon(context->pending, request->upstream_opaque, context->loop->now_ms);
-        TAILQ_REMOVE(&request->upstream->in_flight, request, link);
-        request->upstream->n_in_flight--;
-        loop_deadline_clear(context->loop, &request->deadline);
-        request->state = REQUEST_IDLE;
-        request->upstream = NULL;
-        request->address = NULL;
-        return;
-    }
+    return n;
 }
 
 /* --- the pool --- */
 
-static bool upstream_is_idle(const struct upstream_pool *pool, const struct upstream *upstream)
+static void idle_close(const struct upstream_pool *pool, struct upstream_address *address)
 {
-    return upstream->state == UPSTREAM_READY && upstream->n_in_flight == 0 &&
-           upstream->transport.output.size == 0 &&
-           pool_now_ms(pool) - upstream->used_ms >= pool->max_idle_ms;
+    struct upstream *upstream = TAILQ_FIRST(&address->upstreams);
+    while (upstream) {
+        struct upstream *next = TAILQ_NEXT(upstream, link);
+        if (upstream->state == UPSTREAM_READY && upstream != address->connecting &&
+            upstream_is_idle(upstream) && now_of(pool) - upstream->used_ms >= pool->max_idle_ms) {
+            upstream_close(upstream, UPSTREAM_END_IDLE, "unused for pool.max_idle");
+        }
+        upstream = next;
+    }
 }
 
 static void on_cleanup(struct deadline *deadline, uint64_t now_ms)
@@ -521,14 +301,8 @@ static void on_cleanup(struct deadline *deadline, uint64_t now_ms)
     struct upstream_pool *pool =
         (struct upstream_pool *)(void *)((char *)deadline -
                                          offsetof(struct upstream_pool, cleanup));
-    struct upstream_address *address, *next;
-    HASH_ITER (hh, pool->addresses, address, next) {
-        if (address->upstream && upstream_is_idle(pool, address->upstream)) {
-            upstream_close(address->upstream, "unused for pool.max_idle");
-        }
-        if (address_is_forgettable(address)) {
-            address_free(address);
-        }
+    for (struct upstream_address *address = pool->addresses; address; address = address->hh.next) {
+        idle_close(pool, address);
     }
     loop_deadline_set(
         pool->context->loop, &pool->cleanup, clock_after(now_ms, pool->cleanup_interval_ms));
@@ -548,8 +322,12 @@ struct upstream_pool *upstream_pool_new(
         .max_ms = config->backoff.max_ms,
         .max_wanted_ms = config->backoff.max_wanted_ms,
     };
+    pool->connections_per_address = config->pool.connections_per_address;
+    pool->max_connections = config->pool.max_connections;
     pool->max_idle_ms = config->pool.max_idle_ms;
     pool->cleanup_interval_ms = config->pool.cleanup_interval_ms;
+    TAILQ_INIT(&pool->without_room);
+    pool->room.on_flush = on_room;
     deadline_init(&pool->cleanup, on_cleanup);
     loop_deadline_set(context->loop, &pool->cleanup,
         clock_after(context->loop->now_ms, pool->cleanup_interval_ms));
@@ -559,17 +337,8 @@ struct upstream_pool *upstream_pool_new(
 void upstream_pool_close(struct upstream_pool *pool)
 {
     pool->is_closed = true;
-    struct upstream_address *address, *next;
-    HASH_ITER (hh, pool->addresses, address, next) {
-        struct failure_report report;
-        failure_set(&report, FAILURE_DRAINING, false, "the daemon is stopping");
-        while (!TAILQ_EMPTY(&address->waiting)) {
-            waiting_fail(TAILQ_FIRST(&address->waiting), &report);
-        }
-        if (address->upstream) {
-            upstream_close(address->upstream, "the daemon is stopping");
-        }
-        loop_deadline_clear(pool->context->loop, &address->attempt);
+    for (struct upstream_address *address = pool->addresses; address; address = address->hh.next) {
+        upstream_address_stop(address);
     }
 }
 
@@ -579,9 +348,50 @@ struct upstream_pool *upstream_pool_free(struct upstream_pool *pool)
         return NULL;
     }
     while (pool->addresses) {
-        address_free(pool->addresses);
+        address_forget(pool, pool->addresses);
     }
     loop_deadline_clear(pool->context->loop, &pool->cleanup);
+    loop_forget_dirty(pool->context->loop, &pool->room);
     free(pool);
     return NULL;
+}
+
+size_t upstream_pool_unwritten(const struct upstream_pool *pool)
+{
+    size_t unwritten = 0;
+    for (const struct upstream_address *address = pool->addresses; address;
+         address = address->hh.next) {
+        const struct upstream *upstream;
+        TAILQ_FOREACH (upstream, &address->upstreams, link) {
+            unwritten += upstream->transport.output.size;
+        }
+    }
+    return unwritten;
+}
+
+void upstream_pool_report(const struct upstream_pool *pool, struct upstream_pool_report *ret_report)
+{
+    *ret_report = (struct upstream_pool_report){
+        .n_total = pool->n_connections,
+        .max_connections = pool->max_connections,
+        .totals = pool->forgotten,
+    };
+    for (const struct upstream_address *address = pool->addresses; address;
+         address = address->hh.next) {
+        const struct upstream *upstream;
+        ret_report->n_ready += address->n_ready;
+        TAILQ_FOREACH (upstream, &address->upstreams, link) {
+            ret_report->n_active += upstream->n_in_flight > 0;
+        }
+        address_stats_add(&ret_report->totals, &address->stats);
+    }
+}
+
+void upstream_pool_each(const struct upstream_pool *pool,
+    void (*visit)(void *context, const struct upstream_address *address), void *context)
+{
+    for (const struct upstream_address *address = pool->addresses; address;
+         address = address->hh.next) {
+        visit(context, address);
+    }
 }

@@ -1,37 +1,20 @@
 /*
  * Upstream pool
  *
- * The connection for an address. However many callers want an address, one attempt to connect is
- * under way, in the background; they wait for it no longer than their own deadlines. An address
- * whose connects fail is out of use until one attempt succeeds: the next attempt waits by the
- * address's backoff, and who cannot wait so long is told at once.
+ * The connections to nameservers and brokers, by address (upstream_address.h says how one address
+ * works) and class: long polls have connections of their own (POOL_LONG_POLL), so that a parked
+ * poll and its large answer never stand before a send.
  *
- *     address   IDLE -> RESOLVING -> CONNECTING -> READY        READY -> IDLE when the connection breaks
- *                       RESOLVING|CONNECTING -> BACKING_OFF -> RESOLVING
- *                       READY -> BACKING_OFF when it breaks with requests and never answered any
- *
- * An address is wanted while requests wait for it and for POOL_WANTED_MS after somebody asked for
- * it or passed it over as out of use; then the shorter cap backoff.max_wanted holds and attempts go
- * on without anybody waiting.
- *
- * Long polls have connections of their own (POOL_LONG_POLL), so that a parked poll and its large
- * answer never stand before a send. Names are resolved anew for every attempt; the addresses of a
- * name are tried one after the other.
+ * pool.max_connections is a hard limit over everything: the idle connection that was unused for
+ * longest makes room; without one, addresses wait for room in turn, and callers within their
+ * deadlines. A connection that has something in flight is never closed for idleness.
  */
 #pragma once
 
 #include "config/config.h"
-#include "daemon/core/backoff.h"
-#include "daemon/wiring/resolver.h"
-#include "daemon/wiring/upstream.h"
+#include "daemon/wiring/upstream_address.h"
 
-#define POOL_WANTED_MS     10000
-#define POOL_ADDRESSES_MAX 4096 /* addresses that are remembered; idle ones make room */
-
-enum pool_class {
-    POOL_NORMAL,
-    POOL_LONG_POLL,
-};
+#define POOL_ADDRESSES_MAX 4096 /* addresses that are remembered; unused ones make room */
 
 struct upstream_pool;
 
@@ -40,10 +23,10 @@ struct upstream_pool *upstream_pool_new(
 struct upstream_pool *upstream_pool_free(struct upstream_pool *pool);
 
 /*
- * Sends a request to host:port, at once or when it is connected. request->deadline_ms and is_oneway
- * are set by the caller. command is kept (with source) only where it has to wait; it is then found
- * in request->kept. A request whose kept command is the command itself is not kept again. The
- * handler may be called before this returns.
+ * Sends a request to host:port, at once or when it is connected. request->deadline_ms, is_oneway
+ * and fails_fast are set by the caller. command is kept (with source) only where it has to wait; it
+ * is then found in request->kept. A request whose kept command is the command itself is not kept
+ * again. The handler may be called before this returns.
  */
 void upstream_pool_invoke(struct upstream_pool *pool, struct span address, enum pool_class class,
     struct pending_request *request, const struct remoting_command *command,
@@ -52,8 +35,47 @@ void upstream_pool_invoke(struct upstream_pool *pool, struct span address, enum 
 /* False while the address is out of use. Asking makes it wanted. */
 bool upstream_pool_is_usable(
     struct upstream_pool *pool, struct span address, enum pool_class class);
-size_t upstream_pool_n_waiting(const struct upstream_pool *pool);
+/*
+ * Connections of both classes take no new requests and close when nothing is in flight; how many.
+ */
+size_t upstream_pool_drain_address(
+    struct upstream_pool *pool, struct span address, const char *cause);
 /* Bytes of requests that were given to connections and not written yet. */
 size_t upstream_pool_unwritten(const struct upstream_pool *pool);
 /* Fails everything that waits, and closes every connection. */
 void upstream_pool_close(struct upstream_pool *pool);
+
+/* --- what can be seen --- */
+
+struct upstream_pool_report {
+    size_t n_total; /* connections that are not closed */
+    size_t n_ready;
+    size_t n_active; /* with something in flight */
+    size_t max_connections;
+    struct address_stats totals;
+};
+void upstream_pool_report(
+    const struct upstream_pool *pool, struct upstream_pool_report *ret_report);
+/* Every address in turn, to be read only. */
+void upstream_pool_each(const struct upstream_pool *pool,
+    void (*visit)(void *context, const struct upstream_address *address), void *context);
+
+/* --- for upstream_address.c --- */
+
+struct upstream_context *upstream_pool_context(const struct upstream_pool *pool);
+struct resolver *upstream_pool_resolver(const struct upstream_pool *pool);
+const struct backoff_limits *upstream_pool_backoff_limits(const struct upstream_pool *pool);
+size_t upstream_pool_connections_per_address(const struct upstream_pool *pool);
+bool upstream_pool_is_closed(const struct upstream_pool *pool);
+/*
+ * Another address of the same class with a connection to this socket address, or an attempt at it.
+ */
+struct upstream_address *upstream_pool_find_connected(const struct upstream_pool *pool,
+    const struct upstream_address *asking, const struct sockaddr *socket_address, socklen_t size);
+/* Whether one more connection may be made; closes an idle one where that is needed. */
+bool upstream_pool_take_room(struct upstream_pool *pool);
+void upstream_pool_enter_room_queue(struct upstream_pool *pool, struct upstream_address *address);
+void upstream_pool_leave_room_queue(struct upstream_pool *pool, struct upstream_address *address);
+void upstream_pool_connection_made(struct upstream_pool *pool);
+void upstream_pool_connection_left(struct upstream_pool *pool);
+void upstream_pool_connection_idle(struct upstream_pool *pool);
