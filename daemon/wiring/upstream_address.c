@@ -296,6 +296,9 @@ static void on_closed(
     if (state == UPSTREAM_READY) {
         address->n_ready--;
     }
+    if (address->attempt != ATTEMPT_NONE) {
+        return; /* another one is on its way already */
+    }
     if (end == UPSTREAM_END_SILENT) {
         address->must_probe = true;
         attempt_failed(address, address->cause);

@@ -255,6 +255,7 @@ void upstream_pool_invoke(struct upstream_pool *pool, struct span name, enum poo
         request->handler->on_failure(request, &report);
         return;
     }
+    request->was_repeated = false;
     upstream_address_invoke(address, request, command, source);
 }
 
