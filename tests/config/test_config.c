@@ -403,7 +403,8 @@ static const struct problem_case {
         { { 1, "[lisener]: ", "no such section; did you mean [listener]?" } } },
     { "an unknown section", "[tls]\nenable = yes\n" NAMESERVER, NULL,
         { { 1, "[tls]: ",
-            "known are [listener], [nameserver], [upstream], [pool], [backoff], [limits], "
+            "known are [listener], [nameserver], [upstream], [pool], [backoff], [breaker], "
+            "[limits], "
             "[send]" } } },
     { "an unknown section of any length", "[" HUNDRED HUNDRED HUNDRED "]\nx = 1\n" NAMESERVER, NULL,
         { { 1, "[" HUNDRED "]: ", "no such section" } } },
