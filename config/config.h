@@ -52,8 +52,9 @@ struct config {
     struct {
         /* host:port each; the environment's NAMESRV_ADDR where the file has none */
         struct config_list addresses;
-        uint64_t route_refresh_ms; /* 30s */
-        uint64_t negative_ttl_ms;  /* 5s */
+        uint64_t probe_interval_ms; /* 30s */
+        uint64_t route_refresh_ms;  /* 30s */
+        uint64_t negative_ttl_ms;   /* 5s */
     } nameserver;
     struct {
         uint64_t connect_timeout_ms;        /* 3s */

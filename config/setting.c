@@ -63,6 +63,8 @@ const struct setting settings[] = {
 
     LIST(SETTING_ADDRESSES, nameserver, addresses, .example = "127.0.0.1:9876",
         .sentence = "host:port;host:port. Where none is given, NAMESRV_ADDR of the environment counts."),
+    DURATION(nameserver, probe_interval, "30s", MS(100), H(1),
+        .sentence = "How often a nameserver that nobody asks is asked, to know how well it does."),
     DURATION(nameserver, route_refresh, "30s", S(1), H(1),
         .sentence = "How old a topic's route may become before it is asked for again."),
     DURATION(nameserver, negative_ttl, "5s", MS(100), MIN(10),

@@ -237,6 +237,9 @@ static void daemon_stop(struct daemon *daemon)
     if (daemon->invoker.opaques) {
         invoker_abort(&daemon->invoker);
     }
+    if (daemon->nameservers) {
+        nameservers_stop(daemon->nameservers);
+    }
     if (daemon->pool) {
         upstream_pool_close(daemon->pool);
     }

@@ -1,19 +1,27 @@
 /*
  * Nameserver
  *
- * The configured nameservers and calls to "the nameserver": to the current one, and where that one
- * fails, to the next inside the caller's deadline. The current one stays current until a call to it
- * fails. A read gets an equal share of what is left of its deadline at each nameserver, so that a
- * silent one cannot eat it all; a command that writes goes on to the next nameserver only where it
- * was surely not sent.
+ * The nameservers, their health (core/server_health.h: learned from calls to them, and from a cheap
+ * probe of those that nobody called for nameserver.probe_interval), and calls to "the nameserver":
+ * to the current one, and where that one fails, to the next by health inside the caller's deadline.
+ * A read gets an equal share of what is left of its deadline at each nameserver, so that a silent
+ * one cannot eat it all; a command that writes goes on to the next nameserver only where it was
+ * surely not sent.
+ *
+ * The list can be replaced while the daemon runs: calls under way end where they are, connections
+ * to those that were removed drain.
  */
 #pragma once
 
+#include "daemon/core/server_health.h"
 #include "daemon/wiring/upstream_pool.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* An attempt that lasted less says nothing about the nameserver when its deadline passes. */
+#define NAMESERVER_SILENCE_MS 1000
 
 struct nameservers;
 struct nameserver_call;
@@ -34,17 +42,42 @@ struct nameserver_call {
     struct pending_request request;
     bool is_read;
     uint64_t deadline_ms;
-    size_t at; /* the nameserver that is being asked */
+    char address[ADDRESS_TEXT_MAX];      /* the one that is being asked */
+    uint8_t order[CONFIG_ADDRESSES_MAX]; /* indexes, while the list is that of generation */
+    size_t n_order;
     size_t n_tried;
+    uint64_t generation;
 };
 
 struct nameservers *nameservers_new(
     struct upstream_context *context, struct upstream_pool *pool, const struct config *config);
 struct nameservers *nameservers_free(struct nameservers *nameservers);
+/* No probes any more. */
+void nameservers_stop(struct nameservers *nameservers);
 /* Whether host:port is one of them. */
 bool nameservers_contain(const struct nameservers *nameservers, struct span address);
 /* The current one's address, or NULL when none is configured. */
 const char *nameservers_current(const struct nameservers *nameservers);
+/*
+ * Replaces the list; health of those that stay is kept, connections to those that go drain. The
+ * addresses are valid, different, and at most CONFIG_ADDRESSES_MAX. 0 or -ENOMEM (nothing changed).
+ */
+int nameservers_replace(
+    struct nameservers *nameservers, const struct span *addresses, size_t n_addresses);
+
+/* What can be seen of one. */
+struct nameserver_view {
+    const char *address;
+    bool is_current;
+    bool is_usable; /* not in its backoff */
+    double score_ms;
+    const struct server_health *health;
+};
+size_t nameservers_count(const struct nameservers *nameservers);
+void nameservers_view(
+    struct nameservers *nameservers, size_t index, struct nameserver_view *ret_view);
+/* Why the current one is current: a word of server_choice_reason_name(). */
+const char *nameservers_choice_reason(const struct nameservers *nameservers);
 
 /* The command is kept. The handler may be called before this returns. */
 void nameserver_call_start(struct nameserver_call *call, struct nameservers *nameservers,
