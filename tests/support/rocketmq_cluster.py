@@ -297,6 +297,10 @@ class Cluster:
         self._signal(name, signal.SIGKILL)
         self._wait_for_death(name)
 
+    def terminate(self, name):
+        """Asks it to stop by SIGTERM; it takes its time."""
+        self._signal(name, signal.SIGTERM)
+
     def start_again(self, name):
         """
         Starts a member that was killed, on its port and with its store, and returns when all that
