@@ -101,7 +101,7 @@ const struct setting settings[] = {
         .sentence = "Deadlines in a row without a byte from a connection before it is probed and replaced."),
 
     SIZE(limits, max_frame, "16MiB", KIB(4), MIB(16),
-        .sentence = "The largest frame that is read from callers and brokers."),
+        .sentence = "The largest frame that is read from callers."),
     COUNT(limits, max_in_flight, "65535", 1, 65535,
         .sentence = "Requests waiting for their answer, in total."),
     COUNT(limits, max_in_flight_per_session, "4096", 1, 65535,

@@ -13,6 +13,7 @@ enum place {
     PLACE_RECEIVE,
     PLACE_RECEIPT,         /* by sidecar.receipt, else as PLACE_ONE_MASTER */
     PLACE_ONE_MASTER,      /* names a queue or a stored offset: the broker must be certain */
+    PLACE_IDENTITY,        /* speaks for a member on its own connection, and ours are shared */
     PLACE_BROKER_OR_TOPIC, /* group-only commands: sidecar.broker or sidecar.topic */
 };
 
@@ -39,6 +40,8 @@ static const struct code_row code_rows[] = {
     { REQUEST_VIEW_MESSAGE_BY_ID, PLACE_ONE_MASTER, "topic", true },
     { REQUEST_CONSUMER_SEND_MSG_BACK, PLACE_ONE_MASTER, "originTopic", false },
     { REQUEST_END_TRANSACTION, PLACE_ONE_MASTER, "topic", false },
+    { REQUEST_HEART_BEAT, PLACE_IDENTITY, NULL, false },
+    { REQUEST_UNREGISTER_CLIENT, PLACE_IDENTITY, NULL, false },
     { REQUEST_LOCK_BATCH_MQ, PLACE_BROKER_OR_TOPIC, NULL, false },
     { REQUEST_UNLOCK_BATCH_MQ, PLACE_BROKER_OR_TOPIC, NULL, false },
     { REQUEST_GET_CONSUMER_LIST_BY_GROUP, PLACE_BROKER_OR_TOPIC, NULL, true },
@@ -188,6 +191,7 @@ static void answer_by_place(const struct route_question *question, const struct 
             "code %d (%s) needs sidecar.broker, or sidecar.topic for a broker of that topic",
             (int)row->code, code_text(row->code));
         return;
+    case PLACE_IDENTITY:
     case PLACE_BROKER_ADMIN:
         ret_answer->target = ROUTE_IS_INVALID;
         (void)snprintf(ret_answer->reason, sizeof(ret_answer->reason),
@@ -212,6 +216,15 @@ void router_decide(const struct route_question *question, struct route_answer *r
         ret_answer->target = ROUTE_IS_FORBIDDEN;
         (void)snprintf(ret_answer->reason, sizeof(ret_answer->reason),
             "code %d (%s) needs the admin role, which root and the daemon's own user have",
+            (int)code, code_text(code));
+        return;
+    }
+    if (row && row->place == PLACE_IDENTITY) {
+        /* Two members on one connection overwrite each other at the broker. */
+        ret_answer->target = ROUTE_IS_UNSUPPORTED;
+        (void)snprintf(ret_answer->reason, sizeof(ret_answer->reason),
+            "code %d (%s) needs a connection of the caller's own to the broker, which this version "
+            "does not keep; SEND, POP and ACK need no heartbeat",
             (int)code, code_text(code));
         return;
     }

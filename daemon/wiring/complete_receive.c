@@ -25,7 +25,12 @@
  * does not get, those of a queue that is locked for another consumer or that a filter leaves out.
  */
 #define RECEIVE_ROUND_MS 20
-/* What is kept of the deadline for the last question. */
+/*
+ * A master that is asked with pollTime 0 answers at once; a silent one is passed over after so
+ * long.
+ */
+#define RECEIVE_ASK_MS 2000
+/* What is kept of the deadline to hand over what comes at the end of the poll time. */
 #define RECEIVE_RESERVE_MS 1000
 
 struct receive_master {
@@ -48,7 +53,7 @@ struct receive_state {
     uint64_t poll_until_ms;
     struct deadline wake; /* WAITING: the end of the poll time, or of a pause */
     struct failure_report last_failure;
-    char queue_id[16], max_messages[16], invisible_time[24];
+    char max_messages[16], invisible_time[24];
 };
 
 static void round_start(struct invocation *invocation, size_t first);
@@ -155,8 +160,13 @@ static void ask(struct invocation *invocation)
     struct remoting_command *command = &invocation->request.kept.command;
     (void)ext_fields_set(&command->ext_fields, SPAN("bname"), span_of(master->broker_name));
     const struct command_source source = invocation_kept_source(invocation);
-    invocation_send(invocation, span_of(master->address), command, &source, invocation->deadline_ms,
-        state->n_masters > 1);
+    uint64_t deadline_ms = invocation->deadline_ms;
+    uint64_t ask_until_ms = clock_after(invocation->invoker->loop->now_ms, RECEIVE_ASK_MS);
+    if (state->n_masters > 1 && ask_until_ms < deadline_ms) {
+        deadline_ms = ask_until_ms;
+    }
+    invocation_send(
+        invocation, span_of(master->address), command, &source, deadline_ms, state->n_masters > 1);
 }
 
 /* This master has nothing, or failed: the next one, or the end of the round. */
@@ -289,8 +299,10 @@ static void receive_on_response(struct invocation *invocation, struct remoting_c
 static void receive_on_failure(struct invocation *invocation, const struct failure_report *report)
 {
     struct receive_state *state = invocation->state;
-    if (report->failure == FAILURE_TIMEOUT || report->failure == FAILURE_DRAINING ||
-        report->failure == FAILURE_OVERLOADED || report->failure == FAILURE_INVALID) {
+    bool is_of_the_way = report->failure == FAILURE_UNREACHABLE ||
+                         report->failure == FAILURE_CONNECTION_LOST ||
+                         report->failure == FAILURE_TIMEOUT;
+    if (!is_of_the_way || invocation->invoker->loop->now_ms >= invocation->deadline_ms) {
         invocation_fail_report(invocation, report);
         return;
     }

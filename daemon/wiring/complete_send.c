@@ -73,6 +73,7 @@ struct send_state {
     bool has_queue_id; /* the caller chose the queue */
     struct span sharding_key;
     unsigned n_attempts;
+    size_t n_masters;    /* of the route: with one there is nowhere else to go */
     size_t tried_broker; /* index in the route of the last attempt, SIZE_MAX before the first */
     struct span fixed_broker; /* sidecar.broker or bname */
 };
@@ -254,18 +255,36 @@ static bool fields_complete(struct invocation *invocation, struct send_state *st
 
 /* --- the queue, and attempts --- */
 
+/*
+ * An attempt whose silence may be answered by another one gets its share of what is left; any other
+ * one all of it.
+ */
+static uint64_t attempt_deadline_ms(const struct invocation *invocation)
+{
+    const struct send_state *state = invocation->state;
+    unsigned n_attempts_max = invocation->invoker->config->send.retries + 1;
+    if (invocation->sidecar.retry != SIDECAR_RETRY_AT_LEAST_ONCE || state->n_masters <= 1 ||
+        state->n_attempts >= n_attempts_max) {
+        return invocation->deadline_ms;
+    }
+    uint64_t now_ms = invocation->invoker->loop->now_ms;
+    uint64_t left_ms = clock_until(now_ms, invocation->deadline_ms);
+    return clock_after(now_ms, left_ms / (n_attempts_max - state->n_attempts));
+}
+
 static void attempt_send(struct invocation *invocation, const char *address, bool fails_fast)
 {
     struct send_state *state = invocation->state;
     struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
     (void)ext_fields_set(fields, state->names->broker_name, span_of(state->broker_name));
+    uint64_t deadline_ms = attempt_deadline_ms(invocation);
     state->n_attempts++;
     if (state->n_attempts > 1) {
         invocation->invoker->stats->retries++;
     }
     const struct command_source source = invocation_kept_source(invocation);
     invocation_send(invocation, span_of(address), &invocation->request.kept.command, &source,
-        invocation->deadline_ms, fails_fast);
+        deadline_ms, fails_fast);
 }
 
 /* The queue of this attempt; NULL where the route has none that fits. */
@@ -276,6 +295,7 @@ static const struct publish_queue *queue_choose(
     const struct topic_route *route = entry->route;
     bool *usable = entry->usable;
     size_t n_usable = 0;
+    state->n_masters = 0;
     for (size_t i = 0; i < route->n_brokers; i++) {
         const char *master = broker_data_master(&route->brokers[i]);
         usable[i] =
@@ -283,6 +303,7 @@ static const struct publish_queue *queue_choose(
             upstream_pool_is_usable(invocation->invoker->pool, span_of(master), POOL_NORMAL) &&
             i != state->tried_broker;
         n_usable += usable[i];
+        state->n_masters += master != NULL;
     }
     *ret_is_only_broker = n_usable <= 1;
     if (!span_is_empty(state->sharding_key)) {
@@ -360,7 +381,7 @@ static bool has_attempts_left(const struct invocation *invocation)
     const struct send_state *state = invocation->state;
     const struct invoker *invoker = invocation->invoker;
     return invocation->sidecar.retry != SIDECAR_RETRY_NO && span_is_empty(state->fixed_broker) &&
-           span_is_empty(state->sharding_key) && !state->has_queue_id &&
+           span_is_empty(state->sharding_key) && !state->has_queue_id && state->n_masters > 1 &&
            state->n_attempts <= invoker->config->send.retries &&
            invoker->loop->now_ms < invocation->deadline_ms &&
            invoker->drain->state == DRAIN_RUNNING;

@@ -135,6 +135,8 @@ static int signals_take(struct daemon *daemon)
 {
     static const int numbers[] = { SIGTERM, SIGINT };
     (void)signal(SIGPIPE, SIG_IGN);
+    /* The settings are read at start only: a hang-up must not end everybody's requests. */
+    (void)signal(SIGHUP, SIG_IGN);
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         if (evsignal_assign(
                 &daemon->signal_events[i], daemon->loop.base, numbers[i], on_signal, daemon) < 0 ||

@@ -12,11 +12,8 @@
 #include <string.h>
 
 #define OPAQUE_BUCKETS 16384 /* a power of two */
-/*
- * TOPIC_MAX_LENGTH and CHARACTER_MAX_LENGTH of Validators.java are 127 and 255; a retry topic holds
- * both.
- */
-#define TOPIC_MAX 255
+/* A topic (255 with its retry prefix), a broker name, an address. */
+#define WAY_NAME_MAX (ADDRESS_TEXT_MAX - 1)
 /*
  * What a POP or suspended PULL may take longer than its poll time: brokers look at expired polls
  * every few seconds.
@@ -577,13 +574,14 @@ static void start_kept(struct invocation *invocation, const struct remoting_comm
     }
 }
 
-static bool topic_is_valid(struct invocation *invocation)
+static bool name_is_valid(struct invocation *invocation)
 {
-    if (invocation->name.n <= TOPIC_MAX) {
+    if (invocation->name.n <= WAY_NAME_MAX) {
         return true;
     }
     invocation_fail(invocation, FAILURE_INVALID, false,
-        "the topic has %zu characters, at most %d are accepted", invocation->name.n, TOPIC_MAX);
+        "the topic, broker name or address has %zu characters, at most %d are accepted",
+        invocation->name.n, WAY_NAME_MAX);
     return false;
 }
 
@@ -592,7 +590,7 @@ static void dispatch(struct invocation *invocation, const struct route_answer *a
 {
     struct invoker *invoker = invocation->invoker;
     invocation->name = answer->name;
-    if (!topic_is_valid(invocation)) {
+    if (!name_is_valid(invocation)) {
         return;
     }
     switch (answer->target) {
@@ -638,6 +636,9 @@ static void dispatch(struct invocation *invocation, const struct route_answer *a
         return;
     case ROUTE_IS_FORBIDDEN:
         invocation_fail(invocation, FAILURE_FORBIDDEN, false, "%s", answer->reason);
+        return;
+    case ROUTE_IS_UNSUPPORTED:
+        invocation_fail(invocation, FAILURE_UNSUPPORTED, false, "%s", answer->reason);
         return;
     case ROUTE_IS_INVALID:
         invocation_fail(invocation, FAILURE_INVALID, false, "%s", answer->reason);
