@@ -381,7 +381,7 @@ static bool has_attempts_left(const struct invocation *invocation)
     const struct send_state *state = invocation->state;
     const struct invoker *invoker = invocation->invoker;
     return invocation->sidecar.retry != SIDECAR_RETRY_NO && span_is_empty(state->fixed_broker) &&
-           span_is_empty(state->sharding_key) && !state->has_queue_id && state->n_masters > 1 &&
+           span_is_empty(state->sharding_key) && !state->has_queue_id &&
            state->n_attempts <= invoker->config->send.retries &&
            invoker->loop->now_ms < invocation->deadline_ms &&
            invoker->drain->state == DRAIN_RUNNING;
@@ -418,7 +418,7 @@ static void send_on_response(struct invocation *invocation, struct remoting_comm
         /* The broker has just created the topic, or has lost it: the next one asks again. */
         route_table_expire(table, state->topic);
     }
-    if (means_not_stored(response->code) && has_attempts_left(invocation)) {
+    if (means_not_stored(response->code) && state->n_masters > 1 && has_attempts_left(invocation)) {
         attempt(invocation);
         return;
     }
