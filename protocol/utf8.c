@@ -45,6 +45,18 @@ bool utf8_is_valid(struct span text)
     return true;
 }
 
+struct span utf8_cut(struct span text, size_t size_max)
+{
+    if (text.n <= size_max) {
+        return text;
+    }
+    size_t n = size_max;
+    while (n > 0 && ((unsigned char)text.data[n] & 0xC0) == 0x80) {
+        n--;
+    }
+    return (struct span){ text.data, n };
+}
+
 size_t utf8_encode(uint32_t character, char *dst)
 {
     if (character < 0x80) {

@@ -1,5 +1,7 @@
 #include "daemon/core/deadline_wheel.h"
 
+#include <assert.h>
+
 static void list_init(struct deadline *head)
 {
     head->prev = head->next = head;
@@ -138,7 +140,9 @@ uint64_t deadline_wheel_next(const struct deadline_wheel *wheel)
     if (wheel->n == 0) {
         return NEVER_MS;
     }
-    for (uint64_t i = 0; i < DEADLINE_SLOTS;) {
+    /* Word by word, the first one twice: from the current slot on, and at the end all of it. */
+    for (uint64_t i = 0;;) {
+        assert(i < DEADLINE_SLOTS);
         uint64_t tick = wheel->tick + i;
         size_t slot = slot_of(tick);
         uint64_t word = wheel->occupied[slot / 64] >> (slot % 64);
@@ -148,6 +152,4 @@ uint64_t deadline_wheel_next(const struct deadline_wheel *wheel)
         }
         i += 64 - slot % 64;
     }
-    /* Only the part of the first word before the current slot is left: one turn on at most. */
-    return (wheel->tick + DEADLINE_SLOTS) * DEADLINE_SLOT_MS;
 }

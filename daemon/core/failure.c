@@ -1,8 +1,8 @@
 #include "daemon/core/failure.h"
 
 #include "protocol/code.h"
+#include "protocol/utf8.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 
 struct failure_row {
@@ -34,13 +34,24 @@ int32_t failure_code(enum failure failure)
     return failure_rows[failure].code;
 }
 
-void failure_set(
-    struct failure_report *report, enum failure failure, bool maybe_sent, const char *format, ...)
+void failure_set_va(struct failure_report *report, enum failure failure, bool maybe_sent,
+    const char *format, va_list arguments)
 {
     report->failure = failure;
     report->maybe_sent = maybe_sent;
+    /* One byte more than is kept shows whether the last character is whole. */
+    char cause[FAILURE_CAUSE_SIZE + 1];
+    (void)vsnprintf(cause, sizeof(cause), format, arguments);
+    struct span kept = utf8_cut(span_of(cause), FAILURE_CAUSE_SIZE - 1);
+    memcpy(report->cause, kept.data, kept.n);
+    report->cause[kept.n] = '\0';
+}
+
+void failure_set(
+    struct failure_report *report, enum failure failure, bool maybe_sent, const char *format, ...)
+{
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(report->cause, sizeof(report->cause), format, arguments);
+    failure_set_va(report, failure, maybe_sent, format, arguments);
     va_end(arguments);
 }

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -35,5 +36,8 @@ struct failure_report {
 const char *failure_name(enum failure failure);
 int32_t failure_code(enum failure failure);
 
+/* What does not fit is cut behind a whole character: the cause becomes a remark, which is UTF-8. */
 __attribute__((format(printf, 4, 5))) void failure_set(
     struct failure_report *report, enum failure failure, bool maybe_sent, const char *format, ...);
+__attribute__((format(printf, 4, 0))) void failure_set_va(struct failure_report *report,
+    enum failure failure, bool maybe_sent, const char *format, va_list arguments);

@@ -41,10 +41,16 @@ static bool text_append(struct text *text, const char *data, size_t n)
     return true;
 }
 
-/* As text where it is text that every JSON reader takes; NULL otherwise. */
+/* Whether it is text that every JSON reader takes, as a value and as a key. */
+static bool is_text(struct span span)
+{
+    return utf8_is_valid(span) && (span.n == 0 || !memchr(span.data, '\0', span.n));
+}
+
+/* NULL where it is no text. */
 static json_t *json_text(struct span span)
 {
-    if (!utf8_is_valid(span) || (span.n > 0 && memchr(span.data, '\0', span.n))) {
+    if (!is_text(span)) {
         return NULL;
     }
     return json_stringn_nocheck(span.data ? span.data : "", span.n);
@@ -123,11 +129,11 @@ static void set_properties(json_t *object, const struct message *message)
     struct span name, value;
     while (message_properties_next(message->properties, &at, &name, &value)) {
         json_t *text = json_text(value);
-        if (text && utf8_is_valid(name)) {
+        if (text && is_text(name)) {
             json_object_setn_new_nocheck(properties, name.data, name.n, text);
         } else {
             json_decref(text);
-            set_reason(object, "a property is not UTF-8, and left out");
+            set_reason(object, "a property is not UTF-8 or holds a zero, and left out");
         }
     }
     json_object_set_new_nocheck(object, "properties", properties);

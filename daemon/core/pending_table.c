@@ -177,7 +177,8 @@ void pending_table_abandon(struct pending_table *table, int32_t upstream_opaque,
         slot->state == PENDING_SLOT_PENDING && slot->generation == generation_of(upstream_opaque));
     slot->state = PENDING_SLOT_QUARANTINED;
     slot->request = NULL;
-    slot->since_s = (uint32_t)(now_ms / 1000);
+    /* Rounded up: a quarantine may be longer than its time, never shorter. */
+    slot->since_s = (uint32_t)((now_ms + 999) / 1000);
     table->n_pending--;
     list_append(table, &table->quarantined, index);
 }

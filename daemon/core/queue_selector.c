@@ -46,26 +46,20 @@ int publish_queues_from_route(const struct topic_route *route, int32_t queue_num
 const struct publish_queue *queue_select(
     const struct publish_queue *queues, size_t n, uint32_t *turn, const bool *usable, size_t avoid)
 {
-    const struct publish_queue *usable_but_avoided = NULL;
-    const struct publish_queue *other = NULL;
-    uint32_t start = (*turn)++;
-    for (size_t i = 0; i < n; i++) {
-        const struct publish_queue *queue = &queues[(start + i) % n];
-        if (usable[queue->broker] && queue->broker != avoid) {
-            *turn = start + (uint32_t)i + 1;
-            return queue;
-        }
-        if (usable[queue->broker] && !usable_but_avoided) {
-            usable_but_avoided = queue;
-        }
-        if (queue->broker != avoid && !other) {
-            other = queue;
+    /* How far from the start the best queue is, and how good it is: 2 usable, 1 not avoided. */
+    size_t best = 0;
+    int best_worth = -1;
+    for (size_t i = 0; i < n && best_worth < 3; i++) {
+        const struct publish_queue *queue = &queues[(*turn + i) % n];
+        int worth = (usable[queue->broker] ? 2 : 0) + (queue->broker != avoid ? 1 : 0);
+        if (worth > best_worth) {
+            best = i;
+            best_worth = worth;
         }
     }
-    if (usable_but_avoided) {
-        return usable_but_avoided;
-    }
-    return other ? other : &queues[start % n];
+    const struct publish_queue *queue = &queues[(*turn + best) % n];
+    *turn += (uint32_t)best + 1;
+    return queue;
 }
 
 const struct publish_queue *queue_select_by_key(

@@ -20,7 +20,7 @@ enum place {
 struct code_row {
     int32_t code;
     enum place place;
-    const char *topic_field;
+    const char *topic_field; /* NULL: the topic stands in the body, if anywhere */
     bool is_read;
 };
 
@@ -42,8 +42,8 @@ static const struct code_row code_rows[] = {
     { REQUEST_END_TRANSACTION, PLACE_ONE_MASTER, "topic", false },
     { REQUEST_HEART_BEAT, PLACE_IDENTITY, NULL, false },
     { REQUEST_UNREGISTER_CLIENT, PLACE_IDENTITY, NULL, false },
-    { REQUEST_LOCK_BATCH_MQ, PLACE_BROKER_OR_TOPIC, NULL, false },
-    { REQUEST_UNLOCK_BATCH_MQ, PLACE_BROKER_OR_TOPIC, NULL, false },
+    { REQUEST_LOCK_BATCH_MQ, PLACE_ONE_MASTER, NULL, false },
+    { REQUEST_UNLOCK_BATCH_MQ, PLACE_ONE_MASTER, NULL, false },
     { REQUEST_GET_CONSUMER_LIST_BY_GROUP, PLACE_BROKER_OR_TOPIC, NULL, true },
     { REQUEST_CHECK_CLIENT_CONFIG, PLACE_BROKER_OR_TOPIC, NULL, true },
     { REQUEST_QUERY_ASSIGNMENT, PLACE_BROKER_OR_TOPIC, NULL, true },
@@ -148,10 +148,28 @@ static void answer(struct route_answer *ret_answer, enum route_target target, st
     ret_answer->name = name;
 }
 
+/* A target by sidecar.topic, for commands that have no topic among their ext fields. */
+static void answer_by_sidecar_topic(const struct route_question *question,
+    const struct code_row *row, enum route_target target, struct route_answer *ret_answer)
+{
+    if (!span_is_empty(question->topic)) {
+        answer(ret_answer, target, question->topic);
+        return;
+    }
+    ret_answer->target = ROUTE_IS_INVALID;
+    (void)snprintf(ret_answer->reason, sizeof(ret_answer->reason),
+        "code %d (%s) needs sidecar.broker, or sidecar.topic for a broker of that topic",
+        (int)row->code, code_text(row->code));
+}
+
 /* A target by topic, or what to add where the topic is missing. */
 static void answer_by_topic(const struct route_question *question, const struct code_row *row,
     enum route_target target, struct route_answer *ret_answer)
 {
+    if (!row->topic_field) {
+        answer_by_sidecar_topic(question, row, target, ret_answer);
+        return;
+    }
     struct span topic = ext_fields_get(question->ext_fields, span_of(row->topic_field));
     if (span_is_empty(topic)) {
         ret_answer->target = ROUTE_IS_INVALID;
@@ -182,14 +200,7 @@ static void answer_by_place(const struct route_question *question, const struct 
         answer_by_topic(question, row, ROUTE_TO_ONE_MASTER, ret_answer);
         return;
     case PLACE_BROKER_OR_TOPIC:
-        if (!span_is_empty(question->topic)) {
-            answer(ret_answer, ROUTE_TO_ANY_MASTER, question->topic);
-            return;
-        }
-        ret_answer->target = ROUTE_IS_INVALID;
-        (void)snprintf(ret_answer->reason, sizeof(ret_answer->reason),
-            "code %d (%s) needs sidecar.broker, or sidecar.topic for a broker of that topic",
-            (int)row->code, code_text(row->code));
+        answer_by_sidecar_topic(question, row, ROUTE_TO_ANY_MASTER, ret_answer);
         return;
     case PLACE_IDENTITY:
     case PLACE_BROKER_ADMIN:

@@ -1,9 +1,13 @@
 #include "daemon/core/sidecar_fields.h"
 
+#include "protocol/utf8.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
 #define PREFIX SPAN("sidecar.")
+/* So much of what a caller wrote is shown to it again. */
+#define SHOWN_MAX 64
 
 struct taking {
     struct sidecar_fields *fields;
@@ -14,9 +18,10 @@ struct taking {
 
 static bool refuse(struct taking *taking, struct ext_field field, const char *accepted)
 {
-    (void)snprintf(taking->problem, taking->problem_size, "%.*s is '%.*s': %s",
-        (int)(field.key.n < 64 ? field.key.n : 64), field.key.data,
-        (int)(field.value.n < 64 ? field.value.n : 64), field.value.data, accepted);
+    struct span key = utf8_cut(field.key, SHOWN_MAX);
+    struct span value = utf8_cut(field.value, SHOWN_MAX);
+    (void)snprintf(taking->problem, taking->problem_size, "%.*s is '%.*s': %s", SPAN_ARGS(key),
+        SPAN_ARGS(value), accepted);
     return false;
 }
 
@@ -108,10 +113,11 @@ static bool take_one(struct taking *taking, struct ext_field field)
     if (span_equals(name, SPAN("answerFormat"))) {
         return take_answer_format(taking, field);
     }
+    struct span key = utf8_cut(field.key, SHOWN_MAX);
     (void)snprintf(taking->problem, taking->problem_size,
         "%.*s is no field of this version: sidecar.addr, broker, topic, receipt, traceparent, "
         "timeoutMillis, code, retry and answerFormat are",
-        (int)(field.key.n < 64 ? field.key.n : 64), field.key.data);
+        SPAN_ARGS(key));
     return false;
 }
 

@@ -3,6 +3,7 @@
 
 #include "daemon/core/receipt.h"
 #include "protocol/code.h"
+#include "protocol/utf8.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -98,9 +99,10 @@ static bool field_complete(struct invocation *invocation, struct span key, struc
     if (span_equals(given, value)) {
         return true;
     }
+    struct span shown = utf8_cut(given, 64);
     invocation_fail(invocation, FAILURE_INVALID, false,
         "%.*s is '%.*s', but the receipt says '%.*s': leave it out", SPAN_ARGS(key),
-        (int)(given.n < 64 ? given.n : 64), given.data, SPAN_ARGS(value));
+        SPAN_ARGS(shown), SPAN_ARGS(value));
     return false;
 }
 

@@ -9,6 +9,7 @@
 #include "daemon/wiring/wall_clock.h"
 #include "protocol/code.h"
 #include "protocol/message.h"
+#include "protocol/utf8.h"
 
 #include <inttypes.h>
 #include <stdint.h>
@@ -97,10 +98,11 @@ static bool property_text_is_valid(
     for (size_t i = 0; i < text.n; i++) {
         if (text.data[i] == MESSAGE_PROPERTY_NAME_END ||
             text.data[i] == MESSAGE_PROPERTY_VALUE_END) {
+            struct span shown = utf8_cut(name, 64);
             invocation_fail(invocation, FAILURE_INVALID, false,
                 "property.%.*s contains the byte %d: RocketMQ cannot store the bytes 1 and 2 in "
                 "properties",
-                (int)(name.n < 64 ? name.n : 64), name.data, text.data[i]);
+                SPAN_ARGS(shown), text.data[i]);
             return false;
         }
     }

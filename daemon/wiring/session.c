@@ -232,10 +232,10 @@ void session_answer_failure(struct session *session, int32_t client_opaque,
 __attribute__((format(printf, 4, 5))) static void answer_invalid(struct session *session,
     int32_t client_opaque, enum serialize_type serialize_type, const char *format, ...)
 {
-    struct failure_report report = { .failure = FAILURE_INVALID };
+    struct failure_report report;
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(report.cause, sizeof(report.cause), format, arguments);
+    failure_set_va(&report, FAILURE_INVALID, false, format, arguments);
     va_end(arguments);
     session->sessions->stats->requests_invalid++;
     session_answer_failure(session, client_opaque, serialize_type, &report, 0, SPAN_ABSENT);
