@@ -32,6 +32,14 @@ static const struct route_case cases[] = {
     { "one behind the sidecar codes", 31000,
       .target = ROUTE_IS_INVALID },
 
+    /* what needs a connection of the caller's own, also with an address */
+    { "HEART_BEAT", 34,
+      .target = ROUTE_IS_UNSUPPORTED },
+    { "HEART_BEAT to an address", 34, .addr = "h:1",
+      .target = ROUTE_IS_UNSUPPORTED },
+    { "UNREGISTER_CLIENT to a broker", 35, .broker = "b",
+      .target = ROUTE_IS_UNSUPPORTED },
+
     /* 2. sidecar.addr */
     { "any code to an address", 4711, .addr = "h:1",
       .target = ROUTE_TO_ADDRESS, .target_name = "h:1" },
@@ -228,6 +236,12 @@ static struct route_answer decide(const struct route_case *c)
     return answer;
 }
 
+static bool has_a_reason(enum route_target target)
+{
+    return target == ROUTE_IS_INVALID || target == ROUTE_IS_FORBIDDEN ||
+           target == ROUTE_IS_UNSUPPORTED;
+}
+
 START_TEST(command_goes_where_the_local_protocol_says)
 {
     const struct route_case *c = &cases[_i];
@@ -236,7 +250,7 @@ START_TEST(command_goes_where_the_local_protocol_says)
         (int)answer.target, (int)c->target, answer.reason);
     ck_assert_msg(span_equals(answer.name, span_of(c->target_name)), "%s: \"%.*s\"", c->name,
         SPAN_ARGS(answer.name));
-    bool has_reason = c->target == ROUTE_IS_INVALID || c->target == ROUTE_IS_FORBIDDEN;
+    bool has_reason = has_a_reason(c->target);
     ck_assert_msg((answer.reason[0] != '\0') == has_reason, "%s: \"%s\"", c->name, answer.reason);
 }
 END_TEST
@@ -265,10 +279,12 @@ START_TEST(every_code_has_an_answer)
         const struct route_case plain = { .code = code };
         const struct route_case admin = { .code = code, .is_admin = true, .addr = "h:1" };
         struct route_answer answer = decide(&plain);
-        bool has_reason = answer.target == ROUTE_IS_INVALID || answer.target == ROUTE_IS_FORBIDDEN;
-        assert_often((answer.reason[0] != '\0') == has_reason);
+        assert_often((answer.reason[0] != '\0') == has_a_reason(answer.target));
         bool is_ours = code >= 30000 && code <= 30999;
-        assert_often(decide(&admin).target == (is_ours ? ROUTE_TO_DAEMON : ROUTE_TO_ADDRESS));
+        bool is_identity = code == 34 || code == 35;
+        assert_often(decide(&admin).target == (is_ours          ? ROUTE_TO_DAEMON
+                                                  : is_identity ? ROUTE_IS_UNSUPPORTED
+                                                                : ROUTE_TO_ADDRESS));
     }
 }
 END_TEST
