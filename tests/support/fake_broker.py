@@ -165,8 +165,9 @@ class Held:
 
 
 class FakeBroker:
-    def __init__(self, name="broker-a", port=0, listening=True):
+    def __init__(self, name="broker-a", port=0, listening=True, host="127.0.0.1"):
         self.name = name
+        self.host = host
         self.lock = threading.Lock()
         self.requests = []
         self.connections = []
@@ -176,6 +177,8 @@ class FakeBroker:
         self.numeric_keys = False
         self.route_to = [self]
         self.n_queues = 4
+        # Called with each connection in place of reading requests from it, for stories about bytes.
+        self.serve = self._serve
         self.listener = None
         # The port stays this broker's while it refuses connections: it is bound, only nobody
         # listens.
@@ -186,7 +189,7 @@ class FakeBroker:
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def __enter__(self):
         return self
@@ -194,12 +197,11 @@ class FakeBroker:
     def __exit__(self, *_):
         self.stop()
 
-    @staticmethod
-    def _bind(port):
-        bound = socket.socket()
+    def _bind(self, port):
+        bound = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        bound.bind(("127.0.0.1", port))
+        bound.bind((self.host, port))
         return bound
 
     def on(self, code, behaviour):
@@ -256,25 +258,28 @@ class FakeBroker:
             with self.lock:
                 connection = Connection(self, accepted, len(self.connections))
                 self.connections.append(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            threading.Thread(target=self._run, args=(connection,), daemon=True).start()
 
-    def _serve(self, connection):
-        received = bytearray()
+    def _run(self, connection):
         try:
-            while connection.is_open:
-                data = connection.socket.recv(1 << 16)
-                if not data:
-                    break
-                received += data
-                while (size := remoting.measure(received)) is not None and len(received) >= size:
-                    frame = bytes(received[:size])
-                    del received[:size]
-                    self._behave(connection, remoting.decode(frame))
+            self.serve(connection)
         except OSError:
             pass
         finally:
             connection.is_open = False
             connection.socket.close()
+
+    def _serve(self, connection):
+        received = bytearray()
+        while connection.is_open:
+            data = connection.socket.recv(1 << 16)
+            if not data:
+                break
+            received += data
+            while (size := remoting.measure(received)) is not None and len(received) >= size:
+                frame = bytes(received[:size])
+                del received[:size]
+                self._behave(connection, remoting.decode(frame))
 
     def _behave(self, connection, request):
         request.connection = connection
