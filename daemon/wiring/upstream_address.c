@@ -84,6 +84,10 @@ void upstream_address_forget_waiting(struct pending_request *request)
     loop_deadline_clear(context_of(address)->loop, &request->deadline);
     request->state = REQUEST_IDLE;
     request->address = NULL;
+    if (address->attempt == ATTEMPT_NO_ROOM && TAILQ_EMPTY(&address->waiting)) {
+        /* No connection that somebody uses is closed to make room for nobody. */
+        attempt_enter(address, ATTEMPT_NONE);
+    }
 }
 
 static void request_fail(struct upstream_address *address, struct pending_request *request,
