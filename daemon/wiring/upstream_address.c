@@ -285,13 +285,31 @@ static void on_probed(struct upstream *upstream, bool is_alive)
     upstream_close(upstream, UPSTREAM_END_SILENT, cause);
 }
 
+static bool is_failure(enum upstream_end end)
+{
+    switch (end) {
+    case UPSTREAM_END_PEER:
+    case UPSTREAM_END_GARBAGE:
+    case UPSTREAM_END_SILENT:
+        return true;
+    case UPSTREAM_END_DRAINED:
+    case UPSTREAM_END_IDLE:
+    case UPSTREAM_END_ROOM:
+    case UPSTREAM_END_STOPPING:
+        return false;
+    }
+    return false;
+}
+
 static void on_closed(
     struct upstream *upstream, enum upstream_state state, enum upstream_end end, const char *cause)
 {
     struct upstream_address *address = upstream->address;
     TAILQ_REMOVE(&address->upstreams, upstream, link);
     upstream_pool_connection_left(address->pool);
-    (void)snprintf(address->cause, sizeof(address->cause), "%s", cause);
+    if (is_failure(end)) {
+        (void)snprintf(address->cause, sizeof(address->cause), "%s", cause);
+    }
     if (upstream == address->connecting) {
         address->connecting = NULL;
         attempt_next(address);
@@ -316,7 +334,14 @@ static void on_closed(
 
 static void on_going_away(struct upstream *upstream)
 {
-    upstream->address->n_ready--;
+    struct upstream_address *address = upstream->address;
+    if (upstream == address->connecting) {
+        /* That was the probe: the attempt fails when the connection closes. */
+        (void)snprintf(
+            address->cause, sizeof(address->cause), "it is stopping, and takes no requests");
+    } else {
+        address->n_ready--;
+    }
 }
 
 static void on_repeat(struct upstream_address *address, struct pending_request *request,
