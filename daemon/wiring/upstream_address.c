@@ -376,9 +376,27 @@ static const struct upstream_owner upstream_owner = {
 static void alias_set(struct upstream_address *address, struct upstream_address *other)
 {
     address->alias = other;
+    address->must_probe = false;
     backoff_succeed(&address->backoff);
     attempt_enter(address, ATTEMPT_NONE);
     waiting_send(address);
+}
+
+/*
+ * The alias for as long as it has a connection, or makes one. After that the name is resolved anew,
+ * for it may have moved; what was learnt about the alias is known under this name, too.
+ */
+static struct upstream_address *alias_of(struct upstream_address *address)
+{
+    struct upstream_address *alias = address->alias;
+    if (!alias || alias->n_ready > 0 || alias->attempt != ATTEMPT_NONE) {
+        return alias;
+    }
+    address->alias = NULL;
+    address->backoff = alias->backoff;
+    address->must_probe = alias->must_probe;
+    memcpy(address->cause, alias->cause, sizeof(address->cause));
+    return NULL;
 }
 
 /* Connects to the next of the resolved addresses; with none left the attempt has failed. */
@@ -484,13 +502,10 @@ void upstream_address_invoke(struct upstream_address *address, struct pending_re
     const struct remoting_command *command, const struct command_source *source)
 {
     address->wanted_ms = now_of(address);
-    if (address->alias) {
-        struct upstream_address *alias = address->alias;
-        if (alias->n_ready > 0 || alias->attempt != ATTEMPT_NONE) {
-            upstream_address_invoke(alias, request, command, source);
-            return;
-        }
-        address->alias = NULL;
+    struct upstream_address *alias = alias_of(address);
+    if (alias) {
+        upstream_address_invoke(alias, request, command, source);
+        return;
     }
     struct upstream *upstream = ready_least_busy(address);
     if (upstream) {
@@ -521,6 +536,10 @@ void upstream_address_invoke(struct upstream_address *address, struct pending_re
 
 bool upstream_address_is_usable(struct upstream_address *address)
 {
+    struct upstream_address *alias = alias_of(address);
+    if (alias) {
+        return upstream_address_is_usable(alias);
+    }
     if (address->n_ready > 0 || address->backoff.n_failures == 0) {
         return true;
     }
