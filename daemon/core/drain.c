@@ -2,13 +2,15 @@
 
 #include "daemon/core/clock.h"
 
-void drain_request(struct drain *drain, uint64_t now_ms, uint64_t timeout_ms, size_t n_in_flight)
+void drain_request(
+    struct drain *drain, uint64_t now_ms, uint64_t timeout_ms, size_t n_in_flight, uint64_t last_id)
 {
     switch (drain->state) {
     case DRAIN_RUNNING:
         drain->state = DRAIN_DRAINING;
         drain->deadline_ms = clock_after(now_ms, timeout_ms);
         drain->n_at_start = n_in_flight;
+        drain->last_id = last_id;
         return;
     case DRAIN_DRAINING:
         drain->state = DRAIN_EXPIRED;
@@ -16,6 +18,13 @@ void drain_request(struct drain *drain, uint64_t now_ms, uint64_t timeout_ms, si
     case DRAIN_DRAINED:
     case DRAIN_EXPIRED:
         return;
+    }
+}
+
+void drain_count(struct drain *drain, uint64_t id, enum drain_outcome outcome)
+{
+    if (drain->state != DRAIN_RUNNING && id <= drain->last_id) {
+        drain->n_ended[outcome]++;
     }
 }
 

@@ -17,6 +17,7 @@ struct stats {
     uint64_t requests_overloaded;
     uint64_t answers;                  /* written towards callers, failures made here included */
     uint64_t failures;                 /* of them, made here */
+    uint64_t oneway_written;           /* to the socket of a connection */
     uint64_t oneway_failed;            /* nobody can be told */
     uint64_t caller_responses_dropped; /* response frames of callers that answer nothing */
     uint64_t answers_without_caller;   /* the caller went before its answer came */

@@ -40,6 +40,7 @@ struct daemon {
     struct listener *listener;
     struct event signal_events[2];
     struct deadline drain_deadline;
+    uint64_t oneway_written_before; /* stats.oneway_written when the drain began */
 };
 
 /* The first IPv4 address that other hosts may see, for the UNIQ_KEYs. */
@@ -89,11 +90,14 @@ static void sessions_limit(struct config *config)
 static void drain_log_end(const struct daemon *daemon)
 {
     const struct stats *stats = &daemon->stats;
-    log_info("drain %s in_flight_at_start=%zu left=%zu requests=%" PRIu64 " answers=%" PRIu64
+    const struct drain *drain = &daemon->drain;
+    log_info("drain %s in_flight_at_start=%zu completed=%zu failed=%zu aborted=%zu left=%zu"
+             " oneway_flushed=%" PRIu64 " requests=%" PRIu64 " answers=%" PRIu64
              " failures=%" PRIu64 " oneway_failed=%" PRIu64 " late_responses=%" PRIu64,
-        drain_state_name(daemon->drain.state), daemon->drain.n_at_start,
-        daemon->invoker.n_in_flight, stats->requests, stats->answers, stats->failures,
-        stats->oneway_failed, stats->late_responses);
+        drain_state_name(drain->state), drain->n_at_start, drain->n_ended[DRAIN_COMPLETED],
+        drain->n_ended[DRAIN_FAILED], drain->n_ended[DRAIN_ABORTED], drain->n_ended[DRAIN_LEFT],
+        stats->oneway_written - daemon->oneway_written_before, stats->requests, stats->answers,
+        stats->failures, stats->oneway_failed, stats->late_responses);
 }
 
 /* After every turn: what a drain waits for may have happened. */
@@ -118,17 +122,28 @@ static void on_drain_deadline(struct deadline *deadline, uint64_t now_ms)
     (void)now_ms;
 }
 
+/* Begins the drain, or ends the one that is under way. */
+static void on_drain(void *context)
+{
+    struct daemon *daemon = context;
+    if (daemon->drain.state == DRAIN_RUNNING) {
+        daemon->oneway_written_before = daemon->stats.oneway_written;
+    }
+    drain_request(&daemon->drain, daemon->loop.now_ms, daemon->config.drain.timeout_ms,
+        daemon->invoker.n_in_flight, daemon->invoker.next_id);
+    log_info("drain %s in_flight=%zu", drain_state_name(daemon->drain.state),
+        daemon->invoker.n_in_flight);
+    daemon->listener = listener_free(daemon->listener);
+    loop_deadline_set(&daemon->loop, &daemon->drain_deadline, daemon->drain.deadline_ms);
+}
+
 static void on_signal(evutil_socket_t signal_number, short what, void *context)
 {
     (void)what;
     struct daemon *daemon = context;
     loop_wake(&daemon->loop);
-    drain_request(&daemon->drain, daemon->loop.now_ms, daemon->config.drain.timeout_ms,
-        daemon->invoker.n_in_flight);
-    log_info("signal=%s drain %s in_flight=%zu", strsignal((int)signal_number),
-        drain_state_name(daemon->drain.state), daemon->invoker.n_in_flight);
-    daemon->listener = listener_free(daemon->listener);
-    loop_deadline_set(&daemon->loop, &daemon->drain_deadline, daemon->drain.deadline_ms);
+    log_info("signal=%s", strsignal((int)signal_number));
+    on_drain(daemon);
 }
 
 static int signals_take(struct daemon *daemon)
@@ -187,6 +202,8 @@ static int parts_make(struct daemon *daemon)
         .stats = &daemon->stats,
         .config = config,
         .drain = &daemon->drain,
+        .on_drain = on_drain,
+        .on_drain_context = daemon,
     };
     uint8_t ip[4];
     host_address(loop, ip);
@@ -229,16 +246,14 @@ void daemon_run(struct daemon *daemon)
         daemon->config.listener.socket, daemon->config.listener.max_sessions, (int)getpid(),
         REMOTINGD_VERSION);
     loop_run(&daemon->loop);
+    invoker_abort(&daemon->invoker);
     drain_log_end(daemon);
 }
 
-/* What is left in flight is told; a last turn writes it. */
+/* What was told at the end of the drain is written by a last turn. */
 static void daemon_stop(struct daemon *daemon)
 {
     daemon->listener = listener_free(daemon->listener);
-    if (daemon->invoker.opaques) {
-        invoker_abort(&daemon->invoker);
-    }
     if (daemon->nameservers) {
         nameservers_stop(daemon->nameservers);
     }

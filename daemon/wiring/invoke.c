@@ -140,11 +140,12 @@ static void session_leave(struct invocation *invocation)
     session_invocation_left(session);
 }
 
-void invocation_end(struct invocation *invocation)
+static void invocation_end_as(struct invocation *invocation, enum drain_outcome outcome)
 {
     struct invoker *invoker = invocation->invoker;
     assert(!invocation->is_ended);
     invocation->is_ended = true;
+    drain_count(invoker->drain, invocation->id, outcome);
     if (invocation->steps->on_end) {
         invocation->steps->on_end(invocation);
     }
@@ -159,6 +160,11 @@ void invocation_end(struct invocation *invocation)
     loop_reap(invoker->loop, &invocation->reapable, on_invocation_reap);
 }
 
+void invocation_end(struct invocation *invocation)
+{
+    invocation_end_as(invocation, DRAIN_COMPLETED);
+}
+
 void invocation_answer(struct invocation *invocation, struct remoting_command *response,
     struct frame_buffer *body_owner)
 {
@@ -168,7 +174,7 @@ void invocation_answer(struct invocation *invocation, struct remoting_command *r
     }
     /* The session may have ended over its answer, and the invocation with it. */
     if (!invocation->is_ended) {
-        invocation_end(invocation);
+        invocation_end_as(invocation, DRAIN_COMPLETED);
     }
 }
 
@@ -214,7 +220,8 @@ void invocation_fail_report(struct invocation *invocation, const struct failure_
             invocation->serialize_type, &report, invocation->id, invocation->uniq_key);
     }
     if (!invocation->is_ended) {
-        invocation_end(invocation);
+        invocation_end_as(
+            invocation, report.failure == FAILURE_DRAINING ? DRAIN_ABORTED : DRAIN_FAILED);
     }
 }
 
@@ -233,7 +240,7 @@ void invoke_session_gone(struct invoker *invoker, struct session *session)
 {
     while (!TAILQ_EMPTY(&session->invocations)) {
         invoker->stats->answers_without_caller++;
-        invocation_end(TAILQ_FIRST(&session->invocations));
+        invocation_end_as(TAILQ_FIRST(&session->invocations), DRAIN_LEFT);
     }
 }
 

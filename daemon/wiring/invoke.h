@@ -95,7 +95,10 @@ struct invoker {
     struct memory *memory;
     struct stats *stats;
     const struct config *config;
-    const struct drain *drain;
+    struct drain *drain;
+    /* Stops the daemon as SIGTERM does. */
+    void (*on_drain)(void *context);
+    void *on_drain_context;
     struct uniq_key_maker uniq_keys;
     struct wall_clock_month month;
     struct invocation_list invocations;
@@ -129,7 +132,7 @@ void invocation_answer(struct invocation *invocation, struct remoting_command *r
 void invocation_fail_report(struct invocation *invocation, const struct failure_report *last);
 __attribute__((format(printf, 4, 5))) void invocation_fail(
     struct invocation *invocation, enum failure failure, bool maybe_sent, const char *format, ...);
-/* Ends it without an answer. */
+/* Ends it without an answer: a oneway request that is on its way. */
 void invocation_end(struct invocation *invocation);
 
 /*

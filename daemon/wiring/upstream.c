@@ -172,6 +172,9 @@ void upstream_close(struct upstream *upstream, enum upstream_end end, const char
     }
     enum upstream_state state = upstream->state;
     upstream_enter(upstream, UPSTREAM_CLOSED, end, cause);
+    /* Nobody can be told. Some of them may have been written, with others still behind them. */
+    upstream->context->stats->oneway_failed += upstream->n_oneway_unwritten;
+    upstream->n_oneway_unwritten = 0;
     upstream->owner->on_closed(upstream, state, end, cause);
     in_flight_fail(upstream, cause);
     transport_close(&upstream->transport);
@@ -359,6 +362,10 @@ static void on_end(struct transport *transport, enum transport_end end, int erro
 static void on_written(struct transport *transport)
 {
     struct upstream *upstream = upstream_of(transport);
+    if (upstream->n_oneway_unwritten > 0 && transport->bytes_sent >= upstream->oneway_end) {
+        upstream->context->stats->oneway_written += upstream->n_oneway_unwritten;
+        upstream->n_oneway_unwritten = 0;
+    }
     if (upstream_is_idle(upstream)) {
         in_flight_left(upstream);
     }
@@ -400,18 +407,24 @@ static const struct pending_request_handler probe_handler = {
 };
 
 /* A question for a route: nameservers answer it, and brokers say that they do not know the code. */
+void upstream_probe_command(struct remoting_command *command, struct ext_field *field)
+{
+    *command = (struct remoting_command){
+        .code = REQUEST_GET_ROUTEINFO_BY_TOPIC,
+        .version = REMOTING_VERSION,
+        .language = LANGUAGE_CPP,
+    };
+    ext_fields_init(&command->ext_fields, field, 1);
+    (void)ext_fields_add(&command->ext_fields, SPAN("topic"), SPAN("TBW102"));
+}
+
 void upstream_probe(struct upstream *upstream)
 {
     if (upstream->probe.state != REQUEST_IDLE) {
         return;
     }
-    struct remoting_command command = {
-        .code = REQUEST_GET_ROUTEINFO_BY_TOPIC,
-        .version = REMOTING_VERSION,
-        .language = LANGUAGE_CPP,
-    };
-    ext_fields_init(&command.ext_fields, &upstream->probe_field, 1);
-    (void)ext_fields_add(&command.ext_fields, SPAN("topic"), SPAN("TBW102"));
+    struct remoting_command command;
+    upstream_probe_command(&command, &upstream->probe_field);
     struct failure_report report;
     upstream->probe.deadline_ms = clock_after(upstream->context->loop->now_ms, UPSTREAM_PROBE_MS);
     if (upstream_send(upstream, &upstream->probe, &command, NULL, &report) < 0 &&
@@ -629,6 +642,8 @@ int upstream_send(struct upstream *upstream, struct pending_request *request,
     upstream->used_ms = now_ms;
     upstream->address_stats->requests++;
     if (request->is_oneway) {
+        upstream->n_oneway_unwritten++;
+        upstream->oneway_end = upstream->transport.bytes_sent + output->size;
         return 0;
     }
     request->state = REQUEST_IN_FLIGHT;

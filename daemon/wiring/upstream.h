@@ -115,7 +115,10 @@ struct upstream {
     struct deadline connect_deadline;
     struct pending_request_list in_flight;
     size_t n_in_flight;
-    bool has_answered; /* a frame came that could be decoded */
+    /* oneway requests that were given to it; counted as written when the last of them is */
+    size_t n_oneway_unwritten;
+    uint64_t oneway_end; /* the byte of the connection after the last of them */
+    bool has_answered;   /* a frame came that could be decoded */
     uint64_t used_ms;
     unsigned n_silent;           /* deadlines in a row in which no byte came */
     uint64_t silent_received_ms; /* what transport.received_ms was when they were counted */
@@ -140,7 +143,9 @@ struct upstream *upstream_new(struct upstream_context *context, const struct ups
 void upstream_close(struct upstream *upstream, enum upstream_end end, const char *cause);
 /* Takes no new requests; closes when nothing is in flight. */
 void upstream_drain(struct upstream *upstream, const char *cause);
-/* Asks something that every nameserver and broker answers; on_probed follows unless it closes. */
+/* A question that every nameserver and broker answers, cheaply; field is its ext field. */
+void upstream_probe_command(struct remoting_command *command, struct ext_field *field);
+/* Asks it; on_probed follows unless the connection closes. */
 void upstream_probe(struct upstream *upstream);
 bool upstream_is_idle(const struct upstream *upstream);
 
