@@ -8,7 +8,7 @@
 
 #define NET_EVENT_FIELDS 5
 
-static const char *net_event_name(enum net_event event)
+const char *net_event_name(enum net_event event)
 {
     switch (event) {
     case NET_EVENT_CONNECTED:

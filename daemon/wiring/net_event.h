@@ -38,6 +38,9 @@ struct net_events {
     TAILQ_HEAD(, net_event_subscription) subscriptions;
 };
 
+/* RocketMQ's word for it. */
+const char *net_event_name(enum net_event event);
+
 void net_events_init(struct net_events *events);
 /* Again is fine: the header form becomes the new one. */
 void net_event_subscribe(struct net_events *events, struct net_event_subscription *subscription,

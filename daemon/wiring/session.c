@@ -65,9 +65,15 @@ static void on_reap(struct loop_reapable *reapable)
     free((char *)reapable - offsetof(struct session, reapable));
 }
 
+static void net_events_leave(struct session *session)
+{
+    net_event_unsubscribe(session->sessions->invoker->upstreams->events, &session->net_events);
+}
+
 static void session_leave(struct session *session)
 {
     struct session_list *sessions = session->sessions;
+    net_events_leave(session);
     invoke_session_gone(sessions->invoker, session);
     loop_deadline_clear(sessions->loop, &session->frame_deadline);
     loop_deadline_clear(sessions->loop, &session->write_deadline);
@@ -100,6 +106,7 @@ static void session_enter(struct session *session, enum session_state state)
         loop_deadline_set(session->sessions->loop, &session->write_deadline,
             clock_after(session->sessions->loop->now_ms,
                 session->sessions->config->limits.write_timeout_ms));
+        net_events_leave(session);
         invoke_session_gone(session->sessions->invoker, session);
         transport_flush_later(&session->transport);
         return;
@@ -134,6 +141,13 @@ void session_end(struct session *session, enum session_end end)
 }
 
 /* --- answers --- */
+
+/* Bytes that wait for the caller up to its last answer: events behind that do not count. */
+static size_t answers_unwritten(const struct session *session)
+{
+    uint64_t bytes_sent = session->transport.bytes_sent;
+    return session->answers_end > bytes_sent ? (size_t)(session->answers_end - bytes_sent) : 0;
+}
 
 /*
  * Whether the answer can be given as it is; otherwise report says why not. Answers wait for a
@@ -188,6 +202,7 @@ void session_answer(struct session *session, struct remoting_command *command,
         session_close(session, SESSION_END_MEMORY);
         return;
     }
+    session->answers_end = transport->bytes_sent + transport->output.size;
     session->sessions->stats->answers++;
     transport_flush_later(transport);
     if (transport->output.size > session->sessions->config->limits.session_buffer) {
@@ -485,9 +500,13 @@ static void on_frame_deadline(struct deadline *deadline, uint64_t now_ms)
 
 static void on_write_deadline(struct deadline *deadline, uint64_t now_ms)
 {
-    (void)now_ms;
     struct session *session =
         (struct session *)(void *)((char *)deadline - offsetof(struct session, write_deadline));
+    if (session->state != SESSION_CLOSING && answers_unwritten(session) == 0) {
+        loop_deadline_set(session->sessions->loop, deadline,
+            clock_after(now_ms, session->sessions->config->limits.write_timeout_ms));
+        return; /* only events wait */
+    }
     log_warning("session=%" PRIu64 " uid=%u pid=%d does not read its answers, unwritten=%zu",
         session->id, session->uid, (int)session->pid, session->transport.output.size);
     session_close(session, SESSION_END_WRITE_TIMEOUT);
@@ -513,7 +532,7 @@ size_t session_list_unwritten(const struct session_list *sessions)
     size_t unwritten = 0;
     const struct session *session;
     TAILQ_FOREACH (session, &sessions->list, link) {
-        unwritten += session->transport.output.size;
+        unwritten += answers_unwritten(session);
     }
     return unwritten;
 }

@@ -13,13 +13,16 @@
  * Back-pressure: above session_buffer bytes of unwritten answers nothing more is read from the
  * caller until half of them are written. What it has in flight is still answered, with `overloaded`
  * in place of a large body once its answers take a quarter of total_memory. A caller that takes
- * longer than header_timeout over one frame, or does not read for write_timeout, is cut off.
+ * longer than header_timeout over one frame, or does not read for write_timeout while answers wait
+ * for it, is cut off. Net events are no answers: nobody waits until they are read, and a subscriber
+ * that does not read only loses some.
  */
 #pragma once
 
 #include "config/config.h"
 #include "daemon/core/failure.h"
 #include "daemon/core/stats.h"
+#include "daemon/wiring/net_event.h"
 #include "daemon/wiring/transport.h"
 #include "protocol/remoting_command.h"
 
@@ -69,6 +72,8 @@ struct session {
     uint64_t n_requests;
     struct deadline frame_deadline;
     struct deadline write_deadline;
+    uint64_t answers_end; /* the byte of the connection after the last answer */
+    struct net_event_subscription net_events;
     struct loop_reapable reapable;
 };
 TAILQ_HEAD(session_tailq, session);
@@ -91,7 +96,7 @@ struct session_list {
 
 void session_list_init(struct session_list *sessions, struct loop *loop, struct memory *memory,
     struct stats *stats, struct invoker *invoker, const struct config *config);
-/* Bytes of answers that are not written yet, over all sessions. */
+/* Bytes up to the last answer that are not written yet, over all sessions. */
 size_t session_list_unwritten(const struct session_list *sessions);
 void session_list_close(struct session_list *sessions);
 
