@@ -108,34 +108,41 @@ static bool address_is_allowed(const struct invoker *invoker, struct span addres
     return false;
 }
 
-static void to_address(struct invocation *invocation, const struct remoting_command *command,
-    const struct command_source *source)
+bool forward_may_address(struct invocation *invocation, struct span address, const char *field,
+    const struct remoting_command *command, const struct command_source *source)
 {
     struct invoker *invoker = invocation->invoker;
     struct span host;
     uint16_t port;
-    if (!address_parse(invocation->sidecar.addr, &host, &port)) {
+    if (!address_parse(address, &host, &port)) {
         invocation_fail(invocation, FAILURE_INVALID, false,
-            "sidecar.addr is '%.*s': host:port or the word nameserver is accepted",
-            (int)(invocation->sidecar.addr.n < 100 ? invocation->sidecar.addr.n : 100),
-            invocation->sidecar.addr.data);
-        return;
+            "%s is '%.*s': host:port or the word nameserver is accepted", field,
+            (int)(address.n < 100 ? address.n : 100), address.data ? address.data : "");
+        return false;
     }
-    if (address_is_allowed(invoker, invocation->sidecar.addr)) {
-        invocation_send(
-            invocation, invocation->sidecar.addr, command, source, invocation->deadline_ms, false);
-        return;
+    if (address_is_allowed(invoker, address)) {
+        return true;
     }
     if (!invocation->has_waited && !routes_cluster_is_fresh(invoker->routes)) {
         if (invocation_keep(invocation, command, source)) {
             invocation_wait_route(invocation, SPAN_ABSENT);
         }
-        return;
+        return false;
     }
     invocation_fail(invocation, FAILURE_FORBIDDEN, false,
-        "sidecar.addr %.*s is neither a nameserver nor named by a route or the cluster table, and "
+        "%s %.*s is neither a nameserver nor named by a route or the cluster table, and "
         "[upstream] allow_addresses does not admit it",
-        SPAN_ARGS(invocation->sidecar.addr));
+        field, SPAN_ARGS(address));
+    return false;
+}
+
+static void to_address(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source)
+{
+    struct span address = invocation->sidecar.addr;
+    if (forward_may_address(invocation, address, "sidecar.addr", command, source)) {
+        invocation_send(invocation, address, command, source, invocation->deadline_ms, false);
+    }
 }
 
 static void to_broker(struct invocation *invocation, const struct remoting_command *command,

@@ -1,5 +1,6 @@
 #include "daemon/wiring/invoke.h"
 
+#include "daemon/wiring/admin.h"
 #include "daemon/wiring/log.h"
 #include "protocol/code.h"
 #include "protocol/java_json.h"
@@ -522,7 +523,7 @@ static bool invocation_admit(struct invocation *invocation, struct session *sess
     if (invocation->is_long_poll) {
         session->n_long_polls++;
     }
-    if (invoker->drain->state != DRAIN_RUNNING) {
+    if (invoker->drain->state != DRAIN_RUNNING && !admin_serves_drain(invocation->code)) {
         invocation_fail(invocation, FAILURE_DRAINING, false, "the daemon is stopping");
     } else if (invoker->n_in_flight > config->limits.max_in_flight) {
         invocation_fail(invocation, FAILURE_OVERLOADED, false,
@@ -602,7 +603,7 @@ static void dispatch(struct invocation *invocation, const struct route_answer *a
     }
     switch (answer->target) {
     case ROUTE_TO_DAEMON:
-        admin_answer(invocation);
+        admin_answer(invocation, command, source);
         return;
     case ROUTE_TO_ADDRESS:
         forward_to_address(invocation, command, source);

@@ -179,5 +179,10 @@ void forward_to_any_master(struct invocation *invocation);
 void complete_send_start(struct invocation *invocation);
 void complete_receive_start(struct invocation *invocation);
 void complete_receipt_start(struct invocation *invocation);
-/* admin.c: answers a sidecar code. */
-void admin_answer(struct invocation *invocation);
+/*
+ * Whether callers may send their requests to this address (rule 2 of the local protocol). False: the
+ * cluster table has to be asked first, and steps->on_route follows; or the invocation failed. field:
+ * the ext field that names the address.
+ */
+bool forward_may_address(struct invocation *invocation, struct span address, const char *field,
+    const struct remoting_command *command, const struct command_source *source);
