@@ -6,27 +6,32 @@
 #include <inttypes.h>
 #include <string.h>
 
-static json_t *nameserver_json(struct invoker *invoker, const struct nameserver_report *nameserver)
+/* Health as it is known from calls: score and latency in milliseconds, lower is better. */
+static json_t *nameserver_json(const struct nameserver_view *view)
 {
+    const struct server_health *health = view->health;
     json_t *row = json_object();
-    json_object_set_new(row, "addr", json_string(nameserver->address));
-    json_object_set_new(row, "isCurrent", json_boolean(nameserver->is_current));
-    json_object_set_new(row, "isAvailable",
-        json_boolean(
-            upstream_pool_is_usable(invoker->pool, span_of(nameserver->address), POOL_NORMAL)));
+    json_object_set_new(row, "addr", json_string(view->address));
+    json_object_set_new(row, "isCurrent", json_boolean(view->is_current));
+    json_object_set_new(row, "isAvailable", json_boolean(view->is_usable));
+    json_object_set_new(row, "score", json_real(view->score_ms));
+    json_object_set_new(
+        row, "latencyMillis", health->is_measured ? json_real(health->latency_ms) : json_null());
+    json_object_set_new(row, "successes", json_integer((json_int_t)health->n_successes));
+    json_object_set_new(row, "failures", json_integer((json_int_t)health->n_failures));
+    json_object_set_new(row, "isFailing", json_boolean(health->is_failing));
     return row;
 }
 
 static json_t *nameservers_json(struct invoker *invoker, bool only_available)
 {
     json_t *rows = json_array();
-    struct nameserver_report nameserver;
-    for (size_t i = 0; nameservers_report(invoker->nameservers, i, &nameserver); i++) {
-        json_t *row = nameserver_json(invoker, &nameserver);
-        if (!only_available || json_is_true(json_object_get(row, "isAvailable"))) {
-            json_array_append_new(rows, row);
-        } else {
-            json_decref(row);
+    size_t n = nameservers_count(invoker->nameservers);
+    for (size_t i = 0; i < n; i++) {
+        struct nameserver_view view;
+        nameservers_view(invoker->nameservers, i, &view);
+        if (!only_available || view.is_usable) {
+            json_array_append_new(rows, nameserver_json(&view));
         }
     }
     return rows;
@@ -38,7 +43,8 @@ void admin_get_namesrv_list(struct invocation *invocation, const struct remoting
     (void)command;
     (void)source;
     admin_answer_json(invocation,
-        json_pack("{s:o}", "nameservers", nameservers_json(invocation->invoker, false)));
+        json_pack("{s:o, s:s}", "nameservers", nameservers_json(invocation->invoker, false),
+            "reason", nameservers_choice_reason(invocation->invoker->nameservers)));
 }
 
 void admin_get_available_namesrv_list(struct invocation *invocation,
@@ -62,13 +68,15 @@ static bool is_listed(const struct admin_addresses *addresses, const char *addre
 
 /* The addresses that are about to leave the list, as JSON strings. */
 static json_t *leaving_json(
-    const struct nameservers *nameservers, const struct admin_addresses *addresses)
+    struct nameservers *nameservers, const struct admin_addresses *addresses)
 {
     json_t *leaving = json_array();
-    struct nameserver_report nameserver;
-    for (size_t i = 0; nameservers_report(nameservers, i, &nameserver); i++) {
-        if (!is_listed(addresses, nameserver.address)) {
-            json_array_append_new(leaving, json_string(nameserver.address));
+    size_t n = nameservers_count(nameservers);
+    for (size_t i = 0; i < n; i++) {
+        struct nameserver_view view;
+        nameservers_view(nameservers, i, &view);
+        if (!is_listed(addresses, view.address)) {
+            json_array_append_new(leaving, json_string(view.address));
         }
     }
     return leaving;

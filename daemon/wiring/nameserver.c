@@ -99,12 +99,6 @@ int nameservers_replace(
     nameservers->current = current;
     nameservers->reason = n_addresses > 1 ? SERVER_CHOICE_FIRST : SERVER_CHOICE_ONLY;
     nameservers->generation++;
-    for (size_t i = 0; i < n_old; i++) {
-        if (!nameservers_contain(nameservers, span_of(old[i].address))) {
-            (void)upstream_pool_drain_address(nameservers->pool, span_of(old[i].address),
-                "it is no nameserver of the list any more");
-        }
-    }
     list_free(old, n_old);
     return 0;
 }
@@ -224,8 +218,11 @@ static void on_failure(struct pending_request *request, const struct failure_rep
     health_note_failure(call, report);
     bool may_repeat = call->is_read || !report->maybe_sent;
     bool has_time = now_of(nameservers) < call->deadline_ms;
-    bool has_next = call->generation == nameservers->generation && call->n_tried < call->n_order;
-    if (has_next && may_repeat && has_time) {
+    if (call->generation != nameservers->generation && nameservers->n > 0) {
+        /* The list is another one: what was tried of the old one says nothing any more. */
+        call_order(call);
+    }
+    if (call->n_tried < call->n_order && may_repeat && has_time) {
         call_try(call);
     } else {
         call_fail(call, report);

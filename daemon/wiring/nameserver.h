@@ -8,8 +8,8 @@
  * one cannot eat it all; a command that writes goes on to the next nameserver only where it was
  * surely not sent.
  *
- * The list can be replaced while the daemon runs: calls under way end where they are, connections
- * to those that were removed drain.
+ * The list can be replaced while the daemon runs: a call under way ends where it is, and begins anew
+ * with the new list where it fails.
  */
 #pragma once
 
@@ -59,8 +59,9 @@ bool nameservers_contain(const struct nameservers *nameservers, struct span addr
 /* The current one's address, or NULL when none is configured. */
 const char *nameservers_current(const struct nameservers *nameservers);
 /*
- * Replaces the list; health of those that stay is kept, connections to those that go drain. The
- * addresses are valid, different, and at most CONFIG_ADDRESSES_MAX. 0 or -ENOMEM (nothing changed).
+ * Replaces the list; the health of those that stay is kept, and connections to those that go are
+ * the caller's to drain. The addresses are valid, different, and at most CONFIG_ADDRESSES_MAX. 0 or
+ * -ENOMEM (nothing changed).
  */
 int nameservers_replace(
     struct nameservers *nameservers, const struct span *addresses, size_t n_addresses);
