@@ -168,6 +168,31 @@ enum exit_code command_invoke_request(const struct invocation *invocation,
     return r < 0 ? command_report_broken(invocation, connection, r) : EXIT_CODE_SUCCESS;
 }
 
+enum exit_code command_call(
+    const struct invocation *invocation, struct request *request, struct answer **ret_answer)
+{
+    CLEANUP(connection_free) struct connection *connection = NULL;
+    enum exit_code exit_code = command_connect(invocation, &connection);
+    if (exit_code == EXIT_CODE_SUCCESS) {
+        exit_code = command_invoke_request(invocation, connection, request, ret_answer);
+    }
+    return exit_code == EXIT_CODE_SUCCESS ? command_judge(*ret_answer) : exit_code;
+}
+
+enum exit_code command_read_object(const struct answer *answer, json_t **ret_object)
+{
+    const struct span body = answer->command.body;
+    json_t *object = json_loadb(body.data ? body.data : "", body.n, JSON_REJECT_DUPLICATES, NULL);
+    if (!json_is_object(object)) {
+        json_decref(object);
+        fprintf(
+            stderr, "remotingctl: the body of the answer is no JSON object (%zu bytes).\n", body.n);
+        return EXIT_CODE_NO_DAEMON;
+    }
+    *ret_object = object;
+    return EXIT_CODE_SUCCESS;
+}
+
 enum exit_code command_report_broken(
     const struct invocation *invocation, const struct connection *connection, int error)
 {

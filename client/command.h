@@ -11,6 +11,7 @@
 #include "client/request.h"
 
 #include <getopt.h>
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -40,6 +41,12 @@ extern const struct command command_receive;
 extern const struct command command_route;
 extern const struct command command_invoke;
 extern const struct command command_ping;
+extern const struct command command_show;
+extern const struct command command_reachable;
+extern const struct command command_close;
+extern const struct command command_nameservers;
+extern const struct command command_events;
+extern const struct command command_drain;
 
 /* One run of remotingctl. */
 struct invocation {
@@ -105,6 +112,14 @@ void command_check_request(const struct invocation *invocation, struct request *
 /* Invokes the request in the JSON form; says what went wrong before an answer was there. */
 enum exit_code command_invoke_request(const struct invocation *invocation,
     struct connection *connection, struct request *request, struct answer **ret_answer);
+/* Connects, invokes the request and judges the answer: EXIT_CODE_SUCCESS is an answer of code 0. */
+enum exit_code command_call(
+    const struct invocation *invocation, struct request *request, struct answer **ret_answer);
+/*
+ * The body of an answer, which the daemon promises to be a JSON object. EXIT_CODE_NO_DAEMON where it
+ * is none, and that is told.
+ */
+enum exit_code command_read_object(const struct answer *answer, json_t **ret_object);
 /* What a negative errno of the connection means, in words. */
 enum exit_code command_report_broken(
     const struct invocation *invocation, const struct connection *connection, int error);

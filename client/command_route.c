@@ -1,9 +1,9 @@
 #include "client/command.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "client/output.h"
+#include "client/table.h"
 #include "protocol/code.h"
 #include "protocol/topic_route.h"
 
@@ -23,27 +23,6 @@ static const char help[] =
 
 enum { OPTION_TIMEOUT = OPTION_OWN };
 
-/* The widest text of each column, so that short names do not stand far apart. */
-struct widths {
-    int broker;
-    int cluster;
-    int master;
-};
-
-static void widen(int *width, const char *text)
-{
-    const int n = (int)strnlen(text, 64);
-    *width = n > *width ? n : *width;
-}
-
-/* Pads by bytes: names of RocketMQ are ASCII. */
-static void print_cell(const char *text, int width)
-{
-    output_text(stdout, span_of(text), OUTPUT_ONE_LINE);
-    const int n = (int)strnlen(text, 64);
-    printf("%*s", width - n + 2, "");
-}
-
 static const char *cluster_of(const struct broker_data *broker)
 {
     return broker && *broker->cluster ? broker->cluster : "-";
@@ -55,35 +34,41 @@ static const char *master_of(const struct broker_data *broker)
     return master ? master : "-";
 }
 
-static void print_route(const struct topic_route *route)
+static bool print_route(const struct topic_route *route)
 {
-    struct widths widths = { 6, 7, 6 };
-    for (size_t i = 0; i < route->n_queues; i++) {
-        const char *name = route->queues[i].broker_name;
-        const struct broker_data *broker = topic_route_find_broker(route, span_of(name));
-        widen(&widths.broker, name);
-        widen(&widths.cluster, cluster_of(broker));
-        widen(&widths.master, master_of(broker));
-    }
-    print_cell("BROKER", widths.broker);
-    print_cell("CLUSTER", widths.cluster);
-    print_cell("MASTER", widths.master);
-    puts("PERM  READ  WRITE");
+    static const struct table_column columns[] = {
+        { "BROKER", false },
+        { "CLUSTER", false },
+        { "MASTER", false },
+        { "PERM", false },
+        { "READ", true },
+        { "WRITE", true },
+    };
+    struct table table;
+    table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
     for (size_t i = 0; i < route->n_queues; i++) {
         const struct queue_data *queue = &route->queues[i];
         const struct broker_data *broker =
             topic_route_find_broker(route, span_of(queue->broker_name));
-        print_cell(queue->broker_name, widths.broker);
-        print_cell(cluster_of(broker), widths.cluster);
-        print_cell(master_of(broker), widths.master);
-        printf("%c%c    %4d  %5d\n", queue->perm & PERM_READ ? 'R' : '-',
-            queue->perm & PERM_WRITE ? 'W' : '-', queue->read_queue_nums, queue->write_queue_nums);
+        const char perm[] = {
+            queue->perm & PERM_READ ? 'R' : '-',
+            queue->perm & PERM_WRITE ? 'W' : '-',
+        };
+        table_add(&table, span_of(queue->broker_name));
+        table_add(&table, span_of(cluster_of(broker)));
+        table_add(&table, span_of(master_of(broker)));
+        table_add(&table, (struct span){ perm, sizeof(perm) });
+        table_add_number(&table, queue->read_queue_nums);
+        table_add_number(&table, queue->write_queue_nums);
     }
+    const bool is_printed = table_print(&table);
+    table_deinit(&table);
     if (route->order_topic_conf) {
         fputs("ordered: ", stdout);
         output_text(stdout, span_of(route->order_topic_conf), OUTPUT_ONE_LINE);
         fputc('\n', stdout);
     }
+    return is_printed;
 }
 
 /* With --json the text goes out as it came, so nothing that a newer nameserver says is lost. */
@@ -101,8 +86,8 @@ static enum exit_code print_answer(const struct invocation *invocation, struct s
     if (invocation->json) {
         output_text(stdout, body, OUTPUT_LINES);
         fputc('\n', stdout);
-    } else {
-        print_route(route);
+    } else if (!print_route(route)) {
+        return EXIT_CODE_BROKER;
     }
     return EXIT_CODE_SUCCESS;
 }
@@ -124,16 +109,9 @@ static enum exit_code run_route(struct invocation *invocation)
     request_add(&request, "topic", span_of(invocation->argv[optind]));
     command_check_request(invocation, &request);
 
-    CLEANUP(connection_free) struct connection *connection = NULL;
     CLEANUP(answer_free) struct answer *answer = NULL;
-    enum exit_code exit_code = command_connect(invocation, &connection);
-    if (exit_code == EXIT_CODE_SUCCESS) {
-        exit_code = command_invoke_request(invocation, connection, &request, &answer);
-    }
+    const enum exit_code exit_code = command_call(invocation, &request, &answer);
     request_deinit(&request);
-    if (exit_code == EXIT_CODE_SUCCESS) {
-        exit_code = command_judge(answer);
-    }
     return exit_code == EXIT_CODE_SUCCESS ? print_answer(invocation, answer->command.body)
                                           : exit_code;
 }

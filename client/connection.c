@@ -409,6 +409,29 @@ int connection_receive(struct connection *connection, struct answer **ret_answer
     }
 }
 
+int connection_receive_request(struct connection *connection, struct answer **ret_request)
+{
+    assert(connection->n_in_flight == 0);
+    for (;;) {
+        CLEANUP(answer_free) struct answer *request = NULL;
+        int r = take_frame(connection, &request);
+        if (r == 0 && !remoting_command_is_response(&request->command)) {
+            *ret_request = TAKE(request);
+            return 0;
+        }
+        if (r == -EAGAIN) {
+            r = read_ahead(connection);
+        }
+        if (r == -EAGAIN) {
+            bool other_ready;
+            r = connection_wait(connection, -1, &other_ready);
+        }
+        if (r < 0) {
+            return r;
+        }
+    }
+}
+
 int connection_invoke(struct connection *connection, struct remoting_command *command,
     enum serialize_type serialize_type, struct answer **ret_answer)
 {

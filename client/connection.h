@@ -4,8 +4,9 @@
  * One connection to remotingd over its Unix socket: requests go out, answers come back in any order
  * and are recognised by their opaque. It owns the socket, the bytes that were read ahead and the
  * list of what is in flight (at most CONNECTION_IN_FLIGHT_MAX requests). It discards what was not
- * asked for: answers to an opaque that is not in flight, and requests of the daemon. It never
- * prints, never exits and never waits without a bound.
+ * asked for: answers to an opaque that is not in flight, and requests of the daemon unless
+ * connection_receive_request() waits for one. It never prints and never exits, and only that
+ * function waits without a bound.
  *
  * Failures are negative errno, with these meanings:
  *
@@ -68,6 +69,12 @@ int connection_receive(struct connection *connection, struct answer **ret_answer
 int connection_receive_ready(struct connection *connection, struct answer **ret_answer);
 /* Waits until an answer may be there, or other_fd (-1: none) can be read. */
 int connection_wait(struct connection *connection, int other_fd, bool *ret_other_ready);
+
+/*
+ * The next request of the daemon (a net event), however long it takes; nothing of ours is in flight
+ * (asserted).
+ */
+int connection_receive_request(struct connection *connection, struct answer **ret_request);
 
 /* Sends a request and waits for its answer, with nothing else in flight (asserted). */
 int connection_invoke(struct connection *connection, struct remoting_command *command,

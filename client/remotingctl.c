@@ -20,7 +20,15 @@ static const struct command *const commands[] = {
     &command_route,
     &command_invoke,
     &command_ping,
+    &command_show,
+    &command_events,
+    &command_reachable,
+    &command_close,
+    &command_nameservers,
+    &command_drain,
 };
+#define COMMAND_NAMES                                                                              \
+    "send, receive, route, invoke, ping, show, events, reachable, close, nameservers, drain"
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 static const char help[] =
@@ -34,6 +42,12 @@ static const char help[] =
     "  route TOPIC                   which brokers hold a topic\n"
     "  invoke CODE [KEY=VALUE ...]   any command of RocketMQ or of the daemon\n"
     "  ping                          is the daemon there, and how far away\n"
+    "  show WHAT                     the daemon's nameservers, pools or stats\n"
+    "  events                        what happens to its connections, as it happens\n"
+    "  reachable ADDR ...            do nameservers and brokers answer it\n"
+    "  close ADDR ...                drain its connections to them, then close them\n"
+    "  nameservers set ADDR ...      replace its list of nameservers\n"
+    "  drain                         stop it when all that is in flight is answered\n"
     "\n"
     "Options of every command, anywhere behind its name:\n"
     "  --socket PATH   the daemon's socket; default: $REMOTINGD_SOCKET, or\n"
@@ -47,6 +61,7 @@ static const char help[] =
     "  1  the broker or nameserver answered with an error (or the output cannot be written)\n"
     "  2  wrong usage, or input that does not fit a frame\n"
     "  3  the daemon refused, or could not deliver; the message says whether it was sent\n"
+    "     (reachable: an address is not)\n"
     "  4  no messages\n"
     "  5  no daemon at the socket, no answer from it, or none that can be understood\n"
     "\n"
@@ -66,7 +81,7 @@ static const struct command *find_command(const struct invocation *invocation, c
             return commands[i];
         }
     }
-    usage_error(invocation, "there is no command '%s': send, receive, route, invoke, ping", name);
+    usage_error(invocation, "there is no command '%s': " COMMAND_NAMES, name);
 }
 
 int main(int argc, char **argv)
@@ -89,7 +104,7 @@ int main(int argc, char **argv)
     };
     (void)command_next_option(&invocation, "+:", options);
     if (optind >= argc) {
-        usage_error(&invocation, "a command is missing: send, receive, route, invoke, ping");
+        usage_error(&invocation, "a command is missing: " COMMAND_NAMES);
     }
     invocation.argc -= optind;
     invocation.argv += optind;

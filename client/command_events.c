@@ -1,0 +1,134 @@
+#include "client/command.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "client/output.h"
+#include "protocol/code.h"
+
+static const char help[] =
+    "remotingctl events [--follow]\n"
+    "\n"
+    "Waits for something to happen to the daemon's connections to nameservers and brokers, and\n"
+    "prints it: when (UTC), the event, the address, the number of the connection as in the\n"
+    "daemon's log, and the cause.\n"
+    "\n"
+    "  CONNECTED      it was made\n"
+    "  DISCONNECTED   it was closed, by the other side or on purpose\n"
+    "  EXCEPTION      it could not be made, broke, or was given up\n"
+    "  IDLE           it was closed because nobody used it\n"
+    "\n"
+    "Who does not read fast enough loses events; the next one says how many.\n"
+    "\n"
+    "  --follow        go on until interrupted; default: end after the first one\n"
+    "  --socket, --json, --help, --version: see remotingctl --help\n"
+    "\n"
+    "Examples:\n"
+    "  remotingctl events --follow\n"
+    "  remotingctl events --follow --json | jq -r 'select(.event != \"IDLE\") | .addr'\n";
+
+enum { OPTION_FOLLOW = OPTION_OWN };
+
+/* "2026-01-31T12:00:00.123Z" */
+static void write_time(char *text, size_t size)
+{
+    struct timespec now;
+    struct tm utc;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &utc);
+    const size_t n = strftime(text, size, "%Y-%m-%dT%H:%M:%S", &utc);
+    (void)snprintf(text + n, size - n, ".%03dZ", (int)(now.tv_nsec / 1000000));
+}
+
+static void print_event(const struct invocation *invocation, const struct ext_fields *fields)
+{
+    char now[40];
+    write_time(now, sizeof(now));
+    const struct span event = ext_fields_text(fields, "event");
+    const struct span addr = ext_fields_text(fields, "addr");
+    const struct span connection = ext_fields_text(fields, "connection");
+    const struct span cause = ext_fields_text(fields, "cause");
+    const struct span dropped = ext_fields_text(fields, "dropped");
+    if (invocation->json) {
+        output_json(json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "time", now, "event",
+            json_text(event), "addr", json_text(addr), "connection",
+            json_number_or_text(connection), "cause", json_text(cause), "dropped",
+            span_is_empty(dropped) ? json_integer(0) : json_number_or_text(dropped)));
+        return;
+    }
+    if (!span_is_empty(dropped)) {
+        fputs("# ", stdout);
+        output_text(stdout, dropped, OUTPUT_ONE_LINE);
+        fputs(" events before this one were lost\n", stdout);
+    }
+    printf("%s  %-12.*s  ", now, SPAN_ARGS(event));
+    output_text(stdout, addr, OUTPUT_ONE_LINE);
+    fputs("  ", stdout);
+    output_text(stdout, connection, OUTPUT_ONE_LINE);
+    if (!span_is_empty(cause)) {
+        fputs("  ", stdout);
+        output_text(stdout, cause, OUTPUT_ONE_LINE);
+    }
+    fputc('\n', stdout);
+}
+
+static enum exit_code follow(
+    const struct invocation *invocation, struct connection *connection, bool goes_on)
+{
+    do {
+        CLEANUP(answer_free) struct answer *request = NULL;
+        const int r = connection_receive_request(connection, &request);
+        if (r == -ECONNRESET) {
+            fprintf(stderr, "remotingctl: the daemon at %s closed the connection.\n",
+                invocation->socket_path);
+            return EXIT_CODE_NO_DAEMON;
+        }
+        if (r < 0) {
+            return command_report_broken(invocation, connection, r);
+        }
+        if (request->command.code != SIDECAR_SUBSCRIBE_NET_EVENTS) {
+            continue;
+        }
+        print_event(invocation, &request->command.ext_fields);
+        if (!output_flush()) {
+            return EXIT_CODE_BROKER;
+        }
+    } while (goes_on);
+    return EXIT_CODE_SUCCESS;
+}
+
+static enum exit_code run_events(struct invocation *invocation)
+{
+    static const struct option options[] = {
+        GLOBAL_OPTIONS,
+        { "follow", no_argument, NULL, OPTION_FOLLOW },
+        { 0 },
+    };
+    bool goes_on = false;
+    while (command_next_option(invocation, ":", options) == OPTION_FOLLOW) {
+        goes_on = true;
+    }
+    command_count_operands(invocation, 0, 0);
+
+    CLEANUP(connection_free) struct connection *connection = NULL;
+    CLEANUP(answer_free) struct answer *answer = NULL;
+    struct request request;
+    request_init(&request, SIDECAR_SUBSCRIBE_NET_EVENTS);
+    enum exit_code exit_code = command_connect(invocation, &connection);
+    if (exit_code == EXIT_CODE_SUCCESS) {
+        exit_code = command_invoke_request(invocation, connection, &request, &answer);
+    }
+    request_deinit(&request);
+    if (exit_code == EXIT_CODE_SUCCESS) {
+        exit_code = command_judge(answer);
+    }
+    return exit_code == EXIT_CODE_SUCCESS ? follow(invocation, connection, goes_on) : exit_code;
+}
+
+const struct command command_events = {
+    .name = "events",
+    .synopsis = "events [--follow]",
+    .help = help,
+    .run = run_events,
+};

@@ -1,0 +1,224 @@
+#include "client/command.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/output.h"
+#include "client/table.h"
+#include "protocol/code.h"
+
+DEFINE_CLEANUP(json_t *, json_decref)
+
+static const char help[] =
+    "remotingctl show nameservers|pools|stats\n"
+    "\n"
+    "Prints what the daemon says about itself, as a table, or with --json as it said it (one "
+    "line;\n"
+    "the keys are those of client/PROTOCOL.md).\n"
+    "\n"
+    "  nameservers   the list: which one is current, which ones are not out of use\n"
+    "  pools         the connections by address: their state, what is in flight and waits, "
+    "requests\n"
+    "                and errors so far, how long answers took (us), and why the last attempt "
+    "failed\n"
+    "  stats         what it counts since its start, and what it holds now\n"
+    "\n"
+    "  --socket, --json, --help, --version: see remotingctl --help\n"
+    "\n"
+    "Examples:\n"
+    "  remotingctl show nameservers\n"
+    "  remotingctl show pools --json | jq '.addresses[] | select(.state != \"ready\") | .addr'\n"
+    "  watch remotingctl show stats\n";
+
+static int64_t number_of(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
+static void print_nameservers(struct table *table, json_t *body)
+{
+    size_t i;
+    const json_t *row;
+    json_array_foreach(json_object_get(body, "nameservers"), i, row)
+    {
+        table_add(table, json_object_text(row, "addr"));
+        table_add(table, json_is_true(json_object_get(row, "isCurrent")) ? SPAN("yes") : SPAN("-"));
+        table_add(
+            table, json_is_true(json_object_get(row, "isAvailable")) ? SPAN("yes") : SPAN("no"));
+    }
+}
+
+/* Counts that an address and the whole pool have alike. */
+static void add_counts(struct table *table, const json_t *row)
+{
+    const json_t *latencies = json_object_get(row, "latencies");
+    table_add_number(table, number_of(row, "total"));
+    table_add_number(table, number_of(row, "active"));
+    table_add_number(table, number_of(row, "total_requests"));
+    table_add_number(table, number_of(row, "total_errors"));
+    table_add_number(table, number_of(latencies, "p50"));
+    table_add_number(table, number_of(latencies, "p99"));
+    table_add_number(table, number_of(latencies, "max"));
+}
+
+static void add_backoff(struct table *table, const json_t *backoff)
+{
+    const int64_t n_failures = number_of(backoff, "failures");
+    char *text = NULL;
+    if (n_failures > 0 &&
+        asprintf(&text, "%.*s (%" PRId64 " failed, next attempt in %" PRId64 " ms)",
+            SPAN_ARGS(json_object_text(backoff, "cause")), n_failures,
+            number_of(backoff, "nextAttemptMillis")) < 0) {
+        text = NULL;
+    }
+    table_add(table, span_of(text));
+    free(text);
+}
+
+static void print_pools(struct table *table, json_t *body)
+{
+    int64_t n_waiting = 0;
+    size_t i;
+    const json_t *row;
+    json_array_foreach(json_object_get(body, "addresses"), i, row)
+    {
+        table_add(table, json_object_text(row, "addr"));
+        table_add(table, json_object_text(row, "class"));
+        table_add(table, json_object_text(row, "state"));
+        table_add_number(table, number_of(row, "waiting"));
+        n_waiting += number_of(row, "waiting");
+        add_counts(table, row);
+        add_backoff(table, json_object_get(row, "backoff"));
+    }
+    table_add(table, SPAN("all"));
+    table_add(table, SPAN_ABSENT);
+    table_add(table, SPAN_ABSENT);
+    table_add_number(table, n_waiting);
+    add_counts(table, body);
+    table_add(table, SPAN_ABSENT);
+}
+
+/* Whatever a newer daemon counts is shown too; drain is the only object so far. */
+static void add_values(struct table *table, const char *prefix, json_t *object)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(object, key, value)
+    {
+        char name[96];
+        (void)snprintf(name, sizeof(name), "%s%s", prefix, key);
+        if (json_is_integer(value)) {
+            table_add(table, span_of(name));
+            table_add_number(table, json_integer_value(value));
+        } else if (json_is_string(value)) {
+            table_add(table, span_of(name));
+            table_add(table, span_of(json_string_value(value)));
+        } else if (json_is_object(value) && !*prefix) {
+            const size_t n = strlen(name);
+            (void)snprintf(name + n, sizeof(name) - n, ".");
+            add_values(table, name, value);
+        }
+    }
+}
+
+static void print_stats(struct table *table, json_t *body)
+{
+    add_values(table, "", body);
+}
+
+static const struct table_column nameserver_columns[] = {
+    { "NAMESERVER", false },
+    { "CURRENT", false },
+    { "AVAILABLE", false },
+};
+
+static const struct table_column pool_columns[] = {
+    { "ADDRESS", false },
+    { "CLASS", false },
+    { "STATE", false },
+    { "WAITING", true },
+    { "CONNECTIONS", true },
+    { "ACTIVE", true },
+    { "REQUESTS", true },
+    { "ERRORS", true },
+    { "P50", true },
+    { "P99", true },
+    { "MAX", true },
+    { "FAILED", false },
+};
+
+static const struct table_column stats_columns[] = {
+    { "NAME", false },
+    { "VALUE", true },
+};
+
+struct view {
+    const char *name;
+    int32_t code;
+    const struct table_column *columns;
+    size_t n_columns;
+    void (*fill)(struct table *table, json_t *body);
+};
+
+#define COLUMNS(columns) (columns), sizeof(columns) / sizeof((columns)[0])
+
+static const struct view views[] = {
+    { "nameservers", SIDECAR_GET_NAMESRV_LIST, COLUMNS(nameserver_columns), print_nameservers },
+    { "pools", SIDECAR_GET_POOL_STATS, COLUMNS(pool_columns), print_pools },
+    { "stats", SIDECAR_GET_STATS, COLUMNS(stats_columns), print_stats },
+};
+
+static const struct view *find_view(const struct invocation *invocation, const char *name)
+{
+    for (size_t i = 0; i < sizeof(views) / sizeof(views[0]); i++) {
+        if (strcmp(views[i].name, name) == 0) {
+            return &views[i];
+        }
+    }
+    usage_error(invocation, "'%s' cannot be shown: nameservers, pools, stats", name);
+}
+
+static enum exit_code print_view(
+    const struct invocation *invocation, const struct view *view, const struct answer *answer)
+{
+    CLEANUP(json_decref) json_t *body = NULL;
+    const enum exit_code exit_code = command_read_object(answer, &body);
+    if (exit_code != EXIT_CODE_SUCCESS) {
+        return exit_code;
+    }
+    if (invocation->json) {
+        output_text(stdout, answer->command.body, OUTPUT_LINES);
+        fputc('\n', stdout);
+        return EXIT_CODE_SUCCESS;
+    }
+    struct table table;
+    table_init(&table, view->columns, view->n_columns);
+    view->fill(&table, body);
+    const bool is_printed = table_print(&table);
+    table_deinit(&table);
+    return is_printed ? EXIT_CODE_SUCCESS : EXIT_CODE_BROKER;
+}
+
+static enum exit_code run_show(struct invocation *invocation)
+{
+    static const struct option options[] = { GLOBAL_OPTIONS, { 0 } };
+    (void)command_next_option(invocation, ":", options);
+    command_count_operands(invocation, 1, 1);
+    const struct view *view = find_view(invocation, invocation->argv[optind]);
+
+    struct request request;
+    request_init(&request, view->code);
+    CLEANUP(answer_free) struct answer *answer = NULL;
+    const enum exit_code exit_code = command_call(invocation, &request, &answer);
+    request_deinit(&request);
+    return exit_code == EXIT_CODE_SUCCESS ? print_view(invocation, view, answer) : exit_code;
+}
+
+const struct command command_show = {
+    .name = "show",
+    .synopsis = "show nameservers|pools|stats",
+    .help = help,
+    .run = run_show,
+};

@@ -1,0 +1,36 @@
+/*
+ * Table
+ *
+ * Rows of text for people, under headings, each column as wide as its widest cell. Cells are copied
+ * and come row by row; the table prints itself once, when all are there.
+ */
+#pragma once
+
+#include "protocol/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct table_column {
+    const char *name;
+    bool is_right; /* numbers */
+};
+
+struct table {
+    const struct table_column *columns;
+    size_t n_columns;
+    char **cells;
+    size_t n_cells;
+    size_t capacity;
+    bool is_short; /* no memory for a cell */
+};
+
+/* The columns outlive the table. */
+void table_init(struct table *table, const struct table_column *columns, size_t n_columns);
+void table_deinit(struct table *table);
+/* The next cell; what is absent or empty is shown as "-". */
+void table_add(struct table *table, struct span text);
+void table_add_number(struct table *table, int64_t number);
+/* On the standard output. False: memory was short (told on the standard error). */
+bool table_print(const struct table *table);
