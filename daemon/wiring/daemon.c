@@ -91,7 +91,7 @@ static void drain_log_end(const struct daemon *daemon)
 {
     const struct stats *stats = &daemon->stats;
     const struct drain *drain = &daemon->drain;
-    log_info("drain %s in_flight_at_start=%zu completed=%zu failed=%zu aborted=%zu left=%zu"
+    log_info("drain %s in_flight_at_start=%zu completed=%zu failed=%zu aborted=%zu callers_left=%zu"
              " oneway_flushed=%" PRIu64 " requests=%" PRIu64 " answers=%" PRIu64
              " failures=%" PRIu64 " oneway_failed=%" PRIu64 " late_responses=%" PRIu64,
         drain_state_name(drain->state), drain->n_at_start, drain->n_ended[DRAIN_COMPLETED],
