@@ -307,6 +307,9 @@ static void on_closed(
     struct upstream_address *address = upstream->address;
     TAILQ_REMOVE(&address->upstreams, upstream, link);
     upstream_pool_connection_left(address->pool);
+    if (upstream->has_answered) {
+        address->n_unanswered = 0;
+    }
     if (is_failure(end)) {
         (void)snprintf(address->cause, sizeof(address->cause), "%s", cause);
     }
@@ -326,6 +329,7 @@ static void on_closed(
         attempt_failed(address, address->cause);
     } else if (!upstream->has_answered && upstream->n_in_flight > 0) {
         /* Somebody listens there, but no broker: it is tried again as if it had not accepted. */
+        address->backoff.n_failures = address->n_unanswered++;
         attempt_failed(address, address->cause);
     } else if (!TAILQ_EMPTY(&address->waiting)) {
         attempt_want(address);

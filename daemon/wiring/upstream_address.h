@@ -66,6 +66,7 @@ struct upstream_address {
     size_t n_ready;                 /* of them, that take requests */
     struct upstream_address *alias; /* whose connections are used instead; NULL: its own */
     struct backoff backoff;
+    unsigned n_unanswered; /* connections in a row that broke under requests, and answered none */
     bool must_probe;
     uint64_t grow_after_ms; /* no attempt at a further connection before */
     struct deadline attempt_due;

@@ -5,14 +5,15 @@ import pathlib
 import sys
 import os
 import struct
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import remoting
-from fake_broker import FakeBroker, Held, echo
+from fake_broker import FakeBroker, Held, echo, sends
 from remoting import GET_MAX_OFFSET
 from scenario import is_failure, is_own, stage
-from tap import check, equal, main, test
+from tap import check, equal, less, main, test
 
 GARBAGE = {
     "random bytes": b"\xfe" + os.urandom(200),
@@ -83,6 +84,27 @@ def an_answer_that_nobody_asked_for_is_dropped():
         on.broker.on(GET_MAX_OFFSET, echo)
         is_own(on.call(client, "next"), "next")
         equal(len(on.broker.connections), 1, "connections to the broker")
+
+
+@test
+def a_broker_that_talks_nothing_but_garbage_is_tried_again_with_pauses():
+    with stage() as on:
+        client = on.client()
+        on.broker.on(GET_MAX_OFFSET, sends(GARBAGE["HTTP"]))
+        began = time.monotonic()
+        n = 0
+        while time.monotonic() - began < 2:
+            answer = on.call(client, n, {"sidecar.timeoutMillis": 100})
+            check(
+                (answer.error, answer.code)
+                in (("connection-lost", 10100), ("unreachable", 10001)),
+                f"a failure that says what is wrong (saw {answer})",
+            )
+            n += 1
+        # With pauses that do not grow there would be about forty.
+        less(len(on.broker.connections), 20, "connections in two seconds of asking")
+        on.broker.on(GET_MAX_OFFSET, echo)
+        is_own(on.call(client, "patient", {"sidecar.timeoutMillis": 9000}), "patient")
 
 
 main()
