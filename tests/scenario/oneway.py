@@ -6,10 +6,11 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
+import remoting
 from fake_broker import echo
 from remoting import GET_MAX_OFFSET, SEND_MESSAGE
 from scenario import TOPIC, is_own, stage
-from tap import check, equal, main, test
+from tap import check, equal, less, main, test, wait_until
 
 
 @test
@@ -53,6 +54,35 @@ def its_opaque_does_not_count_as_in_flight():
             on.ask(client, n, oneway=True, opaque=1)
         is_own(on.call(client, "after", opaque=1), "after")
         equal(len(on.broker.wait_for(101)), 101, "requests at the broker")
+
+
+@test
+def a_hundred_thousand_leave_nothing_behind():
+    with stage(asan_options="quarantine_size_mb=4") as on:
+        client = on.client(timeout=30)
+        n_bytes = 0
+
+        def count(connection):
+            nonlocal n_bytes
+            while data := connection.socket.recv(1 << 20):
+                n_bytes += len(data)
+
+        on.broker.serve = count
+        ext = {"sidecar.addr": on.broker.address, "token": "quiet"}
+        quiet = remoting.encode(remoting.Command(GET_MAX_OFFSET, ext, b"", 1, remoting.ONEWAY))
+        # The first one finds no connection, and is what all of them are.
+        client.send_bytes(quiet)
+        wait_until(lambda: n_bytes, 5, "the first one is at the broker")
+        size = n_bytes
+        for _ in range(20):
+            client.send_bytes(quiet * 1000)
+        wait_until(lambda: n_bytes == 20001 * size, 30, "20,001 are at the broker")
+        before = on.daemon.resident_bytes()
+        for _ in range(80):
+            client.send_bytes(quiet * 1000)
+        wait_until(lambda: n_bytes == 100001 * size, 30, "100,001 are at the broker")
+        less(on.daemon.resident_bytes() - before, 2 << 20, "bytes that 80,000 oneway requests cost")
+        check(client.is_silent(0.1), "none of them is answered")
 
 
 main()
