@@ -134,6 +134,16 @@ static void choose(struct nameservers *nameservers, const bool *usable)
     nameservers->reason = reason;
 }
 
+/* Looks again who should be current, after a failure. */
+static void choose_again(struct nameservers *nameservers)
+{
+    bool usable[CONFIG_ADDRESSES_MAX];
+    if (nameservers->n > 1) {
+        usable_find(nameservers, usable);
+        choose(nameservers, usable);
+    }
+}
+
 static void call_order(struct nameserver_call *call)
 {
     struct nameservers *nameservers = call->nameservers;
@@ -164,6 +174,7 @@ static void health_note_failure(struct nameserver_call *call, const struct failu
     if (nameserver && (was_silent || report->failure == FAILURE_UNREACHABLE ||
                           report->failure == FAILURE_CONNECTION_LOST)) {
         server_health_fail(&nameserver->health, now_ms);
+        choose_again(call->nameservers);
     }
 }
 

@@ -28,8 +28,11 @@
 #include <sys/queue.h>
 #include <sys/socket.h>
 
-/* The least time of silence that counts: a broker that collects garbage is not dead. */
-#define UPSTREAM_SILENCE_MIN_MS 1000
+/*
+ * The least time of silence that counts, before a probe gets its own: a broker that collects garbage
+ * is not dead.
+ */
+#define UPSTREAM_SILENCE_MIN_MS 500
 /* How long the answer to a probe may take. */
 #define UPSTREAM_PROBE_MS 1000
 
