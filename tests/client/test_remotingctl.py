@@ -26,7 +26,7 @@ REMOTINGCTL = os.environ.get("REMOTINGCTL", "build/client/remotingctl")
 PATIENCE_S = 30
 RESPONSE = 1
 ONEWAY = 2
-COMMANDS = ["send", "receive", "route", "invoke", "ping"]
+COMMANDS = ["send", "receive", "route", "invoke", "ping", "show", "events", "reachable", "close", "nameservers", "drain"]
 
 
 class Request:
@@ -609,10 +609,206 @@ def ping_prints_versions_and_the_round_trip():
         equal((row["protocolVersion"], row["daemonVersion"], row["roundTripMicros"] > 0), ("1.0", "0.1.0", True))
 
 
+# the daemon's own commands
+
+def says(body):
+    """A script: every request is answered by this JSON."""
+    return lambda r: answer(r, body=json.dumps(body).encode())
+
+
+def event(number, name, **more):
+    """What the daemon sends to a subscriber, on its own account."""
+    ext = {"event": name, "addr": "10.0.0.7:10911", "connection": str(number), "cause": "Connection refused", **more}
+    head = json.dumps({"code": 30009, "flag": ONEWAY, "language": "CPP", "version": 479, "opaque": 0,
+                       "extFields": ext}).encode()
+    return struct.pack(">II", 4 + len(head), len(head)) + head
+
+
+def rows_of(result):
+    return [line.split() for line in result.stdout.decode().splitlines()]
+
+
+NAMESERVERS = {"nameservers": [{"addr": "10.0.0.1:9876", "isCurrent": False, "isAvailable": False},
+                               {"addr": "10.0.0.2:9876", "isCurrent": True, "isAvailable": True, "more": 1}]}
+COUNTS = {"total": 2, "active": 1, "idle": 1, "healthy": 2, "max_connections": 4, "utilization": 0.5, "error_rate": 0.1,
+          "total_requests": 30, "total_errors": 3, "latencies": {"p50": 400, "p99": 900, "max": 1200}}
+POOLS = {**COUNTS, "addresses": [
+    {**COUNTS, "addr": "10.0.0.7:10911", "class": "normal", "state": "ready", "waiting": 0,
+     "connections": [{"id": 1, "state": "ready", "inFlight": 5}],
+     "backoff": {"failures": 0, "nextAttemptMillis": 0, "cause": None}},
+    {**COUNTS, "addr": "10.0.0.8:10911", "class": "normal", "state": "backing off", "waiting": 7, "connections": [],
+     "backoff": {"failures": 2, "nextAttemptMillis": 150, "cause": "Connection refused"}}]}
+
+
+@test
+def show_asks_for_what_is_named_and_prints_a_table():
+    with FakeDaemon(says(NAMESERVERS)) as daemon:
+        result = run(daemon, "show", "nameservers")
+        exits(result, 0)
+        equal((daemon.requests[0].code, daemon.requests[0].ext), (30001, {}))
+        equal(rows_of(result), [["NAMESERVER", "CURRENT", "AVAILABLE"], ["10.0.0.1:9876", "-", "no"],
+                                ["10.0.0.2:9876", "yes", "yes"]])
+
+
+@test
+def show_pools_has_a_row_for_each_address_and_one_for_all():
+    with FakeDaemon(says(POOLS)) as daemon:
+        result = run(daemon, "show", "pools")
+        exits(result, 0)
+        equal(daemon.requests[0].code, 30006)
+        lines = result.stdout.decode().splitlines()
+        equal(len(lines), 4)
+        equal(lines[1].split(), ["10.0.0.7:10911", "normal", "ready", "0", "2", "1", "30", "3", "400", "900", "1200", "-"])
+        contains(lines[2], "backing off")
+        contains(lines[2], "Connection refused (2 failed, next attempt in 150 ms)")
+        equal(lines[3].split(), ["all", "-", "-", "7", "2", "1", "30", "3", "400", "900", "1200", "-"])
+
+
+@test
+def show_stats_prints_whatever_is_counted():
+    with FakeDaemon(says({"requests": 7, "a newer one": 8, "drain": {"state": "RUNNING"}, "list": []})) as daemon:
+        result = run(daemon, "show", "stats")
+        exits(result, 0)
+        equal(daemon.requests[0].code, 30012)
+        equal([" ".join(row) for row in rows_of(result)],
+              ["NAME VALUE", "requests 7", "a newer one 8", "drain.state RUNNING"])
+
+
+@test
+def show_prints_the_daemons_json_as_it_is():
+    text = b'{"nameservers": [ ],"more":1.50}'
+    for what in ("nameservers", "pools", "stats"):
+        with FakeDaemon(lambda r: answer(r, body=text)) as daemon:
+            result = run(daemon, "show", what, "--json")
+            exits(result, 0)
+            equal(result.stdout, text + b"\n")
+
+
+@test
+def an_answer_without_an_object_is_exit_code_5():
+    for body in (b"", b"[]", b"nonsense"):
+        for arguments in (["show", "stats"], ["show", "stats", "--json"], ["drain"], ["reachable", "h:1"]):
+            with FakeDaemon(lambda r, body=body: answer(r, body=body)) as daemon:
+                result = run(daemon, *arguments)
+                exits(result, 5)
+                contains(result.stderr, b"no JSON object")
+                equal(result.stdout, b"")
+
+
+@test
+def events_are_a_line_each_as_they_come():
+    with FakeDaemon(lambda r: [answer(r), event(1, "CONNECTED", cause=""), event(2, "EXCEPTION", dropped="17")]) as daemon:
+        process = subprocess.Popen(command(daemon, "events", "--follow"), stdout=subprocess.PIPE)
+        lines = [process.stdout.readline().decode() for _ in range(3)]
+        process.terminate()
+        process.communicate(timeout=PATIENCE_S)
+        equal((daemon.requests[0].code, daemon.requests[0].ext), (30009, {}))
+        equal(lines[0].split()[1:], ["CONNECTED", "10.0.0.7:10911", "1"])
+        equal(lines[1], "# 17 events before this one were lost\n")
+        equal(lines[2].split()[1:], ["EXCEPTION", "10.0.0.7:10911", "2", "Connection", "refused"])
+        contains(lines[0].split()[0], "T")
+
+
+@test
+def the_first_event_is_enough_without_follow():
+    with FakeDaemon(lambda r: [event(1, "IDLE"), answer(r), event(2, "EXCEPTION", dropped="3"),
+                               event(4, "IDLE")]) as daemon:
+        result = run(daemon, "events", "--json")
+        exits(result, 0)
+        row = json.loads(result.stdout)
+        equal(row.pop("time").endswith("Z"), True)
+        equal(row, {"event": "EXCEPTION", "addr": "10.0.0.7:10911", "connection": 2, "cause": "Connection refused",
+                    "dropped": 3})
+
+
+@test
+def events_end_with_the_daemon_and_exit_code_5():
+    def script(request):
+        daemon.connection.sendall(answer(request) + event(1, "CONNECTED"))
+        return "close"
+
+    with FakeDaemon(script) as daemon:
+        result = run(daemon, "events", "--follow")
+        exits(result, 5)
+        contains(result.stdout, b"CONNECTED")
+        contains(result.stderr, b"closed the connection")
+
+
+@test
+def reachable_asks_for_all_at_once_and_prints_them_in_their_order():
+    waiting = []
+
+    def script(request):
+        waiting.append(request)
+        if len(waiting) < 3:
+            return None
+        return [answer(r, body=json.dumps({"addr": r.ext["addr"], "reachable": r.ext["addr"] != "b:2",
+                                           "rttMicros": None if r.ext["addr"] == "b:2" else 400,
+                                           "cause": "Connection refused" if r.ext["addr"] == "b:2" else None}).encode())
+                for r in reversed(waiting)]
+
+    with FakeDaemon(script) as daemon:
+        result = run(daemon, "reachable", "a:1", "b:2", "nameserver", "--timeout", "2s")
+        exits(result, 3)
+        equal([(r.code, r.ext["sidecar.timeoutMillis"]) for r in daemon.requests], [(30004, "2000")] * 3)
+        equal(rows_of(result), [["ADDRESS", "REACHABLE", "RTT", "CAUSE"], ["a:1", "yes", "400", "-"],
+                                ["b:2", "no", "-", "Connection", "refused"], ["nameserver", "yes", "400", "-"]])
+
+
+@test
+def reachable_tells_what_the_daemon_forbids_and_prints_the_rest():
+    def script(request):
+        if request.ext["addr"] == "b:2":
+            return answer(request, 16, {"sidecar.error": "forbidden", "sidecar.sent": "no"}, remark="not there")
+        return answer(request, body=b'{"addr":"a:1","reachable":true,"rttMicros":5,"cause":null}')
+
+    with FakeDaemon(script) as daemon:
+        result = run(daemon, "reachable", "b:2", "a:1", "--json")
+        exits(result, 3)
+        equal(result.stderr, b"b:2: failed: not there (forbidden, sent: no)\n")
+        equal(result.stdout, b'{"addr":"a:1","reachable":true,"rttMicros":5,"cause":null}\n')
+    with FakeDaemon(says({"addr": "a:1", "reachable": True, "rttMicros": 5, "cause": None})) as daemon:
+        exits(run(daemon, "reachable", "a:1"), 0)
+
+
+@test
+def close_names_the_addresses_in_the_body():
+    body = {"closed": [{"addr": "a:1", "connections": 2}, {"addr": "b:2", "connections": 1}]}
+    with FakeDaemon(says(body)) as daemon:
+        result = run(daemon, "close", "a:1", "b:2")
+        exits(result, 0)
+        equal((daemon.requests[0].code, json.loads(daemon.requests[0].body)), (30005, ["a:1", "b:2"]))
+        equal(result.stdout, b"a:1  2 connections\nb:2  1 connection\n")
+        equal(json.loads(run(daemon, "close", "a:1", "b:2", "--json").stdout), body)
+
+
+@test
+def nameservers_set_names_the_new_list_in_the_body():
+    body = {**NAMESERVERS, "removed": [{"addr": "10.0.0.3:9876", "connections": 1}]}
+    with FakeDaemon(says(body)) as daemon:
+        result = run(daemon, "nameservers", "set", "10.0.0.1:9876", "10.0.0.2:9876")
+        exits(result, 0)
+        equal((daemon.requests[0].code, json.loads(daemon.requests[0].body)),
+              (30002, ["10.0.0.1:9876", "10.0.0.2:9876"]))
+        equal(result.stdout, b"10.0.0.1:9876\n10.0.0.2:9876  current\nremoved 10.0.0.3:9876\n")
+        equal(json.loads(run(daemon, "nameservers", "set", "h:1", "--json").stdout), body)
+
+
+@test
+def drain_says_what_is_in_flight():
+    with FakeDaemon(says({"inFlight": 3, "timeoutMillis": 30000})) as daemon:
+        result = run(daemon, "drain")
+        exits(result, 0)
+        equal(daemon.requests[0].code, 30016)
+        equal(result.stdout, b"draining: 3 in flight, at most 30000 ms\n")
+        equal(json.loads(run(daemon, "drain", "--json").stdout), {"inFlight": 3, "timeoutMillis": 30000})
+
+
 # failures
 
 RUNS = {"send": ["send", "t", "x"], "receive": ["receive", "t", "g"], "route": ["route", "t"],
-        "invoke": ["invoke", "30"], "ping": ["ping"]}
+        "invoke": ["invoke", "30"], "ping": ["ping"], "show": ["show", "stats"], "events": ["events", "--follow"],
+        "close": ["close", "h:1"], "nameservers": ["nameservers", "set", "h:1"], "drain": ["drain"]}
 
 
 @test
@@ -773,7 +969,13 @@ def wrong_usage_is_exit_code_2_and_points_to_help():
         (["invoke", "30", "a=1", "a=2"], "'a' is given twice"), (["invoke", "30", "a=", "--binary"], "empty"),
         (["invoke", "30", "--body", "x", "--body-file", "-"], "exclude"),
         (["invoke", "30", "--body-file", "/nonexistent"], "/nonexistent"), (["ping", "x"], "'x' is too much"),
-        (["ping", "--count", "-1"], "--count '-1'"),
+        (["ping", "--count", "-1"], "--count '-1'"), (["show"], "show nameservers|pools|stats"),
+        (["show", "brokers"], "'brokers' cannot be shown"), (["show", "pools", "stats"], "'stats' is too much"),
+        (["events", "x"], "'x' is too much"), (["reachable"], "reachable ADDR"), (["close"], "close ADDR"),
+        (["reachable", *["h:1"] * 65], "'h:1' is too much"), (["close", *["h:1"] * 65], "'h:1' is too much"),
+        (["reachable", "h:1", "--timeout", "5"], "as in 500ms, 5s"), (["nameservers"], "nameservers set ADDR"),
+        (["nameservers", "set"], "nameservers set ADDR"), (["nameservers", "add", "h:1"], "'add' cannot be done"),
+        (["drain", "now"], "'now' is too much"),
     ]
     for arguments, expected in wrong:
         result = run_alone(*arguments, env={"REMOTINGD_SOCKET": "/nonexistent"})
