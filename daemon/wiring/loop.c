@@ -116,12 +116,32 @@ static void turn_end(struct loop *loop)
     }
 }
 
+/*
+ * After the whole process was stopped, or had no processor for long, deadlines are over whose
+ * answers wait in the sockets. What is there already is read first, for a moment: a peer that sends
+ * without end must not put the deadlines off.
+ */
+static void catch_up(struct loop *loop)
+{
+    uint64_t began_ms = loop_clock_ms();
+    if (clock_until(deadline_wheel_next(&loop->deadlines), began_ms) < LOOP_LATE_MS) {
+        return;
+    }
+    do {
+        settle(loop);
+        loop->has_woken = false;
+        (void)event_base_loop(loop->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+    } while (loop->has_woken && !loop->is_stopping &&
+             clock_until(began_ms, loop_clock_ms()) < LOOP_CATCH_UP_MS);
+}
+
 void loop_run(struct loop *loop)
 {
     loop->is_stopping = false;
     while (!loop->is_stopping) {
         tick_arm(loop);
         (void)event_base_loop(loop->base, EVLOOP_ONCE);
+        catch_up(loop);
         turn_end(loop);
     }
 }
@@ -190,5 +210,6 @@ uint32_t loop_random(struct loop *loop)
 
 void loop_wake(struct loop *loop)
 {
+    loop->has_woken = true;
     loop->now_ms = loop_clock_ms();
 }

@@ -7,6 +7,8 @@
  *
  *     event_base_loop(ONCE) -> deadline_wheel_expire -> flush dirty connections, reap -> again
  *
+ * Where the daemon itself is late, what the sockets hold goes before the deadlines that passed.
+ *
  * A callback never frees the object it was called for: it closes it and hands it to loop_reap(),
  * which frees it after this turn, when no frame up the stack still holds it.
  */
@@ -27,6 +29,10 @@
  */
 #define LOOP_RECEIVE_SIZE (256 * 1024)
 
+/* So late a deadline is the daemon's own doing, and for so long it reads before it looks at them. */
+#define LOOP_LATE_MS     100
+#define LOOP_CATCH_UP_MS 100
+
 struct loop_dirty {
     struct loop_dirty *next;
     bool is_dirty;
@@ -43,6 +49,7 @@ struct loop {
     struct event tick;
     uint64_t tick_at_ms; /* what the tick timer is set to; NEVER_MS when it is not */
     uint64_t now_ms;     /* of this turn */
+    bool has_woken;      /* a callback of a socket or signal has run */
     struct deadline_wheel deadlines;
     struct loop_dirty *dirty;
     struct loop_reapable *reapable;
