@@ -257,6 +257,8 @@ static void call_try(struct nameserver_call *call)
     call->request.deadline_ms =
         call->is_read ? clock_after(now_ms, left_ms / n_left) : call->deadline_ms;
     call->request.fails_fast = true;
+    /* Those that are out of use come last: it is this one now, or none. */
+    upstream_pool_hurry(nameservers->pool, span_of(call->address), POOL_NORMAL);
     const struct command_source source = kept_command_source(&call->request.kept);
     upstream_pool_invoke(nameservers->pool, span_of(call->address), POOL_NORMAL, &call->request,
         &call->request.kept.command, &source);

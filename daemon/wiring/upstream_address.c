@@ -552,6 +552,14 @@ bool upstream_address_is_usable(struct upstream_address *address)
     return address->n_ready > 0 || address->backoff.n_failures == 0;
 }
 
+void upstream_address_hurry(struct upstream_address *address)
+{
+    uint64_t pause_ms = upstream_pool_backoff_limits(address->pool)->initial_ms;
+    if (is_backing_off(address) && now_of(address) - address->backoff.failed_at_ms >= pause_ms) {
+        attempt_start(address);
+    }
+}
+
 /* --- its life --- */
 
 struct upstream_address *upstream_address_new(

@@ -90,6 +90,11 @@ void upstream_address_invoke(struct upstream_address *address, struct pending_re
 /* False while it is out of use. Asking makes it wanted. */
 bool upstream_address_is_usable(struct upstream_address *address);
 bool upstream_address_is_wanted(const struct upstream_address *address);
+/*
+ * For who has nowhere else to go: out of its turn, but not within backoff.initial of the last
+ * failure, an address that is in its backoff is tried now.
+ */
+void upstream_address_hurry(struct upstream_address *address);
 /* 0 where nothing failed. */
 uint64_t upstream_address_next_attempt_ms(const struct upstream_address *address);
 /* NO_ROOM: there is room now. */

@@ -265,6 +265,14 @@ bool upstream_pool_is_usable(struct upstream_pool *pool, struct span name, enum 
     return !address || upstream_address_is_usable(address);
 }
 
+void upstream_pool_hurry(struct upstream_pool *pool, struct span name, enum pool_class class)
+{
+    struct upstream_address *address = address_find(pool, name, class);
+    if (address) {
+        upstream_address_hurry(address);
+    }
+}
+
 size_t upstream_pool_drain_address(struct upstream_pool *pool, struct span name, const char *cause)
 {
     static const enum pool_class classes[] = { POOL_NORMAL, POOL_LONG_POLL };

@@ -35,6 +35,8 @@ void upstream_pool_invoke(struct upstream_pool *pool, struct span address, enum 
 /* False while the address is out of use. Asking makes it wanted. */
 bool upstream_pool_is_usable(
     struct upstream_pool *pool, struct span address, enum pool_class class);
+/* Contract of upstream_address_hurry(). */
+void upstream_pool_hurry(struct upstream_pool *pool, struct span address, enum pool_class class);
 /*
  * Connections of both classes take no new requests and close when nothing is in flight; how many.
  */
