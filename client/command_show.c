@@ -18,7 +18,9 @@ static const char help[] =
     "line;\n"
     "the keys are those of client/PROTOCOL.md).\n"
     "\n"
-    "  nameservers   the list: which one is current, which ones are not out of use\n"
+    "  nameservers   the list: which one is current and why, which ones are not out of use,\n"
+    "                and their health: score and latency (ms, lower is better), calls answered\n"
+    "                and failed\n"
     "  pools         the connections by address: their state, what is in flight and waits, "
     "requests\n"
     "                and errors so far, how long answers took (us), and why the last attempt "
@@ -37,16 +39,30 @@ static int64_t number_of(const json_t *object, const char *key)
     return json_integer_value(json_object_get(object, key));
 }
 
+/* "yes (faster)": the current one, and why it is. */
+static void add_current(struct table *table, bool is_current, struct span reason)
+{
+    char text[64];
+    (void)snprintf(
+        text, sizeof(text), span_is_empty(reason) ? "yes" : "yes (%.*s)", SPAN_ARGS(reason));
+    table_add(table, is_current ? span_of(text) : SPAN_ABSENT);
+}
+
 static void print_nameservers(struct table *table, json_t *body)
 {
+    const struct span reason = json_object_text(body, "reason");
     size_t i;
     const json_t *row;
     json_array_foreach(json_object_get(body, "nameservers"), i, row)
     {
         table_add(table, json_object_text(row, "addr"));
-        table_add(table, json_is_true(json_object_get(row, "isCurrent")) ? SPAN("yes") : SPAN("-"));
+        add_current(table, json_is_true(json_object_get(row, "isCurrent")), reason);
         table_add(
             table, json_is_true(json_object_get(row, "isAvailable")) ? SPAN("yes") : SPAN("no"));
+        table_add_real(table, json_object_get(row, "score"));
+        table_add_real(table, json_object_get(row, "latencyMillis"));
+        table_add_number(table, number_of(row, "successes"));
+        table_add_number(table, number_of(row, "failures"));
     }
 }
 
@@ -132,6 +148,10 @@ static const struct table_column nameserver_columns[] = {
     { "NAMESERVER", false },
     { "CURRENT", false },
     { "AVAILABLE", false },
+    { "SCORE", true },
+    { "LATENCY", true },
+    { "ANSWERED", true },
+    { "FAILED", true },
 };
 
 static const struct table_column pool_columns[] = {

@@ -50,6 +50,15 @@ void table_add_number(struct table *table, int64_t number)
     table_add(table, span_of(text));
 }
 
+void table_add_real(struct table *table, const json_t *number)
+{
+    char text[32] = "";
+    if (json_is_number(number)) {
+        (void)snprintf(text, sizeof(text), "%.1f", json_number_value(number));
+    }
+    table_add(table, span_of(text));
+}
+
 static int width_of(const char *text)
 {
     return (int)strnlen(text, WIDTH_MAX);

@@ -8,6 +8,7 @@
 
 #include "protocol/span.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,5 +33,7 @@ void table_deinit(struct table *table);
 /* The next cell; what is absent or empty is shown as "-". */
 void table_add(struct table *table, struct span text);
 void table_add_number(struct table *table, int64_t number);
+/* With one digit behind the point; anything but a JSON number is "-". */
+void table_add_real(struct table *table, const json_t *number);
 /* On the standard output. False: memory was short (told on the standard error). */
 bool table_print(const struct table *table);

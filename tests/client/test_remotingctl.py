@@ -629,7 +629,9 @@ def rows_of(result):
 
 
 NAMESERVERS = {"nameservers": [{"addr": "10.0.0.1:9876", "isCurrent": False, "isAvailable": False},
-                               {"addr": "10.0.0.2:9876", "isCurrent": True, "isAvailable": True, "more": 1}]}
+                               {"addr": "10.0.0.2:9876", "isCurrent": True, "isAvailable": True,
+                                "score": 12.34, "latencyMillis": 4, "successes": 7, "failures": 2, "more": 1}],
+               "reason": "faster"}
 COUNTS = {"total": 2, "active": 1, "idle": 1, "healthy": 2, "max_connections": 4, "utilization": 0.5, "error_rate": 0.1,
           "total_requests": 30, "total_errors": 3, "latencies": {"p50": 400, "p99": 900, "max": 1200}}
 POOLS = {**COUNTS, "addresses": [
@@ -646,8 +648,9 @@ def show_asks_for_what_is_named_and_prints_a_table():
         result = run(daemon, "show", "nameservers")
         exits(result, 0)
         equal((daemon.requests[0].code, daemon.requests[0].ext), (30001, {}))
-        equal(rows_of(result), [["NAMESERVER", "CURRENT", "AVAILABLE"], ["10.0.0.1:9876", "-", "no"],
-                                ["10.0.0.2:9876", "yes", "yes"]])
+        equal(rows_of(result), [["NAMESERVER", "CURRENT", "AVAILABLE", "SCORE", "LATENCY", "ANSWERED", "FAILED"],
+                                ["10.0.0.1:9876", "-", "no", "-", "-", "0", "0"],
+                                ["10.0.0.2:9876", "yes", "(faster)", "yes", "12.3", "4.0", "7", "2"]])
 
 
 @test

@@ -86,9 +86,17 @@ def the_list_of_nameservers_names_the_current_one_and_who_is_available():
         equal(sum(row["isCurrent"] for row in rows), 1, "how many are current")
         current = next(i for i, row in enumerate(rows) if row["isCurrent"])
         servers[current].refuse()
-        equal(client.receive(route(client)).code, 0, "the route, from the other one")
-        rows = asked(client, GET_NAMESRV_LIST)["nameservers"]
+        for topic in ("one", "two"):
+            equal(client.receive(route(client, topic)).code, 0, f"the route of topic {topic}")
+        body = asked(client, GET_NAMESRV_LIST)
+        rows = body["nameservers"]
         equal(rows[current]["isCurrent"], False, "the one that refuses is current")
+        contains(("current-failed", "current-unusable", "measured"), body["reason"], "why it is not")
+        equal(rows[current]["isFailing"], True, "calls to it fail")
+        other = rows[1 - current]
+        equal((other["successes"], other["isFailing"]), (2, False), "calls to the other one")
+        less(other["latencyMillis"], 3000, "milliseconds that the other one takes")
+        less(other["score"], rows[current]["score"], "the score of the other one")
         equal(rows[current]["isAvailable"], False, "the one that refuses is available")
         left = asked(client, GET_AVAILABLE_NAMESRV_LIST)["nameservers"]
         equal([row["addr"] for row in left], [servers[1 - current].address], "the available ones")
