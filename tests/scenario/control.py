@@ -94,7 +94,8 @@ def the_list_of_nameservers_names_the_current_one_and_who_is_available():
         contains(("current-failed", "current-unusable", "measured"), body["reason"], "why it is not")
         equal(rows[current]["isFailing"], True, "calls to it fail")
         other = rows[1 - current]
-        equal((other["successes"], other["isFailing"]), (2, False), "calls to the other one")
+        check(other["successes"] >= 2, f"the other one has answered (saw {other['successes']})")
+        equal(other["isFailing"], False, "calls to the other one fail")
         less(other["latencyMillis"], 3000, "milliseconds that the other one takes")
         less(other["score"], rows[current]["score"], "the score of the other one")
         equal(rows[current]["isAvailable"], False, "the one that refuses is available")
