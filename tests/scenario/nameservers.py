@@ -9,8 +9,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from daemon_process import Daemon
 from fake_broker import FakeBroker, close, sends, silence
-from remoting import GET_ROUTEINFO_BY_TOPIC, SEND_MESSAGE
-from scenario import TOPIC, is_failure
+from remoting import GET_MAX_OFFSET, GET_ROUTEINFO_BY_TOPIC, SEND_MESSAGE
+from scenario import TOPIC, is_failure, is_own
 from tap import equal, less, main, test, wait_until
 
 
@@ -112,6 +112,36 @@ def a_known_topic_is_served_while_no_nameserver_answers():
                 15,
                 "a new topic is found after it is back",
             )
+
+
+@test
+def a_start_without_any_nameserver_recovers_without_a_restart():
+    with FakeBroker("first") as first, FakeBroker("second") as second, FakeBroker(
+        "broker-a"
+    ) as broker:
+        for nameserver in (first, second):
+            nameserver.route_to = [broker]
+            nameserver.refuse()
+        settings = {"upstream": {"allow_addresses": "127.0.0.0/8"}}
+        with Daemon([first.address, second.address], settings) as running:
+            client = running.client()
+            # It serves what needs no nameserver, and says what is wrong with the rest.
+            answer = client.call(GET_MAX_OFFSET, {"sidecar.addr": broker.address, "token": "x"})
+            is_own(answer, "x")
+            for n in range(5):
+                began = time.monotonic()
+                ext = {"topic": f"{TOPIC}-{n}", "sidecar.timeoutMillis": 1000}
+                answer = client.call(SEND_MESSAGE, ext, b"x")
+                is_failure(answer, "no-nameserver", 10004, "no", f"send {n}")
+                less(time.monotonic() - began, 1.5, "seconds to the answer of a send with 1 s")
+            second.listen()
+            began = time.monotonic()
+            wait_until(
+                lambda: client.call(SEND_MESSAGE, {"topic": TOPIC}, b"x").error is None,
+                15,
+                "a send succeeds after one nameserver is there",
+            )
+            less(time.monotonic() - began, 10.0, "seconds until then (backoff.max_wanted is 2 s)")
 
 
 main()
