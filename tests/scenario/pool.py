@@ -15,6 +15,7 @@ from remoting import GET_MAX_OFFSET, SEND_MESSAGE, SYSTEM_BUSY
 from scenario import TOPIC, is_failure, is_own, stage
 from tap import check, contains, equal, less, main, test, wait_until
 
+GET_POOL_STATS = 30006
 PATIENT = {"sidecar.timeoutMillis": 10000}
 
 
@@ -233,6 +234,11 @@ def an_unused_connection_is_closed_and_a_busy_one_is_not():
         wait_until(
             lambda: not on.daemon.upstreams(), 10, "the other one is closed, too, once unused"
         )
+        # What was counted stays.
+        totals = client.call(GET_POOL_STATS).json()
+        counted = {key: totals[key] for key in ("total", "total_requests", "total_connects")}
+        expected = {"total": 0, "total_requests": 2, "total_connects": 2}
+        equal(counted, expected, "the pool's statistics when both are closed")
         is_own(on.call(client, "again"), "again")
         equal(len(on.broker.connections), 2, "connections ever made to the first broker")
 
