@@ -42,9 +42,11 @@ void admin_get_namesrv_list(struct invocation *invocation, const struct remoting
 {
     (void)command;
     (void)source;
+    const struct nameservers *nameservers = invocation->invoker->nameservers;
     admin_answer_json(invocation,
-        json_pack("{s:o, s:s}", "nameservers", nameservers_json(invocation->invoker, false),
-            "reason", nameservers_choice_reason(invocation->invoker->nameservers)));
+        json_pack("{s:o, s:s, s:b}", "nameservers", nameservers_json(invocation->invoker, false),
+            "reason", nameservers_choice_reason(nameservers), "degraded",
+            nameservers_are_degraded(nameservers)));
 }
 
 void admin_get_available_namesrv_list(struct invocation *invocation,

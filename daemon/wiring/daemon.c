@@ -162,11 +162,21 @@ static int signals_take(struct daemon *daemon)
     return 0;
 }
 
+/*
+ * Of the upstream opaques: drawn, so that a daemon that starts again does not take up the opaques of
+ * the one before. Tests choose it (32767: the sign bit comes next).
+ */
+static uint16_t first_generation(struct loop *loop)
+{
+    const char *chosen = getenv("REMOTINGD_FIRST_GENERATION");
+    return chosen ? (uint16_t)strtoul(chosen, NULL, 10) : (uint16_t)loop_random(loop);
+}
+
 static int parts_make(struct daemon *daemon)
 {
     const struct config *config = &daemon->config;
     struct loop *loop = &daemon->loop;
-    pending_table_init(&daemon->pending, config->limits.max_in_flight, (uint16_t)loop_random(loop));
+    pending_table_init(&daemon->pending, config->limits.max_in_flight, first_generation(loop));
     net_events_init(&daemon->events);
     daemon->upstreams = (struct upstream_context){
         .loop = loop,

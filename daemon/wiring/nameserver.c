@@ -29,6 +29,7 @@ struct nameservers {
     struct nameserver_call probe; /* one at a time */
     struct ext_field probe_field;
     bool is_probing;
+    bool is_degraded; /* the last call to each of them failed */
 };
 
 static void call_try(struct nameserver_call *call);
@@ -164,6 +165,30 @@ static void call_order(struct nameserver_call *call)
     call->generation = nameservers->generation;
 }
 
+/* Says so once when none answers any more, and once when one does again. */
+static void degraded_note(struct nameservers *nameservers)
+{
+    bool is_degraded = nameservers->n > 0;
+    for (size_t i = 0; i < nameservers->n; i++) {
+        is_degraded = is_degraded && nameservers->list[i].health.is_failing;
+    }
+    if (is_degraded == nameservers->is_degraded) {
+        return;
+    }
+    nameservers->is_degraded = is_degraded;
+    if (is_degraded) {
+        log_warning(
+            "nameservers degraded: none of %zu answers; known routes are served", nameservers->n);
+    } else {
+        log_info("nameservers answer again current=%s", nameservers_current(nameservers));
+    }
+}
+
+bool nameservers_are_degraded(const struct nameservers *nameservers)
+{
+    return nameservers->is_degraded;
+}
+
 /* How the attempt ended says something about the nameserver that was asked. */
 static void health_note_failure(struct nameserver_call *call, const struct failure_report *report)
 {
@@ -175,6 +200,7 @@ static void health_note_failure(struct nameserver_call *call, const struct failu
                           report->failure == FAILURE_CONNECTION_LOST)) {
         server_health_fail(&nameserver->health, now_ms);
         choose_again(call->nameservers);
+        degraded_note(call->nameservers);
     }
 }
 
@@ -194,6 +220,7 @@ static void on_response(struct pending_request *request, struct remoting_command
     if (nameserver) {
         server_health_succeed(
             &nameserver->health, now_of(call->nameservers), loop_clock_us() - request->sent_us);
+        degraded_note(call->nameservers);
     }
     call->handler->on_response(call, response, source);
 }
@@ -384,13 +411,18 @@ static void probe_start(struct nameservers *nameservers, size_t index)
     }
 }
 
-/* With one nameserver there is nothing to choose, and calls to it tell enough. */
+/*
+ * With one nameserver there is nothing to choose, and calls to it tell enough; but whether it answers
+ * at all is found out at the start, and for as long as it does not.
+ */
 static void on_probe_due(struct deadline *deadline, uint64_t now_ms)
 {
     (void)now_ms;
     struct nameservers *nameservers =
         (struct nameservers *)(void *)((char *)deadline - offsetof(struct nameservers, probe_due));
-    size_t index = nameservers->n > 1 ? probe_choose(nameservers) : nameservers->n;
+    bool is_worth_it =
+        nameservers->n > 1 || !nameservers->list[0].health.is_measured || nameservers->is_degraded;
+    size_t index = is_worth_it ? probe_choose(nameservers) : nameservers->n;
     if (index < nameservers->n && !nameservers->is_probing) {
         probe_start(nameservers, index);
     }

@@ -77,6 +77,8 @@ struct nameserver_view {
 size_t nameservers_count(const struct nameservers *nameservers);
 void nameservers_view(
     struct nameservers *nameservers, size_t index, struct nameserver_view *ret_view);
+/* No nameserver answers: known routes are served, and new ones cannot be had. */
+bool nameservers_are_degraded(const struct nameservers *nameservers);
 /* Why the current one is current: a word of server_choice_reason_name(). */
 const char *nameservers_choice_reason(const struct nameservers *nameservers);
 

@@ -139,6 +139,7 @@ def a_subscriber_that_goes_leaves_nothing_behind():
 def who_does_not_read_loses_events_and_delays_nobody():
     # No caller is cut off for not reading, although the time for that passes.
     with stage({"limits": {"write_timeout": "200ms"}}) as on:
+        on.measure_nameserver()
         slow, listening, client = subscriber(on), subscriber(on), on.client()
         began = time.monotonic()
         for n in range(N_ROUNDS):

@@ -13,7 +13,7 @@ import dataclasses
 import tap
 from daemon_process import Daemon
 from fake_broker import FakeBroker
-from remoting import GET_MAX_OFFSET
+from remoting import GET_MAX_OFFSET, GET_ROUTEINFO_BY_TOPIC
 
 TOPIC = "Orders"
 
@@ -26,6 +26,15 @@ class Stage:
 
     def client(self, **more):
         return self.daemon.client(**more)
+
+    def measure_nameserver(self):
+        """
+        One that answered once is not probed on its own account: what is counted from now on is the
+        story's.
+        """
+        client = self.client()
+        tap.equal(client.call(GET_ROUTEINFO_BY_TOPIC, {"topic": TOPIC}).code, 0, "a route")
+        client.close()
 
     def ask(self, client, token, ext=None, body=b"", **more):
         """Sends one request to the broker and returns its opaque."""
