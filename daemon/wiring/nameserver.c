@@ -1,7 +1,6 @@
 #include "daemon/wiring/nameserver.h"
 
 #include "daemon/wiring/log.h"
-#include "protocol/code.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -370,7 +369,9 @@ static const struct nameserver_call_handler probe_handler = {
     .on_failure = on_probe_failure,
 };
 
-/* The index of the one that was not heard of for longest, and long enough; n where there is none. */
+/*
+ * The index of the one that was not heard of for longest, and long enough; n where there is none.
+ */
 static size_t probe_choose(const struct nameservers *nameservers)
 {
     uint64_t now_ms = now_of(nameservers);
@@ -391,13 +392,8 @@ static size_t probe_choose(const struct nameservers *nameservers)
 
 static void probe_start(struct nameservers *nameservers, size_t index)
 {
-    struct remoting_command command = {
-        .code = REQUEST_GET_ROUTEINFO_BY_TOPIC,
-        .version = REMOTING_VERSION,
-        .language = LANGUAGE_CPP,
-    };
-    ext_fields_init(&command.ext_fields, &nameservers->probe_field, 1);
-    (void)ext_fields_add(&command.ext_fields, SPAN("topic"), SPAN("TBW102"));
+    struct remoting_command command;
+    upstream_probe_command(&command, &nameservers->probe_field);
     const struct command_source source = { 0 };
     struct nameserver_call *probe = &nameservers->probe;
     nameservers->is_probing = true;
@@ -412,8 +408,8 @@ static void probe_start(struct nameservers *nameservers, size_t index)
 }
 
 /*
- * With one nameserver there is nothing to choose, and calls to it tell enough; but whether it answers
- * at all is found out at the start, and for as long as it does not.
+ * With one nameserver there is nothing to choose, and calls to it tell enough; but whether it
+ * answers at all is found out at the start, and for as long as it does not.
  */
 static void on_probe_due(struct deadline *deadline, uint64_t now_ms)
 {

@@ -8,8 +8,8 @@
  * one cannot eat it all; a command that writes goes on to the next nameserver only where it was
  * surely not sent.
  *
- * The list can be replaced while the daemon runs: a call under way ends where it is, and begins anew
- * with the new list where it fails.
+ * The list can be replaced while the daemon runs: a call under way ends where it is, and begins
+ * anew with the new list where it fails.
  */
 #pragma once
 
