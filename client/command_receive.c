@@ -23,7 +23,7 @@ static const char help[] =
     "consumer of the group. Messages can come twice.\n"
     "\n"
     "  -n, --max N            stop after N messages; default: what one request brings (up to 32)\n"
-    "  --follow               go on until interrupted\n"
+    "  --follow               go on until interrupted, also while brokers cannot be reached\n"
     "  --wait DURATION        wait so long for a message; default 5s; then the exit code is 4\n"
     "                         if none came at all\n"
     "  --no-ack               acknowledge nothing: every message comes back\n"
@@ -284,8 +284,25 @@ static enum exit_code print_and_acknowledge(struct receive_run *run, struct span
     return run->acknowledge ? acknowledge(run, printed) : EXIT_CODE_SUCCESS;
 }
 
-/* One request and what it brings. *ret_n is the number of messages. */
-static enum exit_code receive_batch(struct receive_run *run, int64_t *ret_n)
+/* What ends by itself: who follows waits for it. */
+static bool may_pass(const struct remoting_command *answer)
+{
+    static const char *const passing[] = { "timeout", "unreachable", "connection-lost",
+        "no-nameserver", "no-broker", "overloaded" };
+    const struct span error = ext_fields_text(&answer->ext_fields, "sidecar.error");
+    for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++) {
+        if (span_equals_text(error, passing[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * One request and what it brings. *ret_n is the number of messages; *ret_may_pass tells a failure
+ * that is worth another try.
+ */
+static enum exit_code receive_batch(struct receive_run *run, int64_t *ret_n, bool *ret_may_pass)
 {
     const int64_t n_before = run->n_received;
     CLEANUP(answer_free) struct answer *answer = NULL;
@@ -298,6 +315,7 @@ static enum exit_code receive_batch(struct receive_run *run, int64_t *ret_n)
         return EXIT_CODE_SUCCESS;
     }
     exit_code = command_judge(answer);
+    *ret_may_pass = may_pass(&answer->command);
     if (exit_code == EXIT_CODE_SUCCESS) {
         exit_code = print_and_acknowledge(run, answer->command.body);
     }
@@ -329,8 +347,9 @@ static enum exit_code receive_all(struct receive_run *run)
         struct timespec start;
         clock_gettime(CLOCK_MONOTONIC, &start);
         int64_t n = 0;
-        const enum exit_code exit_code = receive_batch(run, &n);
-        if (exit_code != EXIT_CODE_SUCCESS) {
+        bool passes = false;
+        const enum exit_code exit_code = receive_batch(run, &n, &passes);
+        if (exit_code != EXIT_CODE_SUCCESS && !(run->follow && passes)) {
             return exit_code;
         }
         const bool is_enough = run->max > 0 ? run->n_received >= run->max : !run->follow;

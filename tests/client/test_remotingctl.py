@@ -465,6 +465,27 @@ def follow_goes_on_until_interrupted():
 
 
 @test
+def follow_goes_on_when_what_failed_may_pass_and_ends_when_it_cannot():
+    def script(request):
+        if request.code == 200051:
+            return answer(request)
+        n = sum(r.code == 200050 for r in daemon.requests)
+        if n == 1:
+            return refused(request)
+        if n == 2:
+            return answer(request, body=json.dumps([message("after", "R1")]).encode())
+        return answer(request, 10005, {"sidecar.error": "no-route", "sidecar.sent": "no"}, remark="no topic t")
+
+    with FakeDaemon(script) as daemon:
+        result = run(daemon, "receive", "t", "g", "--follow")
+        exits(result, 3)
+        equal(result.stdout, b"after\n")
+        contains(result.stderr, b"10.0.0.7:10911 refuses connections")
+        contains(result.stderr, b"no topic t")
+        equal(receipts(daemon), ["R1"])
+
+
+@test
 def binary_bodies_arrive_as_their_bytes():
     data = bytes(range(256))
     for body in (data, data[:255], data[:254], b""):
