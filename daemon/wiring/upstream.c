@@ -580,8 +580,9 @@ static int command_write(struct upstream *upstream, const struct remoting_comman
         return 0;
     }
     if (written->block) {
+        /* Also where it is copied behind the head: it may be cut by the end of the block. */
         written->body = body;
-        written->body_owner = refers ? frame_buffer_ref(body_owner) : NULL;
+        written->body_owner = frame_buffer_ref(body_owner);
     }
     return output_append(output, body.data, body.n, refers ? body_owner : NULL);
 }

@@ -37,6 +37,21 @@ def the_request_is_repeated_once_on_a_new_connection():
 
 
 @test
+def a_small_body_behind_a_large_head_is_repeated_with_it():
+    """Head and body each fit a block of the daemon's output, and both together do not"""
+    with stage() as on:
+        client = on.client()
+        for n, size in enumerate((11000, 12000, 14000, 15500, 16000)):
+            on.broker.on(GET_MAX_OFFSET, in_turn(go_away, echo))
+            body = bytes([65 + n]) * 4000
+            answer = on.call(client, n, {"padding": "x" * size}, body)
+            is_own(answer, n)
+            *_, first, second = on.broker.seen()
+            equal(first.body == body, True, f"the body that came first, {size} bytes of padding")
+            equal(second.body == body, True, f"the body that was repeated, {size} bytes of padding")
+
+
+@test
 def a_second_one_is_unreachable_and_nothing_was_executed():
     with stage() as on:
         client = on.client()
