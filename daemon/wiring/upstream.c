@@ -113,10 +113,13 @@ static void in_flight_remove(struct upstream *upstream, struct pending_request *
     request->address = NULL;
 }
 
-/* Closes what drains, and tells who waits for room. */
+/*
+ * Closes what drains, and tells who waits for room. Oneway requests are in flight no more and may
+ * still wait to be written: then it is called again when they are.
+ */
 static void in_flight_left(struct upstream *upstream)
 {
-    if (upstream->n_in_flight > 0) {
+    if (!upstream_is_idle(upstream)) {
         return;
     }
     if (upstream->state == UPSTREAM_DRAINING) {
@@ -366,9 +369,7 @@ static void on_written(struct transport *transport)
         upstream->context->stats->oneway_written += upstream->n_oneway_unwritten;
         upstream->n_oneway_unwritten = 0;
     }
-    if (upstream_is_idle(upstream)) {
-        in_flight_left(upstream);
-    }
+    in_flight_left(upstream);
 }
 
 static const struct transport_handler upstream_transport_handler = {

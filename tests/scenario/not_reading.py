@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A broker that does not read: requests pile up to a limit, and what was not written moves on"""
 
+import json
 import pathlib
 import socket
 import sys
@@ -10,13 +11,17 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from fake_broker import FakeBroker
-from remoting import SYSTEM_BUSY
+from remoting import SYSTEM_BUSY, decode, measure
 from scenario import is_failure, is_own, stage
 from tap import check, contains, equal, less, main, test, wait_until
 
 SETTINGS = {"limits": {"upstream_buffer": "1MiB", "max_timeout": "60s"}}
 PATIENT = {"sidecar.timeoutMillis": 20000}
 BODY = bytes(60000)
+
+
+CLOSE_CLIENTS = 30005
+GET_STATS = 30012
 
 
 class Valve:
@@ -101,6 +106,41 @@ def what_was_not_written_moves_to_the_next_connection():
             equal(len(second), len(opaques) - lost, "requests at the second connection: the rest")
             first.is_open = False
             valve.opened.set()
+
+
+@test
+def oneway_requests_are_written_before_a_connection_that_drains_is_closed():
+    """The last answer comes while they still wait for the broker to read"""
+    with stage({"limits": {"upstream_buffer": "64MiB"}}) as on:
+        client = on.client()
+        ordinary, answered, opened = on.broker.serve, threading.Event(), threading.Event()
+
+        def answers_one_before_it_reads_more(connection):
+            received = bytearray()
+            while (size := measure(received)) is None or len(received) < size:
+                received += connection.socket.recv(1)
+            answered.wait()
+            connection.echo(decode(bytes(received)))
+            opened.wait()
+            ordinary(connection)
+
+        on.broker.serve = answers_one_before_it_reads_more
+        on.ask(client, "first", PATIENT)
+        # Several times what the kernel takes.
+        for n in range(400):
+            on.ask(client, n, PATIENT, BODY, oneway=True)
+        body = json.dumps([on.broker.address]).encode()
+        equal(client.call(CLOSE_CLIENTS, body=body).code, 0, "the answer to CLOSE_CLIENTS")
+        stats = client.call(GET_STATS).json()
+        less(stats["onewayWritten"], 400, "oneway requests that are written")
+        answered.set()
+        is_own(client.receive(), "first")
+        opened.set()
+        seen = on.broker.wait_for(400)
+        equal([row.ext["token"] for row in seen], [str(n) for n in range(400)], "what it read")
+        wait_until(lambda: not on.broker.open_connections(), 5, "the connection is closed")
+        stats = client.call(GET_STATS).json()
+        equal((stats["onewayWritten"], stats["onewayFailed"]), (400, 0), "written and failed")
 
 
 @test
