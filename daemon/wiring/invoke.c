@@ -593,6 +593,24 @@ static bool name_is_valid(struct invocation *invocation)
     return false;
 }
 
+/*
+ * A command that passes through, by address or by broker. Long polls are parked for long: they are
+ * kept here, since what was written for them is not (upstream.c), and they are to be repeated as
+ * well.
+ */
+static void dispatch_forward(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source,
+    void (*forward)(struct invocation *invocation, const struct remoting_command *command,
+        const struct command_source *source))
+{
+    if (!invocation->is_long_poll) {
+        forward(invocation, command, source);
+    } else if (invocation_keep(invocation, command, source)) {
+        const struct command_source kept = invocation_kept_source(invocation);
+        forward(invocation, &invocation->request.kept.command, &kept);
+    }
+}
+
 static void dispatch(struct invocation *invocation, const struct route_answer *answer,
     const struct remoting_command *command, const struct command_source *source)
 {
@@ -606,7 +624,7 @@ static void dispatch(struct invocation *invocation, const struct route_answer *a
         admin_answer(invocation, command, source);
         return;
     case ROUTE_TO_ADDRESS:
-        forward_to_address(invocation, command, source);
+        dispatch_forward(invocation, command, source, forward_to_address);
         return;
     case ROUTE_TO_NAMESERVER:
         nameserver_call_start(&invocation->nameserver_call, invoker->nameservers,
@@ -620,7 +638,7 @@ static void dispatch(struct invocation *invocation, const struct route_answer *a
         } else if (command->code == REQUEST_POP_MESSAGE) {
             start_kept(invocation, command, source, complete_receive_start);
         } else {
-            forward_to_broker(invocation, command, source);
+            dispatch_forward(invocation, command, source, forward_to_broker);
         }
         return;
     case ROUTE_TO_QUEUE:

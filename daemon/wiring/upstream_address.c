@@ -321,11 +321,13 @@ static void on_closed(
     if (state == UPSTREAM_READY) {
         address->n_ready--;
     }
+    if (end == UPSTREAM_END_SILENT) {
+        address->must_probe = true;
+    }
     if (address->attempt != ATTEMPT_NONE) {
         return; /* another one is on its way already */
     }
     if (end == UPSTREAM_END_SILENT) {
-        address->must_probe = true;
         attempt_failed(address, address->cause);
     } else if (!upstream->has_answered && upstream->n_in_flight > 0) {
         /* Somebody listens there, but no broker: it is tried again as if it had not accepted. */

@@ -7,7 +7,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from fake_broker import FakeBroker, Held, answers, echo, in_turn, silence
-from remoting import GET_MAX_OFFSET, GET_ROUTEINFO_BY_TOPIC, GO_AWAY, SEND_MESSAGE
+from remoting import GET_MAX_OFFSET, GET_ROUTEINFO_BY_TOPIC, GO_AWAY, PULL_MESSAGE, SEND_MESSAGE
 from scenario import TOPIC, is_failure, is_own, stage
 from tap import contains, equal, main, test, wait_until
 
@@ -49,6 +49,16 @@ def a_small_body_behind_a_large_head_is_repeated_with_it():
             *_, first, second = on.broker.seen()
             equal(first.body == body, True, f"the body that came first, {size} bytes of padding")
             equal(second.body == body, True, f"the body that was repeated, {size} bytes of padding")
+
+
+@test
+def a_long_poll_is_repeated_as_well():
+    with stage() as on:
+        client = on.client()
+        on.broker.on(PULL_MESSAGE, in_turn(go_away, echo))
+        ext = {"token": "poll", "sidecar.addr": on.broker.address, "topic": TOPIC}
+        is_own(client.receive(client.send(PULL_MESSAGE, ext)), "poll")
+        equal(len(on.broker.seen(PULL_MESSAGE)), 2, "polls at the broker")
 
 
 @test
