@@ -7,9 +7,11 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from fake_broker import FakeBroker, Held, answers, echo, in_turn, silence
-from remoting import GET_MAX_OFFSET, GET_ROUTEINFO_BY_TOPIC, GO_AWAY, PULL_MESSAGE, SEND_MESSAGE
+from remoting import GET_MAX_OFFSET, GET_ROUTEINFO_BY_TOPIC, GO_AWAY, SEND_MESSAGE
 from scenario import TOPIC, is_failure, is_own, stage
 from tap import contains, equal, main, test, wait_until
+
+PULL_MESSAGE = 11
 
 go_away = answers(GO_AWAY, remark="The broker is shutting down")
 
