@@ -149,15 +149,19 @@ static int waiting_add(struct upstream_address *address, struct pending_request 
     return 0;
 }
 
-/* Everything that waits goes its way again. */
+/*
+ * Everything that waits now goes its way again, and may come back to the end. Whoever is told may
+ * take others away, so that each is taken from the list only when it is its turn.
+ */
 static void waiting_send(struct upstream_address *address)
 {
-    struct pending_request_list waiting = TAILQ_HEAD_INITIALIZER(waiting);
-    TAILQ_CONCAT(&waiting, &address->waiting, link);
-    while (!TAILQ_EMPTY(&waiting)) {
-        struct pending_request *request = TAILQ_FIRST(&waiting);
-        TAILQ_REMOVE(&waiting, request, link);
-        TAILQ_INSERT_HEAD(&address->waiting, request, link);
+    size_t n = 0;
+    struct pending_request *request;
+    TAILQ_FOREACH (request, &address->waiting, link) {
+        n++;
+    }
+    for (; n > 0 && !TAILQ_EMPTY(&address->waiting); n--) {
+        request = TAILQ_FIRST(&address->waiting);
         upstream_address_forget_waiting(request);
         const struct command_source source = kept_command_source(&request->kept);
         upstream_address_invoke(address, request, &request->kept.command, &source);
