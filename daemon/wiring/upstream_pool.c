@@ -16,6 +16,7 @@ struct upstream_pool {
     size_t n_connections;
     TAILQ_HEAD(, upstream_address) without_room;
     struct loop_dirty room;         /* at the end of the turn: who waits for room is looked at */
+    struct loop_dirty many;         /* at the end of the turn: addresses make room for others */
     struct address_stats forgotten; /* totals of addresses that made room */
     bool is_closed;
 };
@@ -152,9 +153,15 @@ static bool is_forgettable(const struct upstream_address *address)
            TAILQ_EMPTY(&address->waiting) && !upstream_address_is_wanted(address);
 }
 
-/* Only where there is no more room for others: what an address is known for is worth keeping. */
-static void addresses_make_room(struct upstream_pool *pool)
+/*
+ * Only where room for others gets short: what an address is known for is worth keeping. At the end
+ * of a turn, when no frame up the stack holds one: a connection that is being closed still tells
+ * the requests on it, and they may go to an address that is new.
+ */
+static void on_many(struct loop_dirty *dirty)
 {
+    struct upstream_pool *pool =
+        (struct upstream_pool *)(void *)((char *)dirty - offsetof(struct upstream_pool, many));
     struct upstream_address *address, *next;
     HASH_ITER (hh, pool->addresses, address, next) {
         if (is_forgettable(address)) {
@@ -196,8 +203,8 @@ static struct upstream_address *address_new(struct upstream_pool *pool, struct s
             (int)(name.n < 100 ? name.n : 100), name.data);
         return NULL;
     }
-    if (HASH_COUNT(pool->addresses) >= POOL_ADDRESSES_MAX) {
-        addresses_make_room(pool);
+    if (HASH_COUNT(pool->addresses) >= POOL_ADDRESSES_MANY) {
+        loop_mark_dirty(pool->context->loop, &pool->many);
     }
     if (HASH_COUNT(pool->addresses) >= POOL_ADDRESSES_MAX) {
         failure_set(report, FAILURE_OVERLOADED, false,
@@ -337,6 +344,7 @@ struct upstream_pool *upstream_pool_new(
     pool->cleanup_interval_ms = config->pool.cleanup_interval_ms;
     TAILQ_INIT(&pool->without_room);
     pool->room.on_flush = on_room;
+    pool->many.on_flush = on_many;
     deadline_init(&pool->cleanup, on_cleanup);
     loop_deadline_set(context->loop, &pool->cleanup,
         clock_after(context->loop->now_ms, pool->cleanup_interval_ms));
@@ -361,6 +369,7 @@ struct upstream_pool *upstream_pool_free(struct upstream_pool *pool)
     }
     loop_deadline_clear(pool->context->loop, &pool->cleanup);
     loop_forget_dirty(pool->context->loop, &pool->room);
+    loop_forget_dirty(pool->context->loop, &pool->many);
     free(pool);
     return NULL;
 }

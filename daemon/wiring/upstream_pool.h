@@ -14,7 +14,8 @@
 #include "config/config.h"
 #include "daemon/wiring/upstream_address.h"
 
-#define POOL_ADDRESSES_MAX 4096 /* addresses that are remembered; unused ones make room */
+#define POOL_ADDRESSES_MAX  4096 /* addresses that are remembered */
+#define POOL_ADDRESSES_MANY 3072 /* from here on unused ones make room for others */
 
 struct upstream_pool;
 
