@@ -393,12 +393,13 @@ static void on_probe_response(struct pending_request *request, struct remoting_c
     upstream->owner->on_probed(upstream, true);
 }
 
+/* Bytes are no silence: the answer may be on its way, behind a large one. */
 static void on_probe_failure(struct pending_request *request, const struct failure_report *report)
 {
     struct upstream *upstream =
         (struct upstream *)(void *)((char *)request - offsetof(struct upstream, probe));
     if (upstream->state != UPSTREAM_CLOSED && report->failure == FAILURE_TIMEOUT) {
-        upstream->owner->on_probed(upstream, false);
+        upstream->owner->on_probed(upstream, upstream->transport.received_ms > request->sent_ms);
     }
 }
 

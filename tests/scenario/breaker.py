@@ -8,9 +8,9 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from fake_broker import FakeBroker, after, answers, echo, silence
+from fake_broker import FakeBroker, Held, after, answers, echo, silence
 from remoting import GET_MAX_OFFSET, GET_ROUTEINFO_BY_TOPIC, REQUEST_CODE_NOT_SUPPORTED
-from remoting import SEND_MESSAGE
+from remoting import SEND_MESSAGE, encode, response
 from scenario import TOPIC, is_failure, is_own, stage
 from tap import check, contains, equal, less, main, test, wait_until
 
@@ -84,6 +84,32 @@ def it_is_used_again_when_it_answers_a_probe():
         check(asked[0].at < first_use.at, "the probe came before the first request")
         for n in range(5):
             is_own(on.call(client, n), n)
+
+
+@test
+def a_connection_on_which_bytes_come_is_not_silent():
+    """The answer to the probe is behind a large one that comes slowly"""
+    with stage(SETTINGS) as on:
+        client = on.client()
+        is_own(on.call(client, "before"), "before")
+        fall_silent(on.broker)
+        held = Held()
+        on.broker.on(GET_MAX_OFFSET, held)
+        slow = on.ask(client, "slow", {"sidecar.timeoutMillis": 9000})
+        opaques = [on.ask(client, n, SECOND) for n in range(5)]
+        client.gather(opaques)
+        wait_until(lambda: probes(on.broker), 10, "a probe after five silent deadlines")
+        connection, request = held.wait_for(1)[0]
+        whole = encode(response(request, ext={"echo.token": "slow"}))
+        began = time.monotonic()
+        for at in range(0, len(whole) - 1):
+            connection.send_bytes(whole[at : at + 1])
+            time.sleep(0.03)
+            if time.monotonic() - began > 1.5:
+                break
+        connection.send_bytes(whole[at + 1 :])
+        is_own(client.receive(slow), "slow")
+        equal(len(on.broker.connections), 1, "connections to the broker")
 
 
 @test
