@@ -13,6 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Of limits.total_memory, this part stays free of what is kept only to be repeated. */
+#define KEPT_MEMORY_PART 2
+
 static const char *upstream_state_name(enum upstream_state state)
 {
     switch (state) {
@@ -614,9 +617,13 @@ int upstream_send(struct upstream *upstream, struct pending_request *request,
         }
     }
     uint64_t stream_start = upstream->transport.bytes_sent + output->size;
-    /* Long polls are parked for long: their blocks would pile up. Who sends them keeps them. */
-    bool keeps =
-        !request->is_oneway && !kept_command_is_kept(&request->kept) && !upstream->is_long_poll;
+    /*
+     * Long polls are parked for long: their blocks would pile up. Who sends them keeps them. Any
+     * slow request may hold a whole block: where half of the memory is used they hold none.
+     */
+    bool keeps = !request->is_oneway && !kept_command_is_kept(&request->kept) &&
+                 !upstream->is_long_poll &&
+                 memory_has_room(context->memory, context->memory->limit / KEPT_MEMORY_PART);
     int r = command_write(
         upstream, command, upstream_opaque, request->is_oneway, body_owner, &request->written);
     if (r == 0 && !keeps) {

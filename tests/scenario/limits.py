@@ -9,13 +9,36 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from fake_broker import Held, echo
 from remoting import GET_MAX_OFFSET, SYSTEM_BUSY, ConnectionEnded
 from scenario import is_failure, is_own, stage
-from tap import check, equal, main, test, wait_until
+from tap import check, equal, less, main, test, wait_until
+
+GET_STATS = 30012
 
 
 def is_refused(answer, what):
     is_failure(answer, "overloaded", SYSTEM_BUSY, "no", what)
     millis = answer.ext.get("sidecar.retryAfterMillis", "")
     check(millis.isdigit() and int(millis) > 0, f"{what} says when to come back (saw '{millis}')")
+
+
+@test
+def slow_requests_hold_no_more_than_half_of_the_memory_to_be_repeated():
+    """Each of them shares what was written with many others that are answered long ago"""
+    with stage({"limits": {"total_memory": "16MiB"}}) as on:
+        client, slow = on.client(), on.client()
+
+        def behave(connection, request):
+            if request.ext["token"] != "slow":
+                connection.echo(request)
+
+        on.broker.on(GET_MAX_OFFSET, behave)
+        body = bytes(4000)
+        for n in range(1200):
+            on.ask(slow, "slow", {"sidecar.timeoutMillis": 20000})
+            client.gather([on.ask(client, n, body=body) for _ in range(4)])
+        stats = client.call(GET_STATS).json()
+        equal(stats["requestsOverloaded"], 0, "requests that were refused")
+        check(stats["inFlight"] >= 1200, f"the slow ones are in flight (saw {stats['inFlight']})")
+        less(stats["memoryUsed"], 9 << 20, "bytes in use")
 
 
 @test
