@@ -15,6 +15,11 @@
 /* Brokers look at expired polls every few seconds. */
 #define NOTIFICATION_DEADLINE_MS (NOTIFICATION_POLL_MS + 10000)
 #define NOTIFICATION_FIELDS      5
+/*
+ * So many stay parked when their callers are gone; beyond it the one that was left first is given
+ * up here, and the broker's answer to it is a late one.
+ */
+#define NOTIFICATIONS_LEFT_MAX 256
 
 struct notification {
     UT_hash_handle hh;
@@ -22,6 +27,9 @@ struct notification {
     struct pending_request request;
     struct ext_field fields[NOTIFICATION_FIELDS];
     TAILQ_HEAD(, notification_waiter) waiters;
+    bool is_over; /* who still waits is being told */
+    bool is_left; /* nobody waits for it any more */
+    TAILQ_ENTRY(notification) left_link;
     struct loop_reapable reapable;
     size_t key_size;
     struct span address, topic, group; /* in key */
@@ -32,6 +40,8 @@ struct notifications {
     struct upstream_context *context;
     struct upstream_pool *pool;
     struct notification *list;
+    TAILQ_HEAD(, notification) left; /* the one that was left first is the first */
+    size_t n_left;
 };
 
 static void notification_park(struct notification *notification);
@@ -43,6 +53,7 @@ struct notifications *notifications_new(
     if (notifications) {
         notifications->context = context;
         notifications->pool = pool;
+        TAILQ_INIT(&notifications->left);
     }
     return notifications;
 }
@@ -52,8 +63,26 @@ static void on_reap(struct loop_reapable *reapable)
     free((char *)reapable - offsetof(struct notification, reapable));
 }
 
+static void left_set(struct notification *notification, bool is_left)
+{
+    struct notifications *notifications = notification->notifications;
+    if (is_left == notification->is_left) {
+        return;
+    }
+    notification->is_left = is_left;
+    if (is_left) {
+        TAILQ_INSERT_TAIL(&notifications->left, notification, left_link);
+        notifications->n_left++;
+    } else {
+        TAILQ_REMOVE(&notifications->left, notification, left_link);
+        notifications->n_left--;
+    }
+}
+
 static void notification_leave(struct notification *notification)
 {
+    notification->is_over = true;
+    left_set(notification, false);
     HASH_DEL(notification->notifications->list, notification);
     pending_request_cancel(notification->notifications->context, &notification->request);
     kept_command_deinit(&notification->request.kept);
@@ -73,13 +102,19 @@ struct notifications *notifications_free(struct notifications *notifications)
     return NULL;
 }
 
+static void waiter_remove(struct notification_waiter *waiter)
+{
+    TAILQ_REMOVE(&waiter->notification->waiters, waiter, link);
+    waiter->notification = NULL;
+}
+
 /* It is over: everybody who waits is told. */
 static void notification_end(struct notification *notification, const struct failure_report *report)
 {
     notification_leave(notification);
     while (!TAILQ_EMPTY(&notification->waiters)) {
         struct notification_waiter *waiter = TAILQ_FIRST(&notification->waiters);
-        notification_waiter_cancel(waiter);
+        waiter_remove(waiter);
         waiter->on_notified(waiter, report);
     }
     loop_reap(notification->notifications->context->loop, &notification->reapable, on_reap);
@@ -203,6 +238,7 @@ void notification_wait(struct notifications *notifications, struct span address,
         waiter->on_notified(waiter, &report);
         return;
     }
+    left_set(notification, false);
     waiter->notification = notification;
     TAILQ_INSERT_TAIL(&notification->waiters, waiter, link);
     if (is_new) {
@@ -212,8 +248,17 @@ void notification_wait(struct notifications *notifications, struct span address,
 
 void notification_waiter_cancel(struct notification_waiter *waiter)
 {
-    if (waiter->notification) {
-        TAILQ_REMOVE(&waiter->notification->waiters, waiter, link);
-        waiter->notification = NULL;
+    struct notification *notification = waiter->notification;
+    if (!notification) {
+        return;
+    }
+    waiter_remove(waiter);
+    struct notifications *notifications = notification->notifications;
+    if (notification->is_over || !TAILQ_EMPTY(&notification->waiters)) {
+        return;
+    }
+    left_set(notification, true);
+    if (notifications->n_left > NOTIFICATIONS_LEFT_MAX) {
+        notification_end(TAILQ_FIRST(&notifications->left), NULL);
     }
 }

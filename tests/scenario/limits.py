@@ -6,11 +6,19 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from fake_broker import Held, echo
-from remoting import GET_MAX_OFFSET, SYSTEM_BUSY, ConnectionEnded
-from scenario import is_failure, is_own, stage
+from fake_broker import Held, answers, echo, silence
+from remoting import (
+    GET_MAX_OFFSET,
+    NOTIFICATION,
+    POLLING_TIMEOUT,
+    POP_MESSAGE,
+    SYSTEM_BUSY,
+    ConnectionEnded,
+)
+from scenario import TOPIC, is_failure, is_own, stage
 from tap import check, equal, less, main, test, wait_until
 
+GET_POOL_STATS = 30006
 GET_STATS = 30012
 
 
@@ -39,6 +47,33 @@ def slow_requests_hold_no_more_than_half_of_the_memory_to_be_repeated():
         equal(stats["requestsOverloaded"], 0, "requests that were refused")
         check(stats["inFlight"] >= 1200, f"the slow ones are in flight (saw {stats['inFlight']})")
         less(stats["memoryUsed"], 9 << 20, "bytes in use")
+
+
+@test
+def polls_that_stay_parked_without_a_caller_are_so_many_and_no_more():
+    with stage({"limits": {"max_long_polls_per_session": 400}}) as on:
+        nothing = answers(POLLING_TIMEOUT, remark="no message")
+        on.broker.on(POP_MESSAGE, nothing)
+        on.broker.on(NOTIFICATION, silence)
+        poller, other = on.client(), on.client()
+        for n in range(400):
+            poller.send(
+                POP_MESSAGE, {"topic": TOPIC, "consumerGroup": f"group-{n}", "pollTime": "10000"}
+            )
+
+        def parked():
+            rows = other.call(GET_POOL_STATS).json()["addresses"]
+            return sum(
+                connection["inFlight"]
+                for row in rows
+                if row["class"] == "long poll"
+                for connection in row["connections"]
+            )
+
+        on.broker.wait_for(400, NOTIFICATION)
+        equal(parked(), 400, "polls that are parked")
+        poller.close()
+        wait_until(lambda: parked() == 256, 10, "256 of them stay")
 
 
 @test
