@@ -174,8 +174,9 @@ static void answer_by_topic(const struct route_question *question, const struct 
     if (span_is_empty(topic)) {
         ret_answer->target = ROUTE_IS_INVALID;
         (void)snprintf(ret_answer->reason, sizeof(ret_answer->reason),
-            "code %d (%s) needs the ext field %s", (int)row->code, code_text(row->code),
-            row->topic_field);
+            "code %d (%s) needs %sthe ext field %s%s", (int)row->code, code_text(row->code),
+            row->place == PLACE_RECEIPT ? "sidecar.receipt or " : "", row->topic_field,
+            row->topic_field[1] == '\0' ? ", the topic" : "");
         return;
     }
     answer(ret_answer, target, topic);

@@ -268,6 +268,10 @@ START_TEST(reason_names_the_code_and_what_is_needed)
     answer = decide(&group);
     ck_assert_ptr_nonnull(strstr(answer.reason, "sidecar.broker"));
     ck_assert_ptr_nonnull(strstr(answer.reason, "sidecar.topic"));
+    const struct route_case send_v2 = { .code = 310 };
+    ck_assert_ptr_nonnull(strstr(decide(&send_v2).reason, "b, the topic"));
+    const struct route_case ack = { .code = 200051 };
+    ck_assert_ptr_nonnull(strstr(decide(&ack).reason, "sidecar.receipt"));
     const struct route_case forbidden = { .code = 318 };
     ck_assert_ptr_nonnull(strstr(decide(&forbidden).reason, "admin"));
 }
