@@ -79,14 +79,19 @@ static void add_counts(struct table *table, const json_t *row)
     table_add_number(table, number_of(latencies, "max"));
 }
 
+/* Without a wait the next attempt comes when somebody needs the address, which may be never. */
 static void add_backoff(struct table *table, const json_t *backoff)
 {
     const int64_t n_failures = number_of(backoff, "failures");
+    const int64_t wait_ms = number_of(backoff, "nextAttemptMillis");
+    char when[48] = "when it is needed";
     char *text = NULL;
+    if (wait_ms > 0) {
+        (void)snprintf(when, sizeof(when), "in %" PRId64 " ms", wait_ms);
+    }
     if (n_failures > 0 &&
-        asprintf(&text, "%.*s (%" PRId64 " failed, next attempt in %" PRId64 " ms)",
-            SPAN_ARGS(json_object_text(backoff, "cause")), n_failures,
-            number_of(backoff, "nextAttemptMillis")) < 0) {
+        asprintf(&text, "%.*s (%" PRId64 " failed, next attempt %s)",
+            SPAN_ARGS(json_object_text(backoff, "cause")), n_failures, when) < 0) {
         text = NULL;
     }
     table_add(table, span_of(text));

@@ -689,6 +689,15 @@ def show_pools_has_a_row_for_each_address_and_one_for_all():
 
 
 @test
+def show_pools_promises_no_time_for_an_attempt_that_waits_for_somebody_who_needs_the_address():
+    row = {**POOLS["addresses"][1], "backoff": {"failures": 2, "nextAttemptMillis": 0, "cause": "Connection refused"}}
+    with FakeDaemon(says({**POOLS, "addresses": [row]})) as daemon:
+        result = run(daemon, "show", "pools")
+        exits(result, 0)
+        contains(result.stdout.decode(), "Connection refused (2 failed, next attempt when it is needed)")
+
+
+@test
 def show_stats_prints_whatever_is_counted():
     with FakeDaemon(says({"requests": 7, "a newer one": 8, "drain": {"state": "RUNNING"}, "list": []})) as daemon:
         result = run(daemon, "show", "stats")
