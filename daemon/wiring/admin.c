@@ -74,7 +74,8 @@ static bool address_add(
     }
     for (size_t i = 0; i < addresses->n; i++) {
         if (span_equals(text, addresses->items[i])) {
-            (void)snprintf(problem, n, "%.*s is named twice", SPAN_ARGS(text));
+            (void)snprintf(problem, n, "%.*s is named twice: different addresses are accepted",
+                SPAN_ARGS(text));
             return false;
         }
     }
