@@ -42,7 +42,7 @@ static const char help[] =
     "  NAMESRV_ADDR=127.0.0.1:9876 remotingd\n"
     "  remotingd --config ./remotingd.ini\n"
     "  remotingd --config ./remotingd.ini --check-config && systemctl restart remotingd\n"
-    "  remotingd --dump-config > remotingd.ini\n";
+    "  NAMESRV_ADDR=127.0.0.1:9876 remotingd --dump-config > remotingd.ini\n";
 
 enum action {
     ACTION_RUN,
