@@ -512,13 +512,17 @@ def create_topic(nameservers, topic, n_queues=4, brokers=None):
 
 
 def _masters(nameservers):
+    n_answered = 0
     for nameserver in nameservers:
         answer = _ask(nameserver, remoting.GET_BROKER_CLUSTER_INFO, timeout=3)
         if answer is not None and answer.code == 0:
+            n_answered += 1
             rows = remoting.java_json(answer.body).get("brokerAddrTable", {}).values()
             found = [row["brokerAddrs"]["0"] for row in rows if "0" in row["brokerAddrs"]]
             if found:
                 return found
+    if n_answered == 0:
+        raise ClusterError(f"no nameserver answers at {';'.join(nameservers)}")
     raise ClusterError(f"no broker is known to the nameserver {';'.join(nameservers)}")
 
 
