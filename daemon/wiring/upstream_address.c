@@ -1,5 +1,6 @@
 #include "daemon/wiring/upstream_address.h"
 
+#include "daemon/wiring/log.h"
 #include "daemon/wiring/upstream_pool.h"
 
 #include <errno.h>
@@ -459,6 +460,9 @@ static void on_resolved(void *context, const struct resolver_result *result)
     if (result->n == 0) {
         char cause[ADDRESS_CAUSE_SIZE];
         (void)snprintf(cause, sizeof(cause), "the name cannot be resolved: %s", result->error);
+        char quoted[LOG_QUOTE_SIZE];
+        log_info("upstream=%s RESOLVING -> CLOSED cause=%s", upstream_address_name(address),
+            log_quote(cause, strlen(cause), quoted));
         attempt_failed(address, cause);
         return;
     }
