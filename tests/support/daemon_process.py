@@ -40,7 +40,7 @@ def binary(variable, default):
     path = pathlib.Path(os.environ.get(variable) or ROOT / default)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: build it, or name it with {variable}")
-    return str(path)
+    return str(path.resolve())  # the daemon starts in a directory of its own
 
 
 class Daemon:
