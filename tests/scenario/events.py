@@ -81,9 +81,11 @@ def a_connection_that_cannot_be_made_or_used_is_an_exception():
         contains(cause, "no frame", "the cause")
         on.broker.refuse()
         on.ask(client, "y", {"sidecar.timeoutMillis": 50})
-        event, address, _, cause = next_event(listening)
-        equal((event, address), ("EXCEPTION", on.broker.address), "the third event")
-        contains(cause, "refused", "the cause")
+        # The daemon tries by itself while the address is wanted: one attempt may have come before.
+        event, address, cause = None, None, ""
+        while "refused" not in cause:
+            event, address, _, cause = next_event(listening)
+        equal((event, address), ("EXCEPTION", on.broker.address), "the event of the refusal")
 
 
 @test
