@@ -67,8 +67,12 @@ struct config {
     struct {
         unsigned connections_per_address; /* 1 */
         unsigned max_connections;         /* 0: no limit */
-        uint64_t max_idle_ms;             /* 5min */
-        uint64_t cleanup_interval_ms;     /* 30s */
+        /*
+         * 1min: with cleanup_interval it is over before a broker's own limit of 120 s, which would
+         * close a connection in the very moment in which a request is written to it.
+         */
+        uint64_t max_idle_ms;
+        uint64_t cleanup_interval_ms; /* 30s */
     } pool;
     struct {
         uint64_t initial_ms;    /* 100ms */

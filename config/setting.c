@@ -85,8 +85,8 @@ const struct setting settings[] = {
         .sentence = "Connections to one broker or nameserver, each for requests and for long polls."),
     COUNT(pool, max_connections, "0", 0, 65535,
         .sentence = "Connections in all; an idle one makes room for another. 0 is no limit."),
-    DURATION(pool, max_idle, "5min", S(1), H(24),
-        .sentence = "How long a connection without requests is kept."),
+    DURATION(pool, max_idle, "1min", S(1), H(24),
+        .sentence = "How long an unused one is kept; plus cleanup_interval it stays below the 120 s of brokers."),
     DURATION(pool, cleanup_interval, "30s", MS(100), H(1),
         .sentence = "How often idle connections are looked for."),
 

@@ -77,7 +77,7 @@ START_TEST(without_a_file_every_setting_has_its_default)
     ck_assert_uint_eq(config->upstream.tcp_user_timeout_ms, 10000);
     ck_assert(!config->upstream.allow_any_address);
     ck_assert_uint_eq(config->upstream.allow_addresses.n, 0);
-    ck_assert_uint_eq(config->pool.max_idle_ms, 300000);
+    ck_assert_uint_eq(config->pool.max_idle_ms, 60000);
     ck_assert_uint_eq(config->pool.cleanup_interval_ms, 30000);
     ck_assert_uint_eq(config->backoff.initial_ms, 100);
     ck_assert_uint_eq(config->backoff.max_ms, 30000);
@@ -208,14 +208,14 @@ END_TEST
 START_TEST(a_dump_comments_out_the_defaults_only_when_asked_to)
 {
     struct config *config = load_complete(
-        "[nameserver]\naddresses = a:1\n[pool]\nmax_idle = 300s\n[send]\nretries = 3\n", NULL);
+        "[nameserver]\naddresses = a:1\n[pool]\nmax_idle = 60s\n[send]\nretries = 3\n", NULL);
     char *commented = dump(config, true);
     char *plain = dump(config, false);
-    ck_assert_ptr_nonnull(strstr(commented, "\n;max_idle = 5min\n"));
+    ck_assert_ptr_nonnull(strstr(commented, "\n;max_idle = 1min\n"));
     ck_assert_ptr_nonnull(strstr(commented, "\nretries = 3\n"));
     ck_assert_ptr_nonnull(strstr(commented, "\naddresses = a:1\n"));
     ck_assert_ptr_nonnull(strstr(commented, "\n;socket_group =\n"));
-    ck_assert_ptr_nonnull(strstr(plain, "\nmax_idle = 5min\n"));
+    ck_assert_ptr_nonnull(strstr(plain, "\nmax_idle = 1min\n"));
     ck_assert_ptr_nonnull(strstr(plain, "\nsocket_group =\n"));
     ck_assert_ptr_null(strstr(plain, "\n;"));
     free(commented);
