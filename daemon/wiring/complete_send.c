@@ -302,7 +302,7 @@ static const struct publish_queue *queue_choose(
         const char *master = broker_data_master(&route->brokers[i]);
         usable[i] =
             master &&
-            upstream_pool_is_usable(invocation->invoker->pool, span_of(master), POOL_NORMAL) &&
+            upstream_pool_can_use(invocation->invoker->pool, span_of(master), POOL_NORMAL) &&
             i != state->tried_broker;
         n_usable += usable[i];
         state->n_masters += master != NULL;

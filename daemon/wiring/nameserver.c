@@ -108,7 +108,7 @@ int nameservers_replace(
 static void usable_find(struct nameservers *nameservers, bool *usable)
 {
     for (size_t i = 0; i < nameservers->n; i++) {
-        usable[i] = upstream_pool_is_usable(
+        usable[i] = upstream_pool_can_use(
             nameservers->pool, span_of(nameservers->list[i].address), POOL_NORMAL);
     }
 }
@@ -236,16 +236,28 @@ static void on_sent(struct pending_request *request)
  * The failure of the last nameserver becomes the caller's; where none could be reached that is
  * no-nameserver.
  */
-static void call_fail(struct nameserver_call *call, const struct failure_report *report)
+static struct failure_report caller_report(
+    const struct nameserver_call *call, const struct failure_report *last)
 {
-    struct failure_report last = *report;
-    if (report->failure == FAILURE_UNREACHABLE ||
-        (report->failure == FAILURE_CONNECTION_LOST && call->is_read)) {
-        failure_set(&last, FAILURE_NO_NAMESERVER, report->maybe_sent && !call->is_read,
-            "none of %zu nameservers answers; the last one: %s", call->nameservers->n,
-            report->cause);
+    struct failure_report report = *last;
+    if (last->failure == FAILURE_UNREACHABLE ||
+        (last->failure == FAILURE_CONNECTION_LOST && call->is_read)) {
+        failure_set(&report, FAILURE_NO_NAMESERVER, last->maybe_sent && !call->is_read,
+            "none of %zu nameservers answers; the last one: %s", call->nameservers->n, last->cause);
     }
-    call->handler->on_failure(call, &last);
+    return report;
+}
+
+bool nameserver_call_is_too_late(
+    const struct nameserver_call *call, uint64_t deadline_ms, struct failure_report *report)
+{
+    struct failure_report last;
+    if (call->request.state != REQUEST_WAITING ||
+        !upstream_address_is_too_late(call->request.address, deadline_ms, &last)) {
+        return false;
+    }
+    *report = caller_report(call, &last);
+    return true;
 }
 
 static void on_failure(struct pending_request *request, const struct failure_report *report)
@@ -262,7 +274,8 @@ static void on_failure(struct pending_request *request, const struct failure_rep
     if (call->n_tried < call->n_order && may_repeat && has_time) {
         call_try(call);
     } else {
-        call_fail(call, report);
+        struct failure_report last = caller_report(call, report);
+        call->handler->on_failure(call, &last);
     }
 }
 
@@ -283,7 +296,7 @@ static void call_try(struct nameserver_call *call)
     call->request.deadline_ms =
         call->is_read ? clock_after(now_ms, left_ms / n_left) : call->deadline_ms;
     call->request.fails_fast = true;
-    /* Those that are out of use come last: it is this one now, or none. */
+    /* Those that are out of use come last: it is this one, soon, or none. */
     upstream_pool_hurry(nameservers->pool, span_of(call->address), POOL_NORMAL);
     const struct command_source source = kept_command_source(&call->request.kept);
     upstream_pool_invoke(nameservers->pool, span_of(call->address), POOL_NORMAL, &call->request,

@@ -8,6 +8,12 @@
  * one cannot eat it all; a command that writes goes on to the next nameserver only where it was
  * surely not sent.
  *
+ * Nobody is told no-nameserver by an old failure: one that is in its backoff is tried for a call
+ * that has no other left, backoff.initial after its last failure, and who has the time waits for
+ * that attempt. Its failure is told at once. Other than with brokers nobody waits for further
+ * attempts within a deadline: while no nameserver is there the known routes serve, and who needs
+ * another one is better told soon.
+ *
  * The list can be replaced while the daemon runs: a call under way ends where it is, and begins
  * anew with the new list where it fails.
  */
@@ -86,5 +92,11 @@ const char *nameservers_choice_reason(const struct nameservers *nameservers);
 void nameserver_call_start(struct nameserver_call *call, struct nameservers *nameservers,
     const struct nameserver_call_handler *handler, const struct remoting_command *command,
     const struct command_source *source, bool is_read, uint64_t deadline_ms);
+/*
+ * Whether who waits for the call until deadline_ms waits for nothing, as it waits itself for an
+ * attempt to connect that is due only then or later; report says so.
+ */
+bool nameserver_call_is_too_late(
+    const struct nameserver_call *call, uint64_t deadline_ms, struct failure_report *report);
 /* Also frees what the call kept; needed after its end, too. */
 void nameserver_call_cancel(struct nameserver_call *call);

@@ -126,7 +126,7 @@ static void in_flight_left(struct upstream *upstream)
         return;
     }
     if (upstream->state == UPSTREAM_DRAINING) {
-        upstream_close(upstream, UPSTREAM_END_DRAINED, "nothing is in flight on it any more");
+        upstream_close(upstream, UPSTREAM_END_DRAINED, upstream->drain_cause);
     } else if (upstream->state == UPSTREAM_READY) {
         upstream->owner->on_idle(upstream);
     }
@@ -188,12 +188,18 @@ void upstream_close(struct upstream *upstream, enum upstream_end end, const char
     loop_reap(upstream->context->loop, &upstream->reapable, on_reap);
 }
 
+static void drain_begin(struct upstream *upstream, const char *cause)
+{
+    (void)snprintf(upstream->drain_cause, sizeof(upstream->drain_cause), "%s", cause);
+    upstream_enter(upstream, UPSTREAM_DRAINING, UPSTREAM_END_DRAINED, cause);
+}
+
 void upstream_drain(struct upstream *upstream, const char *cause)
 {
     if (upstream->state != UPSTREAM_READY) {
         return;
     }
-    upstream_enter(upstream, UPSTREAM_DRAINING, UPSTREAM_END_DRAINED, cause);
+    drain_begin(upstream, cause);
     if (upstream_is_idle(upstream)) {
         upstream_close(upstream, UPSTREAM_END_DRAINED, cause);
     }
@@ -270,7 +276,7 @@ static void broker_request_refuse(struct upstream *upstream, const struct remoti
 static void going_away(struct upstream *upstream, struct pending_request *request)
 {
     if (upstream->state == UPSTREAM_READY) {
-        upstream_enter(upstream, UPSTREAM_DRAINING, UPSTREAM_END_DRAINED, "it said GO_AWAY");
+        drain_begin(upstream, "it said GO_AWAY");
         upstream->owner->on_going_away(upstream);
     }
     struct failure_report report;
@@ -423,19 +429,19 @@ void upstream_probe_command(struct remoting_command *command, struct ext_field *
     (void)ext_fields_add(&command->ext_fields, SPAN("topic"), SPAN("TBW102"));
 }
 
-void upstream_probe(struct upstream *upstream)
+int upstream_probe(struct upstream *upstream, struct failure_report *report)
 {
     if (upstream->probe.state != REQUEST_IDLE) {
-        return;
+        return 0;
+    }
+    if (upstream->transport.output.size >= upstream->context->buffer_limit) {
+        upstream->owner->on_probed(upstream, false); /* it does not even read */
+        return 0;
     }
     struct remoting_command command;
     upstream_probe_command(&command, &upstream->probe_field);
-    struct failure_report report;
     upstream->probe.deadline_ms = clock_after(upstream->context->loop->now_ms, UPSTREAM_PROBE_MS);
-    if (upstream_send(upstream, &upstream->probe, &command, NULL, &report) < 0 &&
-        upstream->state != UPSTREAM_CLOSED) {
-        upstream->owner->on_probed(upstream, false);
-    }
+    return upstream_send(upstream, &upstream->probe, &command, NULL, report);
 }
 
 /* A deadline passed on a connection that lives as far as its socket says. */
@@ -453,7 +459,8 @@ static void silence_count(struct upstream *upstream, uint64_t sent_ms)
     upstream->n_silent++;
     if (upstream->state == UPSTREAM_READY && upstream->n_silent >= context->breaker_failures &&
         context->loop->now_ms - received_ms >= UPSTREAM_SILENCE_MIN_MS) {
-        upstream_probe(upstream);
+        struct failure_report report;
+        (void)upstream_probe(upstream, &report); /* or with the next deadline that passes */
     }
 }
 

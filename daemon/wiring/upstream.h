@@ -35,6 +35,8 @@
 #define UPSTREAM_SILENCE_MIN_MS 500
 /* How long the answer to a probe may take. */
 #define UPSTREAM_PROBE_MS 1000
+/* What is kept of the reason why one drains. */
+#define UPSTREAM_CAUSE_SIZE 96
 
 enum upstream_state {
     UPSTREAM_CONNECTING,
@@ -76,7 +78,7 @@ enum upstream_end {
     UPSTREAM_END_SILENT,  /* it answers nothing */
     UPSTREAM_END_DRAINED, /* nothing is in flight any more */
     UPSTREAM_END_IDLE,    /* nobody used it */
-    UPSTREAM_END_ROOM,    /* another connection needs its place */
+    UPSTREAM_END_ROOM,    /* another connection needs its place, or a probe of it had none */
     UPSTREAM_END_STOPPING,
 };
 
@@ -120,8 +122,9 @@ struct upstream {
     size_t n_in_flight;
     /* oneway requests that were given to it; counted as written when the last of them is */
     size_t n_oneway_unwritten;
-    uint64_t oneway_end; /* the byte of the connection after the last of them */
-    bool has_answered;   /* a frame came that could be decoded */
+    uint64_t oneway_end;                   /* the byte of the connection after the last of them */
+    bool has_answered;                     /* a frame came that could be decoded */
+    char drain_cause[UPSTREAM_CAUSE_SIZE]; /* DRAINING: why */
     uint64_t used_ms;
     unsigned n_silent;           /* deadlines in a row in which no byte came */
     uint64_t silent_received_ms; /* what transport.received_ms was when they were counted */
@@ -144,12 +147,15 @@ struct upstream *upstream_new(struct upstream_context *context, const struct ups
  * byte of it was written.
  */
 void upstream_close(struct upstream *upstream, enum upstream_end end, const char *cause);
-/* Takes no new requests; closes when nothing is in flight. */
+/* Takes no new requests; closes when nothing is in flight, with this cause. */
 void upstream_drain(struct upstream *upstream, const char *cause);
 /* A question that every nameserver and broker answers, cheaply; field is its ext field. */
 void upstream_probe_command(struct remoting_command *command, struct ext_field *field);
-/* Asks it; on_probed follows unless the connection closes. */
-void upstream_probe(struct upstream *upstream);
+/*
+ * Asks it; on_probed follows unless the connection closes. Negative errno: the daemon's own limits
+ * are in the way, as report says, and nothing was learnt.
+ */
+int upstream_probe(struct upstream *upstream, struct failure_report *report);
 bool upstream_is_idle(const struct upstream *upstream);
 
 /*

@@ -42,6 +42,7 @@ static void attempt_enter(struct upstream_address *address, enum address_attempt
     if (attempt == ATTEMPT_NO_ROOM && address->attempt != ATTEMPT_NO_ROOM) {
         upstream_pool_enter_room_queue(address->pool, address);
     }
+    address->is_hurried = false;
     address->attempt = attempt;
 }
 
@@ -52,8 +53,11 @@ bool upstream_address_is_wanted(const struct upstream_address *address)
 
 uint64_t upstream_address_next_attempt_ms(const struct upstream_address *address)
 {
-    return backoff_next_attempt_ms(&address->backoff, upstream_pool_backoff_limits(address->pool),
-        upstream_address_is_wanted(address));
+    const struct backoff_limits *limits = upstream_pool_backoff_limits(address->pool);
+    uint64_t next_ms =
+        backoff_next_attempt_ms(&address->backoff, limits, upstream_address_is_wanted(address));
+    uint64_t hurried_ms = clock_after(address->backoff.failed_at_ms, limits->initial_ms);
+    return address->is_hurried && hurried_ms < next_ms ? hurried_ms : next_ms;
 }
 
 /* Nothing is connected, and the last attempt failed. */
@@ -118,6 +122,16 @@ static void unreachable_report(
     }
 }
 
+bool upstream_address_is_too_late(
+    const struct upstream_address *address, uint64_t deadline_ms, struct failure_report *report)
+{
+    if (!is_backing_off(address) || upstream_address_next_attempt_ms(address) < deadline_ms) {
+        return false;
+    }
+    unreachable_report(address, report);
+    return true;
+}
+
 static void on_waiting_deadline(struct deadline *deadline, uint64_t now_ms)
 {
     (void)now_ms;
@@ -169,9 +183,12 @@ static void waiting_send(struct upstream_address *address)
     }
 }
 
-static bool must_give_up(const struct pending_request *request, uint64_t next_ms)
+/* Who fails fast waits for an attempt that is made out of its turn, and for no other. */
+static bool must_give_up(
+    const struct upstream_address *address, const struct pending_request *request)
 {
-    return request->fails_fast || request->deadline_ms <= next_ms;
+    return (request->fails_fast && !address->is_hurried) ||
+           request->deadline_ms <= upstream_address_next_attempt_ms(address);
 }
 
 /*
@@ -180,17 +197,16 @@ static bool must_give_up(const struct pending_request *request, uint64_t next_ms
  */
 static void waiting_give_up(struct upstream_address *address)
 {
-    uint64_t next_ms = upstream_address_next_attempt_ms(address);
     struct pending_request *request, *next;
     for (request = TAILQ_FIRST(&address->waiting); request; request = next) {
         next = TAILQ_NEXT(request, link);
-        if (must_give_up(request, next_ms)) {
+        if (must_give_up(address, request)) {
             TAILQ_REMOVE(&address->waiting, request, link);
             TAILQ_INSERT_HEAD(&address->waiting, request, link);
         }
     }
     while (is_backing_off(address) && !TAILQ_EMPTY(&address->waiting) &&
-           must_give_up(TAILQ_FIRST(&address->waiting), next_ms)) {
+           must_give_up(address, TAILQ_FIRST(&address->waiting))) {
         struct failure_report report;
         unreachable_report(address, &report);
         request = TAILQ_FIRST(&address->waiting);
@@ -213,17 +229,40 @@ static void on_attempt_due(struct deadline *deadline, uint64_t now_ms)
     }
 }
 
-/* Somebody wants an address that is not connected: now, or as soon as the backoff allows. */
-static void attempt_want(struct upstream_address *address)
+/*
+ * An attempt that is not made for somebody who waits is made at the end of a turn: no handler runs
+ * under who asked a question.
+ */
+static void attempt_plan(struct upstream_address *address)
 {
     if (address->attempt != ATTEMPT_NONE || address->n_ready > 0) {
         return;
     }
-    uint64_t next_ms = upstream_address_next_attempt_ms(address);
-    if (next_ms <= now_of(address)) {
+    uint64_t at_ms = upstream_address_next_attempt_ms(address);
+    if (TAILQ_EMPTY(&address->waiting) && at_ms < address->pause_until_ms) {
+        at_ms = address->pause_until_ms;
+    }
+    loop_deadline_set(context_of(address)->loop, &address->attempt_due, at_ms);
+}
+
+/* Somebody waits for an address that is not connected: now, or as soon as the backoff allows. */
+static void attempt_want(struct upstream_address *address)
+{
+    if (address->attempt == ATTEMPT_NONE && address->n_ready == 0 &&
+        upstream_address_next_attempt_ms(address) <= now_of(address)) {
         attempt_start(address);
     } else {
-        loop_deadline_set(context_of(address)->loop, &address->attempt_due, next_ms);
+        attempt_plan(address);
+    }
+}
+
+/* There is no room for a connection that nobody waits for: later. Nothing failed. */
+static void attempt_put_off(struct upstream_address *address)
+{
+    attempt_enter(address, ATTEMPT_NONE);
+    address->pause_until_ms = clock_after(now_of(address), ADDRESS_PAUSE_MS);
+    if (address->backoff.n_failures > 0) {
+        attempt_plan(address);
     }
 }
 
@@ -247,15 +286,14 @@ static void attempt_failed(struct upstream_address *address, const char *cause)
     attempt_enter(address, ATTEMPT_NONE);
     if (address->n_ready > 0) {
         /* It was one more for an address that works. */
-        address->grow_after_ms = clock_after(context->loop->now_ms, ADDRESS_GROW_PAUSE_MS);
+        address->pause_until_ms = clock_after(context->loop->now_ms, ADDRESS_PAUSE_MS);
         return;
     }
     backoff_fail(&address->backoff, context->loop->now_ms, loop_random(context->loop));
     waiting_give_up(address);
     if (is_backing_off(address) && upstream_address_is_wanted(address) &&
         !upstream_pool_is_closed(address->pool)) {
-        loop_deadline_set(
-            context->loop, &address->attempt_due, upstream_address_next_attempt_ms(address));
+        attempt_plan(address);
     }
 }
 
@@ -264,11 +302,14 @@ static void attempt_failed(struct upstream_address *address, const char *cause)
 static void on_ready(struct upstream *upstream)
 {
     struct upstream_address *address = upstream->address;
-    if (address->must_probe) {
-        attempt_enter(address, ATTEMPT_PROBING);
-        upstream_probe(upstream);
-    } else {
+    if (!address->must_probe) {
         attempt_succeeded(address);
+        return;
+    }
+    attempt_enter(address, ATTEMPT_PROBING);
+    struct failure_report report;
+    if (upstream_probe(upstream, &report) < 0 && upstream->state != UPSTREAM_CLOSED) {
+        upstream_close(upstream, UPSTREAM_END_ROOM, report.cause);
     }
 }
 
@@ -320,7 +361,9 @@ static void on_closed(
     }
     if (upstream == address->connecting) {
         address->connecting = NULL;
-        attempt_next(address);
+        if (address->attempt != ATTEMPT_NONE) {
+            attempt_next(address);
+        }
         return;
     }
     if (state == UPSTREAM_READY) {
@@ -423,11 +466,13 @@ static void attempt_next(struct upstream_address *address)
             alias_set(address, other);
             return;
         }
-        if (!upstream_pool_take_room(address->pool)) {
-            if (address->n_ready > 0) {
-                break;
+        bool is_waited_for = !TAILQ_EMPTY(&address->waiting);
+        if (!upstream_pool_take_room(address->pool, is_waited_for)) {
+            if (is_waited_for) {
+                attempt_enter(address, ATTEMPT_NO_ROOM);
+            } else {
+                attempt_put_off(address);
             }
-            attempt_enter(address, ATTEMPT_NO_ROOM);
             return;
         }
         address->next_resolved++;
@@ -507,7 +552,7 @@ static void grow(struct upstream_address *address, const struct upstream *least_
 {
     if (least_busy->n_in_flight > 0 && address->attempt == ATTEMPT_NONE &&
         address->n_ready < upstream_pool_connections_per_address(address->pool) &&
-        now_of(address) >= address->grow_after_ms) {
+        now_of(address) >= address->pause_until_ms) {
         attempt_start(address);
     }
 }
@@ -527,10 +572,10 @@ void upstream_address_invoke(struct upstream_address *address, struct pending_re
         send_now(address, upstream, request, command, source);
         return;
     }
-    attempt_want(address);
     struct failure_report report;
-    if (is_backing_off(address) &&
-        must_give_up(request, upstream_address_next_attempt_ms(address))) {
+    if (is_backing_off(address) && must_give_up(address, request) &&
+        upstream_address_next_attempt_ms(address) > now_of(address)) {
+        attempt_plan(address);
         unreachable_report(address, &report);
         request_fail(address, request, &report);
         return;
@@ -542,31 +587,35 @@ void upstream_address_invoke(struct upstream_address *address, struct pending_re
         request_fail(address, request, &report);
         return;
     }
-    if (address->alias || address->n_ready > 0) {
-        /* The attempt ended at once. */
-        waiting_send(address);
-    }
+    attempt_want(address); /* may end at once, and the request with it */
 }
 
-bool upstream_address_is_usable(struct upstream_address *address)
+bool upstream_address_is_usable(const struct upstream_address *address)
+{
+    while (address->alias) {
+        address = address->alias;
+    }
+    return address->n_ready > 0 || address->backoff.n_failures == 0;
+}
+
+void upstream_address_want(struct upstream_address *address)
 {
     struct upstream_address *alias = alias_of(address);
     if (alias) {
-        return upstream_address_is_usable(alias);
-    }
-    if (address->n_ready > 0 || address->backoff.n_failures == 0) {
-        return true;
+        upstream_address_want(alias);
+        return;
     }
     address->wanted_ms = now_of(address);
-    attempt_want(address);
-    return address->n_ready > 0 || address->backoff.n_failures == 0;
+    attempt_plan(address);
 }
 
 void upstream_address_hurry(struct upstream_address *address)
 {
-    uint64_t pause_ms = upstream_pool_backoff_limits(address->pool)->initial_ms;
-    if (is_backing_off(address) && now_of(address) - address->backoff.failed_at_ms >= pause_ms) {
-        attempt_start(address);
+    struct upstream_address *alias = alias_of(address);
+    if (alias) {
+        upstream_address_hurry(alias);
+    } else if (is_backing_off(address)) {
+        address->is_hurried = true;
     }
 }
 
@@ -595,8 +644,23 @@ void upstream_address_free(struct upstream_address *address)
     free(address);
 }
 
+void upstream_address_give_way(
+    struct upstream_address *address, enum upstream_end end, const char *cause)
+{
+    struct upstream *connecting = address->connecting;
+    attempt_put_off(address);
+    if (connecting) {
+        upstream_close(connecting, end, cause);
+    }
+}
+
 void upstream_address_drain(struct upstream_address *address, const char *cause)
 {
+    address->wanted_ms = 0;
+    if (TAILQ_EMPTY(&address->waiting)) {
+        upstream_address_give_way(address, UPSTREAM_END_DRAINED, cause);
+        loop_deadline_clear(context_of(address)->loop, &address->attempt_due);
+    }
     struct upstream *upstream = TAILQ_FIRST(&address->upstreams);
     while (upstream) {
         struct upstream *next = TAILQ_NEXT(upstream, link);

@@ -3,11 +3,15 @@
  *
  * One host:port in one class of the pool: its connections, the attempt to make another one, the
  * requests that wait for it, and what it is known for. However many callers want it, one attempt is
- * under way, in the background; they wait for it no longer than their own deadlines.
+ * under way, in the background; they wait for it no longer than their own deadlines. At
+ * pool.max_connections only what somebody waits for takes another connection's place: an attempt
+ * that nobody waits for any more gives way, and one more connection to an address that has some is
+ * put off.
  *
  *     attempt   NONE -> RESOLVING -> CONNECTING -> [PROBING] -> NONE     connected
  *                                 -> NO_ROOM -> CONNECTING               pool.max_connections
  *               RESOLVING|CONNECTING|PROBING -> NONE                     failed: the backoff runs
+ *                                                                        put off: no room
  *
  * There is one way to be out of use: an address whose attempts fail, or whose connection stayed
  * silent through breaker.failures deadlines and a probe, is in its backoff until one attempt
@@ -30,10 +34,10 @@
 
 #include <uthash.h>
 
-#define POOL_WANTED_MS        10000
-#define ADDRESS_CAUSE_SIZE    192
-#define ADDRESS_KEY_SIZE      (ADDRESS_TEXT_MAX + 1)
-#define ADDRESS_GROW_PAUSE_MS 1000
+#define POOL_WANTED_MS     10000
+#define ADDRESS_CAUSE_SIZE 192
+#define ADDRESS_KEY_SIZE   (ADDRESS_TEXT_MAX + 1)
+#define ADDRESS_PAUSE_MS   1000
 
 enum pool_class {
     POOL_NORMAL,
@@ -68,7 +72,8 @@ struct upstream_address {
     struct backoff backoff;
     unsigned n_unanswered; /* connections in a row that broke under requests, and answered none */
     bool must_probe;
-    uint64_t grow_after_ms; /* no attempt at a further connection before */
+    uint64_t pause_until_ms; /* no attempt before at a connection that nobody waits for */
+    bool is_hurried;         /* its next attempt is made out of its turn */
     struct deadline attempt_due;
     struct pending_request_list waiting;
     TAILQ_ENTRY(upstream_address) room_link; /* NO_ROOM: of the pool */
@@ -87,19 +92,34 @@ const char *upstream_address_name(const struct upstream_address *address);
 /* Contract of upstream_pool_invoke(). */
 void upstream_address_invoke(struct upstream_address *address, struct pending_request *request,
     const struct remoting_command *command, const struct command_source *source);
-/* False while it is out of use. Asking makes it wanted. */
-bool upstream_address_is_usable(struct upstream_address *address);
+/* False while it is out of use. */
+bool upstream_address_is_usable(const struct upstream_address *address);
 bool upstream_address_is_wanted(const struct upstream_address *address);
+/* Makes it wanted. No attempt begins, and no handler is called, before this returns. */
+void upstream_address_want(struct upstream_address *address);
 /*
- * For who has nowhere else to go: out of its turn, but not within backoff.initial of the last
- * failure, an address that is in its backoff is tried now.
+ * For who has nowhere else to go: an address that is in its backoff is tried out of its turn,
+ * backoff.initial after its last failure, or with the next request where that has passed. Requests
+ * that fail fast wait for that attempt, too.
  */
 void upstream_address_hurry(struct upstream_address *address);
+/*
+ * Whether whoever waits until deadline_ms waits for nothing, for the next attempt is due only then
+ * or later; report says so.
+ */
+bool upstream_address_is_too_late(
+    const struct upstream_address *address, uint64_t deadline_ms, struct failure_report *report);
 /* 0 where nothing failed. */
 uint64_t upstream_address_next_attempt_ms(const struct upstream_address *address);
 /* NO_ROOM: there is room now. */
 void upstream_address_has_room(struct upstream_address *address);
-/* Its connections take no new requests and close when nothing is in flight. */
+/* Ends the attempt, which nobody waits for. */
+void upstream_address_give_way(
+    struct upstream_address *address, enum upstream_end end, const char *cause);
+/*
+ * Its connections take no new requests and close when nothing is in flight. It is wanted no more
+ * but by requests that wait for it.
+ */
 void upstream_address_drain(struct upstream_address *address, const char *cause);
 /* Fails what waits, and closes everything. */
 void upstream_address_stop(struct upstream_address *address);

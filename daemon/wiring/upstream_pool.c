@@ -69,16 +69,32 @@ static struct upstream *longest_idle(const struct upstream_pool *pool)
     return longest;
 }
 
-bool upstream_pool_take_room(struct upstream_pool *pool)
+/* An address whose attempt holds a connection that nobody waits for any more. */
+static struct upstream_address *useless_attempt(const struct upstream_pool *pool)
 {
+    struct upstream_address *address = pool->addresses;
+    while (address && !(address->connecting && TAILQ_EMPTY(&address->waiting))) {
+        address = address->hh.next;
+    }
+    return address;
+}
+
+bool upstream_pool_take_room(struct upstream_pool *pool, bool is_waited_for)
+{
+    static const char cause[] = "makes room (pool.max_connections)";
     if (pool->max_connections == 0 || pool->n_connections < pool->max_connections) {
         return true;
     }
-    struct upstream *idle = longest_idle(pool);
-    if (!idle) {
+    if (!is_waited_for) {
         return false;
     }
-    upstream_close(idle, UPSTREAM_END_ROOM, "makes room (pool.max_connections)");
+    struct upstream_address *useless = useless_attempt(pool);
+    struct upstream *idle = useless ? NULL : longest_idle(pool);
+    if (useless) {
+        upstream_address_give_way(useless, UPSTREAM_END_ROOM, cause);
+    } else if (idle) {
+        upstream_close(idle, UPSTREAM_END_ROOM, cause);
+    }
     return pool->n_connections < pool->max_connections;
 }
 
@@ -86,7 +102,8 @@ static void on_room(struct loop_dirty *dirty)
 {
     struct upstream_pool *pool =
         (struct upstream_pool *)(void *)((char *)dirty - offsetof(struct upstream_pool, room));
-    while (!TAILQ_EMPTY(&pool->without_room) && !pool->is_closed && upstream_pool_take_room(pool)) {
+    while (!TAILQ_EMPTY(&pool->without_room) && !pool->is_closed &&
+           upstream_pool_take_room(pool, true)) {
         upstream_address_has_room(TAILQ_FIRST(&pool->without_room));
     }
 }
@@ -266,10 +283,21 @@ void upstream_pool_invoke(struct upstream_pool *pool, struct span name, enum poo
     upstream_address_invoke(address, request, command, source);
 }
 
-bool upstream_pool_is_usable(struct upstream_pool *pool, struct span name, enum pool_class class)
+bool upstream_pool_is_usable(
+    const struct upstream_pool *pool, struct span name, enum pool_class class)
+{
+    const struct upstream_address *address = address_find(pool, name, class);
+    return !address || upstream_address_is_usable(address);
+}
+
+bool upstream_pool_can_use(struct upstream_pool *pool, struct span name, enum pool_class class)
 {
     struct upstream_address *address = address_find(pool, name, class);
-    return !address || upstream_address_is_usable(address);
+    if (!address || upstream_address_is_usable(address)) {
+        return true;
+    }
+    upstream_address_want(address);
+    return false;
 }
 
 void upstream_pool_hurry(struct upstream_pool *pool, struct span name, enum pool_class class)

@@ -5,9 +5,11 @@
  * works) and class: long polls have connections of their own (POOL_LONG_POLL), so that a parked
  * poll and its large answer never stand before a send.
  *
- * pool.max_connections is a hard limit over everything: the idle connection that was unused for
- * longest makes room; without one, addresses wait for room in turn, and callers within their
- * deadlines. A connection that has something in flight is never closed for idleness.
+ * pool.max_connections is a hard limit over everything. Where somebody waits for a connection, an
+ * attempt that nobody waits for makes room, else the idle connection that was unused for longest;
+ * without one, addresses wait for room in turn, and callers within their deadlines. Without anybody
+ * who waits a connection is made only where there is room. One that has something in flight is
+ * never closed for idleness.
  */
 #pragma once
 
@@ -33,13 +35,16 @@ void upstream_pool_invoke(struct upstream_pool *pool, struct span address, enum 
     struct pending_request *request, const struct remoting_command *command,
     const struct command_source *source);
 
-/* False while the address is out of use. Asking makes it wanted. */
+/* False while the address is out of use. */
 bool upstream_pool_is_usable(
-    struct upstream_pool *pool, struct span address, enum pool_class class);
+    const struct upstream_pool *pool, struct span address, enum pool_class class);
+/* The same for who would use it: where it is out of use that makes it wanted. */
+bool upstream_pool_can_use(struct upstream_pool *pool, struct span address, enum pool_class class);
 /* Contract of upstream_address_hurry(). */
 void upstream_pool_hurry(struct upstream_pool *pool, struct span address, enum pool_class class);
 /*
  * Connections of both classes take no new requests and close when nothing is in flight; how many.
+ * Attempts to make one go on only for who waits already.
  */
 size_t upstream_pool_drain_address(
     struct upstream_pool *pool, struct span address, const char *cause);
@@ -75,8 +80,8 @@ bool upstream_pool_is_closed(const struct upstream_pool *pool);
  */
 struct upstream_address *upstream_pool_find_connected(const struct upstream_pool *pool,
     const struct upstream_address *asking, const struct sockaddr *socket_address, socklen_t size);
-/* Whether one more connection may be made; closes an idle one where that is needed. */
-bool upstream_pool_take_room(struct upstream_pool *pool);
+/* Whether one more connection may be made; for who waits another makes room where needed. */
+bool upstream_pool_take_room(struct upstream_pool *pool, bool is_waited_for);
 void upstream_pool_enter_room_queue(struct upstream_pool *pool, struct upstream_address *address);
 void upstream_pool_leave_room_queue(struct upstream_pool *pool, struct upstream_address *address);
 void upstream_pool_connection_made(struct upstream_pool *pool);

@@ -127,6 +127,29 @@ def a_new_list_of_nameservers_is_used_at_once():
 
 
 @test
+def a_nameserver_that_left_the_list_is_not_tried_any_more():
+    with nameservers(3, {"backoff": {"initial": "50ms", "max_wanted": "50ms"}}) as (daemon, servers):
+        client = daemon.client()
+        for server in servers[:2]:
+            server.refuse()
+        equal(client.receive(route(client)).error, "no-nameserver", "a question that nobody answers")
+        for server in servers[:2]:
+            wait_until(
+                lambda s=server: daemon.log().count(f"upstream={s.address}") > 4, 5, "attempts go on"
+            )
+        asked(client, UPDATE_NAMESRV_LIST, addresses=[servers[2].address])
+        before = [daemon.log().count(f"upstream={s.address}") for s in servers[:2]]
+        began = time.monotonic()
+        while time.monotonic() - began < 1:
+            asked(client, GET_NAMESRV_LIST)
+            time.sleep(0.01)
+        after = [daemon.log().count(f"upstream={s.address}") for s in servers[:2]]
+        for n in range(2):
+            # One that was under way may have been told as ended.
+            less(after[n] - before[n], 2, f"attempts at nameserver {n} after it left the list")
+
+
+@test
 def what_is_in_flight_at_a_nameserver_that_leaves_the_list_goes_on():
     with nameservers(3) as (daemon, servers):
         client, other = daemon.client(), daemon.client()

@@ -8,7 +8,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from fake_broker import echo, reset, sends
+from fake_broker import Held, echo, reset, sends
 from remoting import GET_MAX_OFFSET, ONEWAY, ROCKETMQ
 from scenario import is_own, stage
 from tap import check, contains, equal, less, main, test
@@ -97,6 +97,24 @@ def a_connection_that_nobody_uses_is_told_as_idle():
         event, address, _, cause = next_event(listening)
         equal((event, address), ("IDLE", on.broker.address), "the second event")
         contains(cause, "pool.max_idle", "the cause")
+
+
+@test
+def the_reason_of_a_drain_is_told_when_the_last_answer_has_come():
+    with stage() as on:
+        listening, client, other = subscriber(on), on.client(), on.client()
+        held = Held()
+        on.broker.on(GET_MAX_OFFSET, held)
+        opaque = on.ask(client, "held")
+        connection, request = held.wait_for(1)[0]
+        close_clients(on, other)
+        equal(next_event(listening)[0], "CONNECTED", "the first event")
+        check(listening.is_silent(0.1), "it is not closed with a request on it")
+        connection.echo(request)
+        is_own(client.receive(opaque), "held")
+        event, _, _, cause = next_event(listening)
+        equal(event, "DISCONNECTED", "the second event")
+        contains(cause, "CLOSE_CLIENTS", "the cause")
 
 
 @test

@@ -4,6 +4,7 @@
 import contextlib
 import os
 import pathlib
+import socket
 import sys
 import threading
 import time
@@ -136,6 +137,77 @@ def a_place_that_nobody_waits_for_any_more_is_left_to_who_has_it():
             is_own(on.call(client, n), n)
         equal(len(on.broker.connections), 1, "connections to the broker that is used")
         equal(len(brokers[1].connections), 0, "connections to the one that nobody wants any more")
+
+
+def fill_and_empty(on, client, brokers):
+    """One connection to each of these, which is idle then."""
+    for n, broker in enumerate(brokers):
+        is_own(on.call(client, n, {"sidecar.addr": broker.address}), n)
+
+
+@test
+def one_more_connection_to_a_busy_address_takes_nobody_elses():
+    settings = {"pool": {"max_connections": 2, "connections_per_address": 3}}
+    with three_brokers(settings) as (on, brokers):
+        client = on.client()
+        fill_and_empty(on, client, brokers[:2])
+        held = Held()
+        on.broker.on(GET_MAX_OFFSET, held)
+        opaques = [on.ask(client, n, PATIENT) for n in range(10)]
+        for connection, request in held.wait_for(10):
+            connection.echo(request)
+        for n, opaque in enumerate(opaques):
+            is_own(client.receive(opaque), n)
+        equal(len(on.broker.connections), 1, "connections to the busy one")
+        is_own(on.call(client, "idle", {"sidecar.addr": brokers[1].address}), "idle")
+        equal(len(brokers[1].connections), 1, "connections to the idle one")
+
+
+@test
+def an_address_that_nobody_waits_for_takes_no_place():
+    backoff = {"initial": "200ms", "max_wanted": "200ms"}
+    with three_brokers({"pool": {"max_connections": 1}, "backoff": backoff}) as (on, brokers):
+        on.measure_nameserver()
+        client = on.client()
+        away = brokers[1]
+        away.refuse()
+        ext = {"sidecar.addr": away.address, "sidecar.timeoutMillis": 100}
+        equal(on.call(client, "away", ext).error, "unreachable", "a request to one that is away")
+        away.listen()
+        # Its attempts would go on for some seconds, and the first of them would succeed.
+        began = time.monotonic()
+        n = 0
+        while time.monotonic() - began < 1.5:
+            is_own(on.call(client, n), n)
+            n += 1
+        equal(len(on.broker.connections), 1, "connections to the one that is used")
+        equal(len(away.connections), 0, "connections to the one that nobody waits for")
+        is_own(on.call(client, "now", {"sidecar.addr": away.address}), "now")
+
+
+@test
+def an_attempt_that_nobody_waits_for_any_more_gives_way():
+    """Neither that of a caller who gave up, nor for longer than the next one can wait"""
+    with unanswered_connect() as silent, stage({"pool": {"max_connections": 1}}) as on:
+        client = on.client()
+        ext = {"sidecar.addr": silent, "sidecar.timeoutMillis": 100}
+        equal(on.call(client, "gone", ext).error, "unreachable", "a request to the silent address")
+        began = time.monotonic()
+        is_own(on.call(client, "next"), "next")
+        less(time.monotonic() - began, 2.0, "seconds to the next answer (connect_timeout is 3 s)")
+
+
+@contextlib.contextmanager
+def unanswered_connect():
+    """An address whose handshake is never answered: its queue of connections is full."""
+    with socket.socket() as listener, contextlib.ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield "127.0.0.1:%d" % listener.getsockname()[1]
 
 
 @test
