@@ -314,9 +314,9 @@ void invocation_wait_route(struct invocation *invocation, struct span topic)
     invocation->has_waited = true;
     loop_deadline_set(invoker->loop, &invocation->deadline, invocation->deadline_ms);
     if (span_is_empty(topic)) {
-        routes_wait_cluster(invoker->routes, &invocation->waiter);
+        routes_wait_cluster(invoker->routes, invocation->deadline_ms, &invocation->waiter);
     } else {
-        routes_wait_topic(invoker->routes, topic, &invocation->waiter);
+        routes_wait_topic(invoker->routes, topic, invocation->deadline_ms, &invocation->waiter);
     }
 }
 

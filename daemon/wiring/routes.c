@@ -10,12 +10,21 @@
 
 /* After a fetch that failed, old routes are not refreshed in the background for so long. */
 #define REFRESH_PAUSE_MS 1000
+/*
+ * A fetch that nobody waits for goes on, for its answer is good for who asks next: so many at once,
+ * and no more. Callers with short deadlines and ever new topics would otherwise fill
+ * limits.max_in_flight at a nameserver that is silent. Those that were left first go on: their
+ * deadlines tell that it is.
+ */
+#define ROUTE_FETCHES_LEFT_MAX 256
 
 struct route_fetch {
     struct routes *routes;
     struct nameserver_call call;
     TAILQ_HEAD(, route_waiter) waiters;
-    char *topic; /* "" for the cluster table */
+    bool is_left; /* nobody waits for it */
+    bool is_over; /* who still waits is being told */
+    char *topic;  /* "" for the cluster table */
     struct ext_field field;
     struct loop_reapable reapable;
     UT_hash_handle hh;
@@ -32,6 +41,7 @@ struct routes {
     uint64_t cluster_fetched_ms;
     bool has_cluster;
     struct route_fetch *fetches;
+    size_t n_left; /* of them, that nobody waits for */
 };
 
 struct routes *routes_new(
@@ -68,8 +78,17 @@ static void on_fetch_reap(struct loop_reapable *reapable)
     free(fetch);
 }
 
+static void left_set(struct route_fetch *fetch, bool is_left)
+{
+    fetch->routes->n_left -= fetch->is_left;
+    fetch->routes->n_left += is_left;
+    fetch->is_left = is_left;
+}
+
 static void fetch_leave(struct route_fetch *fetch)
 {
+    fetch->is_over = true;
+    left_set(fetch, false);
     HASH_DEL(fetch->routes->fetches, fetch);
     nameserver_call_cancel(&fetch->call);
 }
@@ -94,13 +113,19 @@ struct route_table *routes_table(struct routes *routes)
     return routes->table;
 }
 
+static void waiter_remove(struct route_waiter *waiter)
+{
+    TAILQ_REMOVE(&waiter->fetch->waiters, waiter, link);
+    waiter->fetch = NULL;
+}
+
 /* The fetch is over: everybody who waits is told, and may start another. */
 static void fetch_end(struct route_fetch *fetch, const struct failure_report *report)
 {
     fetch_leave(fetch);
     while (!TAILQ_EMPTY(&fetch->waiters)) {
         struct route_waiter *waiter = TAILQ_FIRST(&fetch->waiters);
-        route_waiter_cancel(waiter);
+        waiter_remove(waiter);
         waiter->on_fetched(waiter, report);
     }
     loop_reap(fetch->routes->context->loop, &fetch->reapable, on_fetch_reap);
@@ -240,34 +265,42 @@ static void fetch_begin(struct route_fetch *fetch)
         clock_after(routes->context->loop->now_ms, routes->fetch_timeout_ms));
 }
 
-static void wait_for(struct routes *routes, struct span topic, struct route_waiter *waiter)
+static void wait_for(
+    struct routes *routes, struct span topic, uint64_t deadline_ms, struct route_waiter *waiter)
 {
+    struct failure_report report;
     struct route_fetch *fetch = fetch_find(routes, topic);
     bool is_new = !fetch;
     if (is_new) {
         fetch = fetch_new(routes, topic);
     }
     if (!fetch) {
-        struct failure_report report;
         failure_set(&report, FAILURE_OVERLOADED, false, "out of memory");
         waiter->on_fetched(waiter, &report);
         return;
     }
+    left_set(fetch, false);
     waiter->fetch = fetch;
     TAILQ_INSERT_TAIL(&fetch->waiters, waiter, link);
     if (is_new) {
         fetch_begin(fetch);
     }
+    /* Beginning may have been its end. */
+    if (waiter->fetch == fetch && nameserver_call_is_too_late(&fetch->call, deadline_ms, &report)) {
+        route_waiter_cancel(waiter);
+        waiter->on_fetched(waiter, &report);
+    }
 }
 
-void routes_wait_topic(struct routes *routes, struct span topic, struct route_waiter *waiter)
+void routes_wait_topic(
+    struct routes *routes, struct span topic, uint64_t deadline_ms, struct route_waiter *waiter)
 {
-    wait_for(routes, topic, waiter);
+    wait_for(routes, topic, deadline_ms, waiter);
 }
 
-void routes_wait_cluster(struct routes *routes, struct route_waiter *waiter)
+void routes_wait_cluster(struct routes *routes, uint64_t deadline_ms, struct route_waiter *waiter)
 {
-    wait_for(routes, SPAN(""), waiter);
+    wait_for(routes, SPAN(""), deadline_ms, waiter);
 }
 
 bool routes_cluster_is_fresh(const struct routes *routes)
@@ -278,9 +311,18 @@ bool routes_cluster_is_fresh(const struct routes *routes)
 
 void route_waiter_cancel(struct route_waiter *waiter)
 {
-    if (waiter->fetch) {
-        TAILQ_REMOVE(&waiter->fetch->waiters, waiter, link);
-        waiter->fetch = NULL;
+    struct route_fetch *fetch = waiter->fetch;
+    if (!fetch) {
+        return;
+    }
+    waiter_remove(waiter);
+    if (fetch->is_over || !TAILQ_EMPTY(&fetch->waiters)) {
+        return;
+    }
+    if (fetch->routes->n_left < ROUTE_FETCHES_LEFT_MAX) {
+        left_set(fetch, true);
+    } else {
+        fetch_end(fetch, NULL);
     }
 }
 
@@ -290,9 +332,10 @@ enum route_entry_state routes_find(
     uint64_t now_ms = routes->context->loop->now_ms;
     enum route_entry_state state = route_table_find(routes->table, topic, now_ms, ret_entry);
     if (state == ROUTE_STALE && now_ms >= routes->no_refresh_until_ms &&
-        !fetch_find(routes, topic)) {
+        routes->n_left < ROUTE_FETCHES_LEFT_MAX && !fetch_find(routes, topic)) {
         struct route_fetch *fetch = fetch_new(routes, topic);
         if (fetch) {
+            left_set(fetch, true);
             fetch_begin(fetch);
             /*
              * A fetch that failed at once changed nothing; one that ended well may have replaced

@@ -4,6 +4,9 @@
  * Keeps the route table filled: one request to the nameserver for a topic however many callers want
  * its route, refreshed in the background when it has become old, and the cluster table for brokers
  * and addresses that no route has named yet. Known routes are served while no nameserver answers.
+ *
+ * A question whose callers have all gone goes on, since its answer is good for the next one; there
+ * is a limit to how many of those are under way (ROUTE_FETCHES_LEFT_MAX).
  */
 #pragma once
 
@@ -33,11 +36,13 @@ enum route_entry_state routes_find(
     struct routes *routes, struct span topic, struct route_entry **ret_entry);
 /*
  * Waits for a fetch of the topic's route, which is started unless one is under way. May call
- * on_fetched before it returns.
+ * on_fetched before it returns. deadline_ms, which the caller keeps, says whether it can be worth
+ * waiting.
  */
-void routes_wait_topic(struct routes *routes, struct span topic, struct route_waiter *waiter);
+void routes_wait_topic(
+    struct routes *routes, struct span topic, uint64_t deadline_ms, struct route_waiter *waiter);
 /* The same for the cluster table. */
-void routes_wait_cluster(struct routes *routes, struct route_waiter *waiter);
+void routes_wait_cluster(struct routes *routes, uint64_t deadline_ms, struct route_waiter *waiter);
 /* Whether the cluster table is so young that asking again would tell nothing new. */
 bool routes_cluster_is_fresh(const struct routes *routes);
 void route_waiter_cancel(struct route_waiter *waiter);

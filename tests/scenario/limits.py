@@ -9,9 +9,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from fake_broker import Held, answers, echo, silence
 from remoting import (
     GET_MAX_OFFSET,
+    GET_ROUTEINFO_BY_TOPIC,
     NOTIFICATION,
     POLLING_TIMEOUT,
     POP_MESSAGE,
+    SEND_MESSAGE,
     SYSTEM_BUSY,
     ConnectionEnded,
 )
@@ -74,6 +76,35 @@ def polls_that_stay_parked_without_a_caller_are_so_many_and_no_more():
         equal(parked(), 400, "polls that are parked")
         poller.close()
         wait_until(lambda: parked() == 256, 10, "256 of them stay")
+
+
+@test
+def questions_for_routes_that_outlive_their_callers_are_so_many_and_no_more():
+    limits = {"max_in_flight": 600, "max_in_flight_per_session": 600}
+    with stage({"limits": limits, "upstream": {"request_timeout": "5s"}}) as on:
+        on.nameserver.on(GET_ROUTEINFO_BY_TOPIC, silence)
+        client, other = on.client(), on.client()
+
+        def in_flight():
+            rows = other.call(GET_POOL_STATS).json()["addresses"]
+            row = [row for row in rows if row["addr"] == on.nameserver.address][0]
+            return sum(connection["inFlight"] for connection in row["connections"])
+
+        for n in range(1000):
+            ext = {"topic": f"Random-{n}", "sidecar.timeoutMillis": "1"}
+            error = client.call(SEND_MESSAGE, ext, b"x").error
+            check(error in ("timeout", "no-nameserver"), f"the failure of {n} (saw {error})")
+        n_left = in_flight()
+        # One more where the daemon happens to ask on its own account.
+        check(n_left in (256, 257), f"256 questions go on without a caller (saw {n_left})")
+        # There is room for others, and an answer still serves who asks next.
+        is_own(on.call(other, "other"), "other")
+        waiting = other.send(SEND_MESSAGE, {"topic": TOPIC}, b"x")
+        on.nameserver.on(GET_ROUTEINFO_BY_TOPIC, None)
+        wait_until(lambda: in_flight() == 0, 10, "the deadlines of the first have passed")
+        check(other.receive(waiting).error is not None, "the one that met the silence has failed")
+        answer = other.call(SEND_MESSAGE, {"topic": TOPIC}, b"x")
+        equal((answer.code, answer.error), (0, None), f"a send afterwards ({answer.remark})")
 
 
 @test

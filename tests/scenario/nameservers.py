@@ -88,6 +88,30 @@ def none_that_answers_is_told_as_no_nameserver():
 
 
 @test
+def a_failure_that_was_before_the_request_is_not_its_answer():
+    """The only nameserver is back, and its next attempt is due within the deadline"""
+    with FakeBroker("only") as only, FakeBroker("broker-a") as broker:
+        only.route_to = [broker]
+        only.refuse()
+        settings = {"backoff": {"initial": "1s", "max_wanted": "1h", "max": "1h"}}
+        with Daemon([only.address], settings) as running:
+            client = running.client()
+
+            def failed(what, timeout_ms):
+                began = time.monotonic()
+                ext = {"topic": what, "sidecar.timeoutMillis": timeout_ms}
+                is_failure(client.call(SEND_MESSAGE, ext, b"x"), "no-nameserver", 10004, "no", what)
+                return time.monotonic() - began
+
+            for n in range(3):
+                less(failed(f"patient-{n}", 9000), 3.0, "seconds until a fresh failure is told")
+            less(failed("in-a-hurry", 300), 0.29, "seconds until one with 300 ms is told")
+            only.listen()
+            answer = client.call(SEND_MESSAGE, {"topic": TOPIC}, b"x")
+            equal((answer.code, answer.error), (0, None), f"one that can wait ({answer.remark})")
+
+
+@test
 def a_known_topic_is_served_while_no_nameserver_answers():
     with FakeBroker("only") as only, FakeBroker("broker-a") as broker:
         only.route_to = [broker]
