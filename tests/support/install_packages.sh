@@ -1,8 +1,9 @@
 #!/bin/bash
-# Installs what is missing on a Debian 12 to build and run remotingd with a RocketMQ beside it ("run"), and to test it too
-# ("tests"). Asks the package list for nothing, and needs no rights, when everything is there.
+# Installs what is missing on a Debian 12 to build and run remotingd with a RocketMQ beside it ("run"), to test it too
+# ("tests"), and to measure it beside HAProxy and nginx ("bench"; Debian starts both as services where it can). Asks the
+# package list for nothing, and needs no rights, when everything is there.
 #
-#     tests/support/install_packages.sh run|tests
+#     tests/support/install_packages.sh run|tests|bench
 set -euo pipefail
 
 run_packages=(
@@ -11,12 +12,14 @@ run_packages=(
     python3 openjdk-17-jre-headless maven
 )
 tests_packages=(check)
+bench_packages=(haproxy nginx-light libnginx-mod-stream strace linux-perf)
 
 case "${1:-}" in
 run) wanted=("${run_packages[@]}") ;;
 tests) wanted=("${run_packages[@]}" "${tests_packages[@]}") ;;
+bench) wanted=("${run_packages[@]}" "${bench_packages[@]}") ;;
 *)
-    echo "usage: install_packages.sh run|tests" >&2
+    echo "usage: install_packages.sh run|tests|bench" >&2
     exit 2
     ;;
 esac
@@ -26,7 +29,8 @@ is_there() {
     case "$1" in
     openjdk-17-jre-headless) command -v java ;;
     maven) command -v mvn ;;
-    gcc | meson | pkg-config | python3) command -v "$1" ;;
+    linux-perf) command -v perf ;;
+    gcc | meson | pkg-config | python3 | haproxy | strace) command -v "$1" ;;
     ninja-build) command -v ninja ;;
     *) dpkg-query -W -f='${db:Status-Status}' "$1" | grep -qx installed ;;
     esac >/dev/null 2>&1

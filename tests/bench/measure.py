@@ -1,0 +1,161 @@
+"""
+Measurements
+
+One measurement is one run of bench_load through one hop; its result is a dict of plain numbers. CPU
+is the scheduler's accounting: of the hop, and of the whole path (callers, hop, stub), which on one
+CPU is what throughput comes from, and which other programs of the machine disturb least. `share` is
+how much of the CPU the path got: where it is well below 1, somebody else was running.
+"""
+
+import json
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+
+PATIENCE = 120
+SYSCALL_SECONDS = 0.4
+MEMORY_STEPS = 4
+MEMORY_REQUESTS = 1_000_000
+
+
+class MeasureError(Exception):
+    """A run failed; the text is what its program said."""
+
+
+def _run(command):
+    result = subprocess.run(
+        [str(part) for part in command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    if result.returncode != 0:
+        raise MeasureError(f"{' '.join(map(str, command))}:\n{result.stderr[-2000:]}")
+    return result
+
+
+class Bench:
+    """Where the programs are, the stub, and the CPUs of the callers."""
+
+    def __init__(self, programs, cpus, stub, seconds):
+        self.programs = programs
+        self.cpus = cpus
+        self.stub = stub
+        self.seconds = seconds
+
+    def load(self, hop, arguments):
+        """The command of the callers."""
+        return [
+            *("taskset", "-c", self.cpus, self.programs / "bench_load"),
+            *("--addr", self.stub.tcp),
+            *(["--cpu", hop.pid] if hop.pid else []),
+            *("--cpu", self.stub.pid),
+            *arguments,
+            hop.endpoint,
+        ]
+
+    def throughput(self, hop, shape):
+        """Requests a second, latencies, CPU per request."""
+        timing = ["--seconds", self.seconds, "--warm-up", min(0.3, self.seconds)]
+        raw = json.loads(_run(self.load(hop, shape.load_arguments() + timing)).stdout)
+        n = max(raw["requests"], 1)
+        cpu = raw["cpu_s"]
+        return {
+            "rate": raw["rate"],
+            "p50_us": raw["p50_us"],
+            "p99_us": raw["p99_us"],
+            "cpu_us": cpu[0] / n * 1e6 if hop.pid else 0.0,
+            "path_us": sum(cpu) / n * 1e6,
+            "share": sum(cpu) / raw["seconds"],
+        }
+
+    def syscalls(self, hop, shape):
+        """System calls of the hop per request: perf's count, or strace's where perf may not."""
+        timing = ["--seconds", SYSCALL_SECONDS, "--warm-up", 0]
+        load = self.load(hop, shape.load_arguments() + timing)
+        if shutil.which("perf"):
+            perf = ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", hop.pid, "--"]
+            try:
+                result = _run(perf + load)
+                count = re.search(r"^(\d+),.*raw_syscalls", result.stderr, re.MULTILINE)
+                if count:
+                    return int(count.group(1)) / max(json.loads(result.stdout)["requests"], 1)
+            except MeasureError:
+                pass  # no tracing rights
+        return self._syscalls_by_strace(hop, load)
+
+    def _syscalls_by_strace(self, hop, load):
+        strace = subprocess.Popen(
+            ["strace", "-c", "-f", "-p", str(hop.pid)], stderr=subprocess.PIPE, text=True
+        )
+        try:
+            strace.stderr.readline()  # "attached"
+            n = max(json.loads(_run(load).stdout)["requests"], 1)
+        finally:
+            strace.send_signal(2)
+            report = strace.communicate(timeout=PATIENCE)[0 + 1]
+        total = re.search(r"^100\.00\s+\S+\s+(?:\S+\s+)?(\d+)\s.*total$", report, re.MULTILINE)
+        if not total:
+            raise MeasureError(f"strace counted nothing:\n{report[-1000:]}")
+        return int(total.group(1)) / n
+
+    def idle(self, hop, shape):
+        """What idle callers cost in memory, and what 64 busy ones do beside them and without."""
+        without = self.throughput(hop, shape)
+        before = memory(hop.pid)
+        callers = []
+        try:
+            for _ in range(shape.idle):
+                caller = socket.socket(socket.AF_UNIX)
+                callers.append(caller)
+                caller.connect(hop.endpoint)
+            # Who is answered now connected behind them all.
+            _run(self.load(hop, ["--requests", 1]))
+            after = memory(hop.pid)
+            beside = self.throughput(hop, shape)
+        finally:
+            for caller in callers:
+                caller.close()
+        return {
+            **beside,
+            "rss_each": (after["rss"] - before["rss"]) / shape.idle,
+            "pss_each": (after["pss"] - before["pss"]) / shape.idle,
+            "rate_beside": beside["rate"] / without["rate"],
+            "path_beside": without["path_us"] / beside["path_us"],
+        }
+
+    def memory(self, hop, shape):
+        """Resident memory at the start and after each quarter of a million requests."""
+        _run(self.load(hop, ["--requests", 1]))
+        seen = [memory(hop.pid)]
+        for _ in range(MEMORY_STEPS):
+            n = MEMORY_REQUESTS // MEMORY_STEPS
+            _run(self.load(hop, [*shape.load_arguments(), "--requests", n]))
+            seen.append(memory(hop.pid))
+        return {
+            "rss_first": seen[0]["rss"],
+            "rss_quarter": seen[1]["rss"],
+            "rss_last": seen[-1]["rss"],
+            "pss_last": seen[-1]["pss"],
+        }
+
+    def start(self, hop):
+        """From exec to the first answer of a daemon that is started for it."""
+        command = [
+            *("taskset", "-c", hop.cpus, self.programs / "bench_start"),
+            *(hop.endpoint, self.stub.tcp),
+        ]
+        raw = json.loads(_run(command + hop.command()).stdout)
+        return {"connected_us": raw["connected_us"], "answered_us": raw["answered_us"]}
+
+
+def memory(pid):
+    """Bytes: {"rss", "pss"}."""
+    text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return {
+        name.lower(): int(re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE).group(1)) * 1024
+        for name in ("Rss", "Pss")
+    }
