@@ -1,10 +1,10 @@
 """
 The stub and the hops
 
-What the benchmark starts: the stub server, and the hops between a caller's Unix socket and the stub's
-TCP port: the byte relay, remotingd, HAProxy, nginx stream. "direct" and "direct-tcp" are no hop at
-all. Every process is started in the foreground in a directory of its own, pinned by taskset, and
-ended by its pid.
+What the benchmark starts: the stub server, and the hops between a caller's Unix socket and the
+stub's TCP port: the byte relay, remotingd, HAProxy, nginx stream. "direct" and "direct-tcp" are no
+hop at all. Every process is started in the foreground in a directory of its own, pinned by taskset,
+and ended by its pid.
 """
 
 import os

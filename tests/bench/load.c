@@ -360,11 +360,11 @@ static void run_lockstep(void)
     uint64_t total = options.n_requests;
     load.is_paused = true;
     while (load.n_answered < total) {
-        process_wait_until(options.lockstep, 'S');
+        process_wait_until(options.lockstep, "S");
         if (kill(options.lockstep, SIGSTOP) < 0) {
             err(1, "SIGSTOP");
         }
-        process_wait_until(options.lockstep, 'T');
+        process_wait_until(options.lockstep, "Tt");
         load.n_limit = load.n_sent + options.n_in_flight;
         send_all();
         (void)kill(options.lockstep, SIGCONT);

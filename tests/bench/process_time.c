@@ -62,10 +62,10 @@ static char process_state(pid_t pid)
     return name_end[2];
 }
 
-void process_wait_until(pid_t pid, char state)
+void process_wait_until(pid_t pid, const char *states)
 {
     static const struct timespec pause = { .tv_nsec = POLL_NS };
-    while (process_state(pid) != state) {
+    while (!strchr(states, process_state(pid))) {
         nanosleep(&pause, NULL);
     }
 }

@@ -11,5 +11,5 @@
 #include <sys/types.h>
 
 uint64_t process_cpu_ns(pid_t pid);
-/* Waits until the process is in that state: 'S' asleep, 'T' stopped. */
-void process_wait_until(pid_t pid, char state);
+/* Waits until the process is in one of the states: S asleep, T stopped, t stopped and traced. */
+void process_wait_until(pid_t pid, const char *states);

@@ -26,10 +26,11 @@ COLUMNS = (
 )
 
 LEGEND = """\
-CPU us: of the hop (of a peer: its whole process), per request; path us: of callers, hop and stub together.
-rate/relay: requests/s against the byte relay's; path/relay: the relay's path us against this one's, the
-same ratio as the CPU accounting has it (other programs disturb it less); CPU/relay: the hop's CPU
-against the relay's. syscalls: of the hop per request. share: how much of the time the path ran."""
+CPU us: of the hop (of a peer: its whole process) per request; path us: of callers, hop and stub.
+rate/relay: requests/s against the byte relay's; path/relay: the relay's path us against this one's,
+which is the same ratio in the kernel's accounting, where other programs disturb it less; CPU/relay:
+the hop's CPU against the relay's. syscalls: of the hop per request. share: how much of the time the
+path ran."""
 
 
 def version(*command):
@@ -104,7 +105,8 @@ def _extra(cell):
     """What only some shapes have, in words."""
     words = []
     if "rss_each" in cell:
-        words.append(f"RSS {cell['rss_each']:,.0f} B, PSS {cell['pss_each']:,.0f} B per idle caller")
+        words.append(f"RSS {cell['rss_each']:,.0f} B per idle caller")
+        words.append(f"PSS {cell['pss_each']:,.0f} B")
         words.append(f"64 busy beside them: {cell['rate_beside']:.3f} of the requests/s without")
         words.append(f"{cell['path_beside']:.3f} by CPU")
     if "answered_us" in cell:
@@ -112,8 +114,8 @@ def _extra(cell):
         words.append(f"connected after {cell['connected_us'] / 1e3:.2f} ms")
     if "rss_last" in cell:
         words.append(
-            f"RSS {cell['rss_first'] / 1e6:.2f} MB at first, {cell['rss_quarter'] / 1e6:.2f} MB after "
-            f"250,000 requests, {cell['rss_last'] / 1e6:.2f} MB after 1,000,000 "
+            f"RSS {cell['rss_first'] / 1e6:.2f} MB at first, {cell['rss_quarter'] / 1e6:.2f} MB "
+            f"after 250,000 requests, {cell['rss_last'] / 1e6:.2f} MB after 1,000,000 "
             f"(PSS {cell['pss_last'] / 1e6:.2f} MB)"
         )
     return "; ".join(words)

@@ -3,8 +3,8 @@ Shapes
 
 What is asked of a hop, as text of the command line:
 
-    C:W[@BYTES][/rocketmq]     C callers, W requests in flight in all, closed loop; bodies of 128 bytes,
-                               a JSON header unless said: 64:64, 4:16@64KiB, 64:64/rocketmq
+    C:W[@BYTES][/rocketmq]     C callers, W requests in flight in all, closed loop; bodies of 128
+                               bytes, a JSON header unless said: 64:64, 4:16@64KiB, 64:64/rocketmq
     open:RATE[:C]              RATE requests a second of C callers (16), open loop
     idle:N                     memory of N idle callers each, and 64:64 with and without them
     start                      from exec to the first answer
@@ -62,4 +62,6 @@ def parse(text):
         return Shape(text, "idle", idle=int(match.group(1)))
     if text in ("start", "memory"):
         return Shape(text, text)
-    raise ValueError(f"{text}: accepted are C:W[@BYTES][/rocketmq], open:RATE[:C], idle:N, start, memory")
+    raise ValueError(
+        f"{text}: accepted are C:W[@BYTES][/rocketmq], open:RATE[:C], idle:N, start, memory"
+    )

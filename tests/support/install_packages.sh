@@ -11,7 +11,7 @@ run_packages=(
     libevent-dev libjansson-dev libinih-dev libc-ares-dev zlib1g-dev liblz4-dev libzstd-dev uthash-dev
     python3 openjdk-17-jre-headless maven
 )
-tests_packages=(check)
+tests_packages=(check valgrind strace)
 bench_packages=(haproxy nginx-light libnginx-mod-stream strace linux-perf)
 
 case "${1:-}" in
@@ -30,7 +30,7 @@ is_there() {
     openjdk-17-jre-headless) command -v java ;;
     maven) command -v mvn ;;
     linux-perf) command -v perf ;;
-    gcc | meson | pkg-config | python3 | haproxy | strace) command -v "$1" ;;
+    gcc | meson | pkg-config | python3 | haproxy | strace | valgrind) command -v "$1" ;;
     ninja-build) command -v ninja ;;
     *) dpkg-query -W -f='${db:Status-Status}' "$1" | grep -qx installed ;;
     esac >/dev/null 2>&1
