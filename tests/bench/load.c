@@ -14,6 +14,8 @@
  *     --code N            310 (SEND_MESSAGE_V2) unless said
  *     --topic TOPIC       bench unless said
  *     --addr HOST:PORT    the field sidecar.addr
+ *     --bare              no field but these two: the daemon completes the message
+ *     --no-token          the answers come from a broker, which returns no token
  *     --warm-up SECONDS   0.3 unless said; nothing of it counts
  *     --seconds SECONDS   1 unless said
  *     --requests N        instead of both: this many, from the first to the last answer
@@ -22,8 +24,8 @@
  *                         are answered and it sleeps again, and so on: it then meets the same
  *                         requests in the same turns on every run. Needs --requests.
  *
- * Prints one JSON object: requests, seconds, latencies in microseconds, CPU seconds of the processes
- * in the order given and of itself. Every answer is
+ * Prints one JSON object: requests and seconds that were measured, all requests, latencies in
+ * microseconds, CPU seconds of the processes in the order given and of itself. Every answer is
  * checked: success, an opaque that is in flight on its connection, the token of its request; the
  * first that is wrong ends the run with exit code 1 and a sentence.
  */
@@ -93,6 +95,7 @@ static struct {
     double warm_up_s;
     double seconds;
     uint64_t n_requests;
+    bool has_no_token;
     pid_t lockstep;
     pid_t processes[N_PROCESSES];
     size_t n_processes;
@@ -253,7 +256,7 @@ static void caller_take(struct caller *caller, const struct frame *frame)
     if (slot->opaque != opaque) {
         errx(1, "caller %u: an answer to opaque %u, which is not in flight", caller->index, opaque);
     }
-    if (!answer_has_token(frame, &token)) {
+    if (!options.has_no_token && !answer_has_token(frame, &token)) {
         errx(1, "caller %u: the answer to opaque %u is another request's", caller->index, opaque);
     }
     histogram_record(&load.latencies, load.now_ns - slot->since_ns);
@@ -394,8 +397,9 @@ static void print_result(uint64_t ns, const uint64_t *cpu_before, const uint64_t
 {
     const struct histogram *latencies = &load.latencies;
     double seconds = (double)ns / (double)NS_PER_S;
-    printf("{\"requests\": %lu, \"seconds\": %.6f, \"rate\": %.1f", (unsigned long)latencies->n,
-        seconds, (double)latencies->n / seconds);
+    printf("{\"requests\": %lu, \"total\": %lu, \"seconds\": %.6f, \"rate\": %.1f",
+        (unsigned long)latencies->n, (unsigned long)load.n_sent, seconds,
+        (double)latencies->n / seconds);
     static const double percents[] = { 50, 90, 99, 99.9 };
     for (size_t i = 0; i < sizeof percents / sizeof percents[0]; i++) {
         printf(", \"p%g_us\": %.2f", percents[i],
@@ -467,6 +471,12 @@ static void parse_option(int option)
     case 'a':
         options.shape.sidecar_addr = optarg;
         break;
+    case 'B':
+        options.shape.is_bare = true;
+        break;
+    case 'T':
+        options.has_no_token = true;
+        break;
     case 'u':
         options.warm_up_s = strtod(optarg, NULL);
         break;
@@ -502,6 +512,8 @@ static void parse_arguments(int argc, char **argv)
         { "code", required_argument, NULL, 'C' },
         { "topic", required_argument, NULL, 't' },
         { "addr", required_argument, NULL, 'a' },
+        { "bare", no_argument, NULL, 'B' },
+        { "no-token", no_argument, NULL, 'T' },
         { "warm-up", required_argument, NULL, 'u' },
         { "seconds", required_argument, NULL, 's' },
         { "requests", required_argument, NULL, 'n' },

@@ -12,10 +12,12 @@ import pathlib
 import re
 import shutil
 import socket
+import statistics
 import subprocess
 
 PATIENCE = 120
 SYSCALL_SECONDS = 0.4
+STARTS = 10
 MEMORY_STEPS = 4
 MEMORY_REQUESTS = 1_000_000
 
@@ -24,7 +26,8 @@ class MeasureError(Exception):
     """A run failed; the text is what its program said."""
 
 
-def _run(command):
+def run_program(command):
+    """Its result; MeasureError with what it said when it failed."""
     result = subprocess.run(
         [str(part) for part in command],
         stdin=subprocess.DEVNULL,
@@ -47,10 +50,10 @@ class Bench:
         self.seconds = seconds
 
     def load(self, hop, arguments):
-        """The command of the callers."""
+        """The command of the callers; with a bare header the daemon has to find the stub."""
         return [
             *("taskset", "-c", self.cpus, self.programs / "bench_load"),
-            *("--addr", self.stub.tcp),
+            *(["--addr", self.stub.tcp] if "--bare" not in arguments else []),
             *(["--cpu", hop.pid] if hop.pid else []),
             *("--cpu", self.stub.pid),
             *arguments,
@@ -60,7 +63,7 @@ class Bench:
     def throughput(self, hop, shape):
         """Requests a second, latencies, CPU per request."""
         timing = ["--seconds", self.seconds, "--warm-up", min(0.3, self.seconds)]
-        raw = json.loads(_run(self.load(hop, shape.load_arguments() + timing)).stdout)
+        raw = json.loads(run_program(self.load(hop, shape.load_arguments() + timing)).stdout)
         n = max(raw["requests"], 1)
         cpu = raw["cpu_s"]
         return {
@@ -79,7 +82,7 @@ class Bench:
         if shutil.which("perf"):
             perf = ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", hop.pid, "--"]
             try:
-                result = _run(perf + load)
+                result = run_program(perf + load)
                 count = re.search(r"^(\d+),.*raw_syscalls", result.stderr, re.MULTILINE)
                 if count:
                     return int(count.group(1)) / max(json.loads(result.stdout)["requests"], 1)
@@ -93,10 +96,10 @@ class Bench:
         )
         try:
             strace.stderr.readline()  # "attached"
-            n = max(json.loads(_run(load).stdout)["requests"], 1)
+            n = max(json.loads(run_program(load).stdout)["requests"], 1)
         finally:
             strace.send_signal(2)
-            report = strace.communicate(timeout=PATIENCE)[0 + 1]
+            report = strace.communicate(timeout=PATIENCE)[1]
         total = re.search(r"^100\.00\s+\S+\s+(?:\S+\s+)?(\d+)\s.*total$", report, re.MULTILINE)
         if not total:
             raise MeasureError(f"strace counted nothing:\n{report[-1000:]}")
@@ -113,7 +116,7 @@ class Bench:
                 callers.append(caller)
                 caller.connect(hop.endpoint)
             # Who is answered now connected behind them all.
-            _run(self.load(hop, ["--requests", 1]))
+            run_program(self.load(hop, ["--requests", 1]))
             after = memory(hop.pid)
             beside = self.throughput(hop, shape)
         finally:
@@ -129,11 +132,11 @@ class Bench:
 
     def memory(self, hop, shape):
         """Resident memory at the start and after each quarter of a million requests."""
-        _run(self.load(hop, ["--requests", 1]))
+        run_program(self.load(hop, ["--requests", 1]))
         seen = [memory(hop.pid)]
         for _ in range(MEMORY_STEPS):
             n = MEMORY_REQUESTS // MEMORY_STEPS
-            _run(self.load(hop, [*shape.load_arguments(), "--requests", n]))
+            run_program(self.load(hop, [*shape.load_arguments(), "--requests", n]))
             seen.append(memory(hop.pid))
         return {
             "rss_first": seen[0]["rss"],
@@ -143,13 +146,24 @@ class Bench:
         }
 
     def start(self, hop):
-        """From exec to the first answer of a daemon that is started for it."""
+        """From exec to the first answer, of daemons that are started for it one after the other."""
         command = [
             *("taskset", "-c", hop.cpus, self.programs / "bench_start"),
             *(hop.endpoint, self.stub.tcp),
+            *hop.command(),
         ]
-        raw = json.loads(_run(command + hop.command()).stdout)
-        return {"connected_us": raw["connected_us"], "answered_us": raw["answered_us"]}
+        raw = [json.loads(run_program(command).stdout) for _ in range(STARTS)]
+        return {
+            "connected_us": statistics.median(start["connected_us"] for start in raw),
+            "answered_us": statistics.median(start["answered_us"] for start in raw),
+            "fastest_us": min(start["answered_us"] for start in raw),
+        }
+
+
+def cpu_seconds(pid):
+    """What the process and its threads have spent."""
+    tasks = pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
 def memory(pid):

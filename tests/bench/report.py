@@ -25,6 +25,15 @@ COLUMNS = (
     ("share", "share", "{:.2f}"),
 )
 
+# What is told of a daemon beside each other one.
+BESIDE = {
+    "rate": "requests/s",
+    "p50_us": "p50",
+    "p99_us": "p99",
+    "cpu_us": "CPU",
+    "path_us": "path",
+}
+
 LEGEND = """\
 CPU us: of the hop (of a peer: its whole process) per request; path us: of callers, hop and stub.
 rate/relay: requests/s against the byte relay's; path/relay: the relay's path us against this one's,
@@ -91,12 +100,40 @@ def medians(rounds):
     }
 
 
-def _text(rows):
+def beside(rounds, daemons):
+    """
+    {(shape, daemon, other): {key: ratio of the daemon's to the other's}}, medians of the rounds'
+    ratios.
+    """
+    ratios = {}
+    for samples in rounds:
+        for (shape, daemon), sample in samples.items():
+            if daemon not in daemons or "rate" not in sample:
+                continue
+            for (other_shape, other), second in samples.items():
+                if other_shape != shape or other == daemon:
+                    continue
+                cell = ratios.setdefault((shape, daemon, other), {})
+                for key in BESIDE:
+                    if sample[key] and second[key]:
+                        cell.setdefault(key, []).append(sample[key] / second[key])
+    return {
+        cell: {key: statistics.median(values) for key, values in keys.items()}
+        for cell, keys in ratios.items()
+    }
+
+
+def aligned(rows, n_names):
+    """Lines: names to the left, numbers to the right; a first name is not said twice."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
+    previous = None
     for row in rows:
-        cells = [row[0].ljust(widths[0]), row[1].ljust(widths[1])]
-        cells += [cell.rjust(width) for cell, width in zip(row[2:], widths[2:])]
+        cells = [cell.ljust(width) for cell, width in zip(row[:n_names], widths)]
+        if row[0] == previous:
+            cells[0] = " " * widths[0]
+        previous = row[0]
+        cells += [cell.rjust(width) for cell, width in zip(row[n_names:], widths[n_names:])]
         lines.append("  ".join(cells).rstrip())
     return lines
 
@@ -112,6 +149,7 @@ def _extra(cell):
     if "answered_us" in cell:
         words.append(f"first answer after {cell['answered_us'] / 1e3:.2f} ms")
         words.append(f"connected after {cell['connected_us'] / 1e3:.2f} ms")
+        words.append(f"the fastest {cell['fastest_us'] / 1e3:.2f} ms")
     if "rss_last" in cell:
         words.append(
             f"RSS {cell['rss_first'] / 1e6:.2f} MB at first, {cell['rss_quarter'] / 1e6:.2f} MB "
@@ -125,14 +163,24 @@ def table(cells):
     """The lines of the table."""
     rows = [["shape", "hop", *(heading for heading, _, _ in COLUMNS)]]
     extras = []
-    previous = None
     for (shape, hop), cell in cells.items():
         if "rate" in cell:
             numbers = [
                 form.format(cell[key]) if cell.get(key) else "" for _, key, form in COLUMNS
             ]
-            rows.append([shape if shape != previous else "", hop, *numbers])
-            previous = shape
+            rows.append([shape, hop, *numbers])
         if _extra(cell):
             extras.append(f"{shape}  {hop}: {_extra(cell)}")
-    return [*_text(rows), "", LEGEND, "", *extras]
+    lines = [*aligned(rows, 2), "", LEGEND] if len(rows) > 1 else []
+    return [*lines, *([""] if lines and extras else []), *extras]
+
+
+def beside_table(cells):
+    """The lines of what beside() said, or none."""
+    if not cells:
+        return []
+    rows = [["shape", "daemon", "beside", *(f"{heading} x" for heading in BESIDE.values())]]
+    for (shape, daemon, other), cell in cells.items():
+        numbers = [f"{cell[key]:.3f}" if key in cell else "" for key in BESIDE]
+        rows.append([shape, daemon, other, *numbers])
+    return [*aligned(rows, 3), "", "The daemon's figure divided by the other's."]

@@ -22,6 +22,12 @@ static const char *const fields[][2] = {
            "7F00000100012A139E5D000000000001\x02" },
 };
 
+/* How many of `fields` the header has. */
+static size_t n_fields(const struct request_shape *shape)
+{
+    return shape->is_bare ? 0 : sizeof fields / sizeof fields[0];
+}
+
 /* A text of the JSON header: the control characters of `properties` are escaped. */
 static size_t put_text(char *out, const char *text)
 {
@@ -50,7 +56,7 @@ static size_t put_json(char *out, const struct request_shape *shape, size_t *ret
     if (shape->sidecar_addr) {
         n += put_json_field(out + n, "sidecar.addr", shape->sidecar_addr);
     }
-    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+    for (size_t i = 0; i < n_fields(shape); i++) {
         n += put_json_field(out + n, fields[i][0], fields[i][1]);
     }
     n--; /* the last comma */
@@ -90,7 +96,7 @@ static size_t put_binary(uint8_t *out, const struct request_shape *shape, size_t
     if (shape->sidecar_addr) {
         n += put_binary_field(out + n, "sidecar.addr", shape->sidecar_addr);
     }
-    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+    for (size_t i = 0; i < n_fields(shape); i++) {
         n += put_binary_field(out + n, fields[i][0], fields[i][1]);
     }
     frame_put_u32(out + ext_at, (uint32_t)(n - ext_at - 4));

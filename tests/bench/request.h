@@ -19,6 +19,7 @@ struct request_shape {
     size_t body_n;            /* at least TOKEN_SIZE */
     const char *sidecar_addr; /* NULL: where it goes is left to the daemon */
     const char *topic;
+    bool is_bare; /* nothing but the topic: the daemon adds the rest */
 };
 
 struct request_frame {

@@ -3,8 +3,10 @@ Shapes
 
 What is asked of a hop, as text of the command line:
 
-    C:W[@BYTES][/rocketmq]     C callers, W requests in flight in all, closed loop; bodies of 128
-                               bytes, a JSON header unless said: 64:64, 4:16@64KiB, 64:64/rocketmq
+    C:W[@BYTES][/FORM]         C callers, W requests in flight in all, closed loop; bodies of 128
+                               bytes unless said: 64:64, 4:16@64KiB. FORM of the header: json;
+                               rocketmq; bare, in JSON with nothing but the topic, so that the daemon
+                               finds the broker and completes the message
     open:RATE[:C]              RATE requests a second of C callers (16), open loop
     idle:N                     memory of N idle callers each, and 64:64 with and without them
     start                      from exec to the first answer
@@ -16,7 +18,7 @@ import re
 
 DEFAULT = (
     "1:1 1:16 1:64 1:256 16:16 64:64 256:256 1:64@1KiB 64:64@1KiB 4:16@64KiB 4:8@1MiB "
-    "1:64/rocketmq 64:64/rocketmq open:2000 open:20000 idle:10000 start memory"
+    "1:64/rocketmq 64:64/rocketmq 64:64/bare open:2000 open:20000 idle:10000 start memory"
 ).split()
 
 UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20}
@@ -37,7 +39,8 @@ class Shape:
 
     def load_arguments(self):
         """What bench_load is told."""
-        arguments = ["--callers", self.callers, "--body", self.body, "--form", self.form]
+        arguments = ["--callers", self.callers, "--body", self.body]
+        arguments += ["--bare"] if self.form == "bare" else ["--form", self.form]
         if self.kind == "open":
             return [*arguments, "--rate", self.rate]
         return [*arguments, "--in-flight", self.in_flight]
@@ -45,7 +48,7 @@ class Shape:
 
 def parse(text):
     """The Shape; ValueError with what is accepted."""
-    match = re.fullmatch(r"(\d+):(\d+)(?:@(\d+)(B|KiB|MiB|))?(?:/(json|rocketmq))?", text)
+    match = re.fullmatch(r"(\d+):(\d+)(?:@(\d+)(B|KiB|MiB|))?(?:/(json|rocketmq|bare))?", text)
     if match:
         callers, in_flight, size, unit, form = match.groups()
         body = int(size) * UNITS[unit] if size else 128
@@ -63,5 +66,5 @@ def parse(text):
     if text in ("start", "memory"):
         return Shape(text, text)
     raise ValueError(
-        f"{text}: accepted are C:W[@BYTES][/rocketmq], open:RATE[:C], idle:N, start, memory"
+        f"{text}: accepted are C:W[@BYTES][/FORM], open:RATE[:C], idle:N, start, memory"
     )
