@@ -3,8 +3,9 @@
 //!     bench-peer HOST:PORT IN_FLIGHT BODY WARM_UP_SECONDS SECONDS
 //!
 //! IN_FLIGHT tasks share one client, and so one connection; each sends its next request when it has
-//! its answer, which has to carry the request's token. Prints one JSON object as bench_load does;
-//! the CPU is this process's.
+//! its answer, which has to carry the request's token. On one CPU tokio's current-thread runtime is
+//! taken, which is the faster one there. Prints one JSON object as bench_load does; the CPU is this
+//! process's.
 
 use bytes::Bytes;
 use cheetah_string::CheetahString;
@@ -67,11 +68,12 @@ async fn work(
     stop: Arc<AtomicBool>,
 ) -> (Vec<u64>, u64) {
     let mut latencies = Vec::new();
+    let ext_fields = ext_fields(&address);
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
         let sent = body(size, worker, number);
         let request = RemotingCommand::create_remoting_command(SEND_MESSAGE_V2)
-            .set_ext_fields(ext_fields(&address))
+            .set_ext_fields(ext_fields.clone())
             .set_body(sent.clone());
         let is_measured = measure.load(Ordering::Relaxed);
         let begin = Instant::now();
@@ -141,6 +143,14 @@ async fn run(address: &str, in_flight: u64, size: usize, warm_up: f64, seconds: 
     );
 }
 
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = match std::thread::available_parallelism()?.get() {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     if arguments.len() != 6 {
@@ -148,7 +158,7 @@ fn main() {
         std::process::exit(2);
     }
     let number = |at: usize| arguments[at].parse::<f64>().expect("a number");
-    tokio::runtime::Runtime::new().expect("a runtime").block_on(run(
+    runtime().expect("a runtime").block_on(run(
         &arguments[1],
         number(2) as u64,
         number(3) as usize,
