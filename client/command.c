@@ -1,6 +1,7 @@
 #include "client/command.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,21 +123,44 @@ int64_t option_count(const struct invocation *invocation, const char *option, co
     return value;
 }
 
-void split_pair(const struct invocation *invocation, const char *what, const char *text,
-    struct span *ret_name, struct span *ret_value)
+const char *add_pair(const struct invocation *invocation, struct remotingclient_request *request,
+    const char *prefix, const char *what, const char *text)
 {
     const char *equals = strchr(text, '=');
     if (!equals || equals == text) {
         usage_error(invocation, "'%s' is no %s", text, what);
     }
-    *ret_name = (struct span){ text, (size_t)(equals - text) };
-    *ret_value = span_of(equals + 1);
+    char *name = NULL;
+    if (asprintf(&name, "%s%.*s", prefix, (int)(equals - text), text) < 0) {
+        usage_error(invocation, "there is no memory for %s", text);
+    }
+    remotingclient_request_add(request, name, equals + 1);
+    free(name);
+    return equals + 1;
+}
+
+struct span answer_field(const struct remotingclient_answer *answer, const char *name)
+{
+    return span_of(remotingclient_answer_field(answer, name));
+}
+
+struct span answer_body(const struct remotingclient_answer *answer)
+{
+    size_t n;
+    const char *body = remotingclient_answer_body(answer, &n);
+    return (struct span){ body, n };
+}
+
+void print_answer_body(const struct remotingclient_answer *answer)
+{
+    output_text(stdout, answer_body(answer), OUTPUT_LINES);
+    fputc('\n', stdout);
 }
 
 enum exit_code command_connect(
-    const struct invocation *invocation, struct connection **ret_connection)
+    const struct invocation *invocation, struct remotingclient **ret_client)
 {
-    const int r = connection_new(invocation->socket_path, ret_connection);
+    const int r = remotingclient_new(invocation->socket_path, ret_client);
     if (r == 0) {
         return EXIT_CODE_SUCCESS;
     }
@@ -153,36 +177,38 @@ enum exit_code command_connect(
     return EXIT_CODE_NO_DAEMON;
 }
 
-void command_check_request(const struct invocation *invocation, struct request *request)
+void command_check_request(
+    const struct invocation *invocation, struct remotingclient_request *request)
 {
-    const char *problem = request_problem(request);
+    const char *problem = remotingclient_request_problem(request);
     if (problem) {
         usage_error(invocation, "%s", problem);
     }
 }
 
 enum exit_code command_invoke_request(const struct invocation *invocation,
-    struct connection *connection, struct request *request, struct answer **ret_answer)
+    struct remotingclient *client, struct remotingclient_request *request,
+    struct remotingclient_answer **ret_answer)
 {
-    const int r = connection_invoke(connection, &request->command, SERIALIZE_JSON, ret_answer);
-    return r < 0 ? command_report_broken(invocation, connection, r) : EXIT_CODE_SUCCESS;
+    const int r = remotingclient_call(client, request, ret_answer);
+    return r < 0 ? command_report_broken(invocation, client, r) : EXIT_CODE_SUCCESS;
 }
 
-enum exit_code command_call(
-    const struct invocation *invocation, struct request *request, struct answer **ret_answer)
+enum exit_code command_call(const struct invocation *invocation,
+    struct remotingclient_request *request, struct remotingclient_answer **ret_answer)
 {
-    CLEANUP(connection_free) struct connection *connection = NULL;
-    enum exit_code exit_code = command_connect(invocation, &connection);
+    CLEANUP(remotingclient_free) struct remotingclient *client = NULL;
+    enum exit_code exit_code = command_connect(invocation, &client);
     if (exit_code == EXIT_CODE_SUCCESS) {
-        exit_code = command_invoke_request(invocation, connection, request, ret_answer);
+        exit_code = command_invoke_request(invocation, client, request, ret_answer);
     }
     return exit_code == EXIT_CODE_SUCCESS ? command_judge(*ret_answer) : exit_code;
 }
 
-enum exit_code command_read_object(const struct answer *answer, json_t **ret_object)
+enum exit_code command_read_object(const struct remotingclient_answer *answer, json_t **ret_object)
 {
-    const struct span body = answer->command.body;
-    json_t *object = json_loadb(body.data ? body.data : "", body.n, JSON_REJECT_DUPLICATES, NULL);
+    const struct span body = answer_body(answer);
+    json_t *object = json_loadb(body.data, body.n, JSON_REJECT_DUPLICATES, NULL);
     if (!json_is_object(object)) {
         json_decref(object);
         fprintf(
@@ -194,7 +220,7 @@ enum exit_code command_read_object(const struct answer *answer, json_t **ret_obj
 }
 
 enum exit_code command_report_broken(
-    const struct invocation *invocation, const struct connection *connection, int error)
+    const struct invocation *invocation, const struct remotingclient *client, int error)
 {
     const char *path = invocation->socket_path;
     switch (-error) {
@@ -215,7 +241,7 @@ enum exit_code command_report_broken(
         break;
     case EBADMSG:
         fprintf(stderr, "remotingctl: what answers at %s cannot be understood: %s\n", path,
-            connection_problem(connection));
+            remotingclient_problem(client));
         break;
     default:
         fprintf(stderr, "remotingctl: the connection to %s failed (%s).\n", path, strerror(-error));
@@ -224,39 +250,37 @@ enum exit_code command_report_broken(
 }
 
 /* The words in brackets: who failed and what that means for a repetition. */
-static void print_failure_made_here(const struct ext_fields *ext_fields, struct span error)
+static void print_failure_made_here(
+    const struct remotingclient_answer *answer, const struct remotingclient_failure *failure)
 {
-    const struct span sent = ext_fields_text(ext_fields, "sidecar.sent");
-    const struct span retry_after = ext_fields_text(ext_fields, "sidecar.retryAfterMillis");
-    output_text(stderr, error, OUTPUT_ONE_LINE);
+    const struct span sent = answer_field(answer, "sidecar.sent");
+    output_text(stderr, span_of(failure->error), OUTPUT_ONE_LINE);
     if (!span_is_empty(sent)) {
         fputs(", sent: ", stderr);
         output_text(stderr, sent, OUTPUT_ONE_LINE);
     }
-    if (!span_is_empty(retry_after)) {
-        fputs(", retry after: ", stderr);
-        output_text(stderr, retry_after, OUTPUT_ONE_LINE);
-        fputs(" ms", stderr);
+    if (failure->retry_after_ms >= 0) {
+        fprintf(stderr, ", retry after: %" PRId64 " ms", failure->retry_after_ms);
     }
 }
 
-enum exit_code command_report_failure(const struct answer *answer, const char *prefix)
+enum exit_code command_report_failure(
+    const struct remotingclient_answer *answer, const char *prefix)
 {
-    const struct remoting_command *command = &answer->command;
-    const struct span error = ext_fields_text(&command->ext_fields, "sidecar.error");
-    const struct span address = ext_fields_text(&command->ext_fields, "sidecar.addr");
+    struct remotingclient_failure failure = { .remark = "" };
+    const struct span address = answer_field(answer, "sidecar.addr");
+    (void)remotingclient_answer_failure(answer, &failure);
 
     fprintf(stderr, "%sfailed: ", prefix);
-    output_text(stderr, span_is_empty(command->remark) ? SPAN("(no remark)") : command->remark,
-        OUTPUT_ONE_LINE);
+    output_text(stderr, span_of(failure.remark), OUTPUT_ONE_LINE);
     fputs(" (", stderr);
-    if (!span_is_absent(error)) {
-        print_failure_made_here(&command->ext_fields, error);
+    if (failure.error) {
+        print_failure_made_here(answer, &failure);
         fputs(")\n", stderr);
         return EXIT_CODE_DAEMON;
     }
-    const char *name = response_code_name(command->code);
-    fprintf(stderr, "code %d%s%s", command->code, name ? " " : "", name ? name : "");
+    const char *name = response_code_name(failure.code);
+    fprintf(stderr, "code %d%s%s", failure.code, name ? " " : "", name ? name : "");
     if (!span_is_empty(address)) {
         fputs(" from ", stderr);
         output_text(stderr, address, OUTPUT_ONE_LINE);
@@ -265,8 +289,9 @@ enum exit_code command_report_failure(const struct answer *answer, const char *p
     return EXIT_CODE_BROKER;
 }
 
-enum exit_code command_judge(const struct answer *answer)
+enum exit_code command_judge(const struct remotingclient_answer *answer)
 {
-    return answer->command.code == RESPONSE_SUCCESS ? EXIT_CODE_SUCCESS
-                                                    : command_report_failure(answer, "");
+    return remotingclient_answer_code(answer) == RESPONSE_SUCCESS
+               ? EXIT_CODE_SUCCESS
+               : command_report_failure(answer, "");
 }

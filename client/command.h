@@ -7,8 +7,9 @@
  */
 #pragma once
 
-#include "client/connection.h"
-#include "client/request.h"
+#include "client/remotingclient.h"
+#include "protocol/cleanup.h"
+#include "protocol/span.h"
 
 #include <getopt.h>
 #include <jansson.h>
@@ -26,6 +27,13 @@ enum exit_code {
     EXIT_CODE_NOTHING = 4,   /* no messages */
     EXIT_CODE_NO_DAEMON = 5, /* no daemon, no answer, or one that cannot be understood */
 };
+
+DEFINE_CLEANUP(struct remotingclient *, remotingclient_free)
+DEFINE_CLEANUP(struct remotingclient_request *, remotingclient_request_free)
+DEFINE_CLEANUP(struct remotingclient_answer *, remotingclient_answer_free)
+
+/* Requests that a command has in flight at once, at most. */
+#define IN_FLIGHT_MAX 64
 
 struct invocation;
 
@@ -95,38 +103,47 @@ int64_t option_duration_ms(
     const struct invocation *invocation, const char *option, const char *text);
 int64_t option_count(const struct invocation *invocation, const char *option, const char *text);
 /*
- * "NAME=VALUE", cut at the first '='. Without one, or without a name, it is a usage error that says
- * what it is.
+ * Adds "NAME=VALUE", cut at the first '=', as the field PREFIX NAME, and gives its value. Without
+ * one, or without a name, it is a usage error that says what it is.
  */
-void split_pair(const struct invocation *invocation, const char *what, const char *text,
-    struct span *ret_name, struct span *ret_value);
+const char *add_pair(const struct invocation *invocation, struct remotingclient_request *request,
+    const char *prefix, const char *what, const char *text);
+
+/* A field of an answer, absent where it has none of that name; and its body. */
+struct span answer_field(const struct remotingclient_answer *answer, const char *name);
+struct span answer_body(const struct remotingclient_answer *answer);
+/* The body, as it came, as one line of output. */
+void print_answer_body(const struct remotingclient_answer *answer);
 
 /* Connects, or says why not. */
 enum exit_code command_connect(
-    const struct invocation *invocation, struct connection **ret_connection);
+    const struct invocation *invocation, struct remotingclient **ret_client);
 /*
  * A request that cannot be sent (a field given twice) is a usage error; asked before anything is
  * sent.
  */
-void command_check_request(const struct invocation *invocation, struct request *request);
-/* Invokes the request in the JSON form; says what went wrong before an answer was there. */
+void command_check_request(
+    const struct invocation *invocation, struct remotingclient_request *request);
+/* Sends the request and waits; says what went wrong before an answer was there. */
 enum exit_code command_invoke_request(const struct invocation *invocation,
-    struct connection *connection, struct request *request, struct answer **ret_answer);
+    struct remotingclient *client, struct remotingclient_request *request,
+    struct remotingclient_answer **ret_answer);
 /* Connects, invokes the request and judges the answer: EXIT_CODE_SUCCESS is an answer of code 0. */
-enum exit_code command_call(
-    const struct invocation *invocation, struct request *request, struct answer **ret_answer);
+enum exit_code command_call(const struct invocation *invocation,
+    struct remotingclient_request *request, struct remotingclient_answer **ret_answer);
 /*
  * The body of an answer, which the daemon promises to be a JSON object. EXIT_CODE_NO_DAEMON where it
  * is none, and that is told.
  */
-enum exit_code command_read_object(const struct answer *answer, json_t **ret_object);
-/* What a negative errno of the connection means, in words. */
+enum exit_code command_read_object(const struct remotingclient_answer *answer, json_t **ret_object);
+/* What a negative errno of the library means, in words. */
 enum exit_code command_report_broken(
-    const struct invocation *invocation, const struct connection *connection, int error);
+    const struct invocation *invocation, const struct remotingclient *client, int error);
 /*
  * What a code other than 0 means: "failed: REMARK (unreachable, sent: no)". The prefix may name the
  * line of the input.
  */
-enum exit_code command_report_failure(const struct answer *answer, const char *prefix);
+enum exit_code command_report_failure(
+    const struct remotingclient_answer *answer, const char *prefix);
 /* EXIT_CODE_SUCCESS for code 0, else as command_report_failure(). */
-enum exit_code command_judge(const struct answer *answer);
+enum exit_code command_judge(const struct remotingclient_answer *answer);

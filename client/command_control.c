@@ -13,7 +13,7 @@
 DEFINE_CLEANUP(json_t *, json_decref)
 
 /* As many as the daemon takes in one list, and as many as can be in flight. */
-#define ADDRESSES_MAX CONNECTION_IN_FLIGHT_MAX
+#define ADDRESSES_MAX IN_FLIGHT_MAX
 
 static const char reachable_help[] =
     "remotingctl reachable ADDR ...\n"
@@ -74,30 +74,30 @@ static const char drain_help[] =
 enum { OPTION_TIMEOUT = OPTION_OWN };
 
 static enum exit_code send_questions(const struct invocation *invocation,
-    struct connection *connection, char *const *addresses, size_t n, int64_t timeout_ms)
+    struct remotingclient *client, char *const *addresses, size_t n, int64_t timeout_ms)
 {
     for (size_t i = 0; i < n; i++) {
-        struct request request;
-        request_init(&request, SIDECAR_IS_ADDRESS_REACHABLE);
-        request_add(&request, "addr", span_of(addresses[i]));
+        CLEANUP(remotingclient_request_free)
+        struct remotingclient_request *request =
+            remotingclient_request_new(SIDECAR_IS_ADDRESS_REACHABLE);
+        remotingclient_request_add(request, "addr", addresses[i]);
         if (timeout_ms >= 0) {
-            request_add_number(&request, "sidecar.timeoutMillis", timeout_ms);
+            remotingclient_request_add_number(request, "sidecar.timeoutMillis", timeout_ms);
         }
-        command_check_request(invocation, &request);
-        const int r = connection_send(connection, &request.command, SERIALIZE_JSON, i);
-        request_deinit(&request);
+        command_check_request(invocation, request);
+        const int r = remotingclient_send(client, request, i, NULL);
         if (r < 0) {
-            return command_report_broken(invocation, connection, r);
+            return command_report_broken(invocation, client, r);
         }
     }
     return EXIT_CODE_SUCCESS;
 }
 
 /* Adds the answer about one address to the table, or prints it as it came. */
-static enum exit_code take_answer(const struct invocation *invocation, const struct answer *answer,
-    const char *address, struct table *table)
+static enum exit_code take_answer(const struct invocation *invocation,
+    const struct remotingclient_answer *answer, const char *address, struct table *table)
 {
-    if (answer->command.code != RESPONSE_SUCCESS) {
+    if (remotingclient_answer_code(answer) != RESPONSE_SUCCESS) {
         char prefix[320];
         (void)snprintf(prefix, sizeof(prefix), "%s: ", address);
         return command_report_failure(answer, prefix);
@@ -109,8 +109,7 @@ static enum exit_code take_answer(const struct invocation *invocation, const str
     }
     const bool is_reachable = json_is_true(json_object_get(body, "reachable"));
     if (invocation->json) {
-        output_text(stdout, answer->command.body, OUTPUT_LINES);
-        fputc('\n', stdout);
+        print_answer_body(answer);
     } else {
         table_add(table, json_object_text(body, "addr"));
         table_add(table, is_reachable ? SPAN("yes") : SPAN("no"));
@@ -126,7 +125,7 @@ static enum exit_code take_answer(const struct invocation *invocation, const str
 }
 
 static enum exit_code print_answers(const struct invocation *invocation,
-    struct answer *const *answers, char *const *addresses, size_t n)
+    struct remotingclient_answer *const *answers, char *const *addresses, size_t n)
 {
     static const struct table_column columns[] = {
         { "ADDRESS", false },
@@ -162,26 +161,26 @@ static enum exit_code run_reachable(struct invocation *invocation)
     const size_t n = (size_t)command_count_operands(invocation, 1, ADDRESSES_MAX);
     char *const *addresses = invocation->argv + optind;
 
-    CLEANUP(connection_free) struct connection *connection = NULL;
-    struct answer *answers[ADDRESSES_MAX] = { NULL };
-    enum exit_code exit_code = command_connect(invocation, &connection);
+    CLEANUP(remotingclient_free) struct remotingclient *client = NULL;
+    struct remotingclient_answer *answers[ADDRESSES_MAX] = { NULL };
+    enum exit_code exit_code = command_connect(invocation, &client);
     if (exit_code == EXIT_CODE_SUCCESS) {
-        exit_code = send_questions(invocation, connection, addresses, n, timeout_ms);
+        exit_code = send_questions(invocation, client, addresses, n, timeout_ms);
     }
     for (size_t i = 0; i < n && exit_code == EXIT_CODE_SUCCESS; i++) {
-        struct answer *answer;
-        const int r = connection_receive(connection, &answer);
+        struct remotingclient_answer *answer;
+        const int r = remotingclient_receive(client, &answer);
         if (r < 0) {
-            exit_code = command_report_broken(invocation, connection, r);
+            exit_code = command_report_broken(invocation, client, r);
         } else {
-            answers[answer->token] = answer;
+            answers[remotingclient_answer_token(answer)] = answer;
         }
     }
     if (exit_code == EXIT_CODE_SUCCESS) {
         exit_code = print_answers(invocation, answers, addresses, n);
     }
     for (size_t i = 0; i < n; i++) {
-        answer_free(answers[i]);
+        remotingclient_answer_free(answers[i]);
     }
     return exit_code;
 }
@@ -200,8 +199,8 @@ static enum exit_code control(const struct invocation *invocation, int32_t code,
     char *const *addresses, int n, json_t **ret_body)
 {
     char *text = NULL;
-    struct request request;
-    request_init(&request, code);
+    CLEANUP(remotingclient_request_free)
+    struct remotingclient_request *request = remotingclient_request_new(code);
     if (n > 0) {
         json_t *array = json_array();
         for (int i = 0; i < n; i++) {
@@ -209,11 +208,10 @@ static enum exit_code control(const struct invocation *invocation, int32_t code,
         }
         text = json_dumps(array, JSON_COMPACT);
         json_decref(array);
-        request.command.body = span_of(text);
+        remotingclient_request_set_body(request, text, text ? strlen(text) : 0);
     }
-    CLEANUP(answer_free) struct answer *answer = NULL;
-    enum exit_code exit_code = command_call(invocation, &request, &answer);
-    request_deinit(&request);
+    CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
+    enum exit_code exit_code = command_call(invocation, request, &answer);
     free(text);
     if (exit_code != EXIT_CODE_SUCCESS) {
         return exit_code;
@@ -221,8 +219,7 @@ static enum exit_code control(const struct invocation *invocation, int32_t code,
     CLEANUP(json_decref) json_t *body = NULL;
     exit_code = command_read_object(answer, &body);
     if (exit_code == EXIT_CODE_SUCCESS && invocation->json) {
-        output_text(stdout, answer->command.body, OUTPUT_LINES);
-        fputc('\n', stdout);
+        print_answer_body(answer);
     } else {
         *ret_body = TAKE(body);
     }

@@ -41,15 +41,16 @@ static void write_time(char *text, size_t size)
     (void)snprintf(text + n, size - n, ".%03dZ", (int)(now.tv_nsec / 1000000));
 }
 
-static void print_event(const struct invocation *invocation, const struct ext_fields *fields)
+static void print_event(
+    const struct invocation *invocation, const struct remotingclient_answer *request)
 {
     char now[40];
     write_time(now, sizeof(now));
-    const struct span event = ext_fields_text(fields, "event");
-    const struct span addr = ext_fields_text(fields, "addr");
-    const struct span connection = ext_fields_text(fields, "connection");
-    const struct span cause = ext_fields_text(fields, "cause");
-    const struct span dropped = ext_fields_text(fields, "dropped");
+    const struct span event = answer_field(request, "event");
+    const struct span addr = answer_field(request, "addr");
+    const struct span connection = answer_field(request, "connection");
+    const struct span cause = answer_field(request, "cause");
+    const struct span dropped = answer_field(request, "dropped");
     if (invocation->json) {
         output_json(json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "time", now, "event",
             json_text(event), "addr", json_text(addr), "connection",
@@ -74,23 +75,23 @@ static void print_event(const struct invocation *invocation, const struct ext_fi
 }
 
 static enum exit_code follow(
-    const struct invocation *invocation, struct connection *connection, bool goes_on)
+    const struct invocation *invocation, struct remotingclient *client, bool goes_on)
 {
     do {
-        CLEANUP(answer_free) struct answer *request = NULL;
-        const int r = connection_receive_request(connection, &request);
+        CLEANUP(remotingclient_answer_free) struct remotingclient_answer *request = NULL;
+        const int r = remotingclient_receive(client, &request);
         if (r == -ECONNRESET) {
             fprintf(stderr, "remotingctl: the daemon at %s closed the connection.\n",
                 invocation->socket_path);
             return EXIT_CODE_NO_DAEMON;
         }
         if (r < 0) {
-            return command_report_broken(invocation, connection, r);
+            return command_report_broken(invocation, client, r);
         }
-        if (request->command.code != SIDECAR_SUBSCRIBE_NET_EVENTS) {
+        if (remotingclient_answer_code(request) != SIDECAR_SUBSCRIBE_NET_EVENTS) {
             continue;
         }
-        print_event(invocation, &request->command.ext_fields);
+        print_event(invocation, request);
         if (!output_flush()) {
             return EXIT_CODE_BROKER;
         }
@@ -111,19 +112,24 @@ static enum exit_code run_events(struct invocation *invocation)
     }
     command_count_operands(invocation, 0, 0);
 
-    CLEANUP(connection_free) struct connection *connection = NULL;
-    CLEANUP(answer_free) struct answer *answer = NULL;
-    struct request request;
-    request_init(&request, SIDECAR_SUBSCRIBE_NET_EVENTS);
-    enum exit_code exit_code = command_connect(invocation, &connection);
+    CLEANUP(remotingclient_free) struct remotingclient *client = NULL;
+    CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
+    CLEANUP(remotingclient_request_free)
+    struct remotingclient_request *request =
+        remotingclient_request_new(SIDECAR_SUBSCRIBE_NET_EVENTS);
+    enum exit_code exit_code = command_connect(invocation, &client);
     if (exit_code == EXIT_CODE_SUCCESS) {
-        exit_code = command_invoke_request(invocation, connection, &request, &answer);
+        exit_code = command_invoke_request(invocation, client, request, &answer);
     }
-    request_deinit(&request);
     if (exit_code == EXIT_CODE_SUCCESS) {
         exit_code = command_judge(answer);
     }
-    return exit_code == EXIT_CODE_SUCCESS ? follow(invocation, connection, goes_on) : exit_code;
+    if (exit_code != EXIT_CODE_SUCCESS) {
+        return exit_code;
+    }
+    /* Events come from the answer on. */
+    remotingclient_accept_requests(client);
+    return follow(invocation, client, goes_on);
 }
 
 const struct command command_events = {

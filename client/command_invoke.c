@@ -11,6 +11,7 @@
 #include "client/input.h"
 #include "client/output.h"
 #include "protocol/code.h"
+#include "protocol/ext_fields.h"
 #include "protocol/utf8.h"
 
 DEFINE_CLEANUP(char *, free)
@@ -50,14 +51,17 @@ enum {
 };
 
 struct invoke_options {
+    const char *addr;
+    const char *broker;
     const char *body;
     const char *body_file;
+    int64_t timeout_ms; /* -1: the daemon's */
+    bool oneway;
     bool binary;
     bool raw;
 };
 
-static void read_options(
-    struct invocation *invocation, struct request *request, struct invoke_options *options)
+static void read_options(struct invocation *invocation, struct invoke_options *options)
 {
     static const struct option long_options[] = {
         GLOBAL_OPTIONS,
@@ -75,10 +79,10 @@ static void read_options(
     while ((option = command_next_option(invocation, ":", long_options)) != -1) {
         switch (option) {
         case OPTION_ADDR:
-            request_add(request, "sidecar.addr", span_of(optarg));
+            options->addr = optarg;
             break;
         case OPTION_BROKER:
-            request_add(request, "sidecar.broker", span_of(optarg));
+            options->broker = optarg;
             break;
         case OPTION_BODY:
             options->body = optarg;
@@ -87,11 +91,10 @@ static void read_options(
             options->body_file = optarg;
             break;
         case OPTION_TIMEOUT:
-            request_add_number(request, "sidecar.timeoutMillis",
-                option_duration_ms(invocation, "--timeout", optarg));
+            options->timeout_ms = option_duration_ms(invocation, "--timeout", optarg);
             break;
         case OPTION_ONEWAY:
-            request->command.flag |= REMOTING_FLAG_ONEWAY;
+            options->oneway = true;
             break;
         case OPTION_BINARY:
             options->binary = true;
@@ -106,29 +109,39 @@ static void read_options(
     }
 }
 
-static void read_operands(const struct invocation *invocation, struct request *request, bool binary)
+/* The request that options and operands say, but for its body. */
+static struct remotingclient_request *build_request(
+    const struct invocation *invocation, const struct invoke_options *options)
 {
     command_count_operands(invocation, 1, 1 + EXT_FIELDS_MAX);
-    const char *code = invocation->argv[optind];
-    if (!request_code_from_text(span_of(code), &request->command.code)) {
+    const char *text = invocation->argv[optind];
+    int32_t code;
+    if (!request_code_from_text(span_of(text), &code)) {
         usage_error(
-            invocation, "'%s' is no request code: a number or a name like SEND_MESSAGE", code);
+            invocation, "'%s' is no request code: a number or a name like SEND_MESSAGE", text);
+    }
+    /* The binary header has 16 bits of code. */
+    const bool is_wide = options->binary && (code > INT16_MAX || code < INT16_MIN);
+    struct remotingclient_request *request =
+        remotingclient_request_new(is_wide ? SIDECAR_CODE_FIRST : code);
+    remotingclient_request_set_binary(request, options->binary);
+    remotingclient_request_set_oneway(request, options->oneway);
+    remotingclient_request_add(request, "sidecar.addr", options->addr);
+    remotingclient_request_add(request, "sidecar.broker", options->broker);
+    if (options->timeout_ms >= 0) {
+        remotingclient_request_add_number(request, "sidecar.timeoutMillis", options->timeout_ms);
     }
     for (int i = optind + 1; i < invocation->argc; i++) {
-        struct span key;
-        struct span value;
-        split_pair(invocation, "ext field: KEY=VALUE", invocation->argv[i], &key, &value);
-        if (binary && span_is_empty(value)) {
-            usage_error(
-                invocation, "the binary header has no empty values: '%s'", invocation->argv[i]);
+        const char *pair = invocation->argv[i];
+        const char *value = add_pair(invocation, request, "", "ext field: KEY=VALUE", pair);
+        if (options->binary && !*value) {
+            usage_error(invocation, "the binary header has no empty values: '%s'", pair);
         }
-        request_add_prefixed(request, "", key, value);
     }
-    if (binary && (request->command.code > INT16_MAX || request->command.code < INT16_MIN)) {
-        /* The binary header has 16 bits of code. */
-        request_add_number(request, "sidecar.code", request->command.code);
-        request->command.code = SIDECAR_CODE_FIRST;
+    if (is_wide) {
+        remotingclient_request_add_number(request, "sidecar.code", code);
     }
+    return request;
 }
 
 /* *ret_owned is what the body's text is to be freed by; NULL for an argument. */
@@ -183,89 +196,86 @@ static void print_body(struct span body)
     json_decref(json);
 }
 
-static void print_for_people(const struct remoting_command *command)
+static void print_for_people(const struct remotingclient_answer *answer)
 {
-    const char *name = response_code_name(command->code);
-    printf("code: %d%s%s\n", command->code, name ? " " : "", name ? name : "");
-    if (!span_is_absent(command->remark)) {
+    const int32_t code = remotingclient_answer_code(answer);
+    const char *code_name = response_code_name(code);
+    printf("code: %d%s%s\n", code, code_name ? " " : "", code_name ? code_name : "");
+    if (remotingclient_answer_remark(answer)) {
         fputs("remark: ", stdout);
-        output_text(stdout, command->remark, OUTPUT_ONE_LINE);
+        output_text(stdout, span_of(remotingclient_answer_remark(answer)), OUTPUT_ONE_LINE);
         fputc('\n', stdout);
     }
-    for (size_t i = 0; i < command->ext_fields.n; i++) {
-        const struct ext_field *field = &command->ext_fields.fields[i];
+    struct remotingclient_text name;
+    struct remotingclient_text value;
+    for (size_t i = 0; remotingclient_answer_field_at(answer, i, &name, &value); i++) {
         fputs("  ", stdout);
-        output_text(stdout, field->key, OUTPUT_ONE_LINE);
+        output_text(stdout, (struct span){ name.data, name.n }, OUTPUT_ONE_LINE);
         fputs(" = ", stdout);
-        output_text(stdout, field->value, OUTPUT_ONE_LINE);
+        output_text(stdout, (struct span){ value.data, value.n }, OUTPUT_ONE_LINE);
         fputc('\n', stdout);
     }
-    if (!span_is_empty(command->body)) {
+    if (!span_is_empty(answer_body(answer))) {
         fputc('\n', stdout);
-        print_body(command->body);
+        print_body(answer_body(answer));
     }
 }
 
-static void print_json(const struct remoting_command *command)
+static void add_body(json_t *json, struct span body)
+{
+    json_t *parsed = parse_body(body);
+    if (parsed) {
+        json_object_set_new(json, "body", parsed);
+    } else if (is_text(body)) {
+        json_object_set_new(json, "body", json_text(body));
+    } else {
+        CLEANUP(free) char *base64 = base64_encode(body);
+        json_object_set_new(json, "bodyBase64", json_text(span_of(base64)));
+    }
+}
+
+static void print_json(const struct remotingclient_answer *answer)
 {
     json_t *ext_fields = json_object();
-    for (size_t i = 0; i < command->ext_fields.n; i++) {
-        const struct ext_field *field = &command->ext_fields.fields[i];
-        json_t *key = json_text(field->key);
-        json_object_set_new(ext_fields, json_string_value(key), json_text(field->value));
+    struct remotingclient_text name;
+    struct remotingclient_text value;
+    for (size_t i = 0; remotingclient_answer_field_at(answer, i, &name, &value); i++) {
+        json_t *key = json_text((struct span){ name.data, name.n });
+        json_object_set_new(
+            ext_fields, json_string_value(key), json_text((struct span){ value.data, value.n }));
         json_decref(key);
     }
-    const char *name = response_code_name(command->code);
-    json_t *json = json_pack("{s:i, s:s?, s:o, s:o}", "code", command->code, "name", name, "remark",
-        json_text(command->remark), "extFields", ext_fields);
-    if (!span_is_empty(command->body)) {
-        json_t *body = parse_body(command->body);
-        if (body) {
-            json_object_set_new(json, "body", body);
-        } else if (is_text(command->body)) {
-            json_object_set_new(json, "body", json_text(command->body));
-        } else {
-            CLEANUP(free) char *base64 = base64_encode(command->body);
-            json_object_set_new(json, "bodyBase64", json_text(span_of(base64)));
-        }
+    const int32_t code = remotingclient_answer_code(answer);
+    json_t *json =
+        json_pack("{s:i, s:s?, s:o, s:o}", "code", code, "name", response_code_name(code), "remark",
+            json_text(span_of(remotingclient_answer_remark(answer))), "extFields", ext_fields);
+    if (!span_is_empty(answer_body(answer))) {
+        add_body(json, answer_body(answer));
     }
     output_json(json);
 }
 
 static enum exit_code print_answer(const struct invocation *invocation,
-    const struct invoke_options *options, const struct answer *answer)
+    const struct invoke_options *options, const struct remotingclient_answer *answer)
 {
-    const struct remoting_command *command = &answer->command;
     if (options->raw) {
-        fwrite(command->body.data ? command->body.data : "", 1, command->body.n, stdout);
+        const struct span body = answer_body(answer);
+        fwrite(body.data, 1, body.n, stdout);
     } else if (invocation->json) {
-        print_json(command);
+        print_json(answer);
     } else {
-        print_for_people(command);
+        print_for_people(answer);
     }
     return command_judge(answer);
 }
 
-static enum exit_code invoke(const struct invocation *invocation,
-    const struct invoke_options *options, struct request *request)
+static enum exit_code send_oneway(const struct invocation *invocation,
+    const struct invoke_options *options, struct remotingclient *client,
+    struct remotingclient_request *request)
 {
-    CLEANUP(connection_free) struct connection *connection = NULL;
-    const enum exit_code exit_code = command_connect(invocation, &connection);
-    if (exit_code != EXIT_CODE_SUCCESS) {
-        return exit_code;
-    }
-    const enum serialize_type serialize_type =
-        options->binary ? SERIALIZE_ROCKETMQ : SERIALIZE_JSON;
-    const bool is_oneway = remoting_command_is_oneway(&request->command);
-    CLEANUP(answer_free) struct answer *answer = NULL;
-    const int r = is_oneway
-                      ? connection_send(connection, &request->command, serialize_type, 0)
-                      : connection_invoke(connection, &request->command, serialize_type, &answer);
+    const int r = remotingclient_send(client, request, 0, NULL);
     if (r < 0) {
-        return command_report_broken(invocation, connection, r);
-    }
-    if (!is_oneway) {
-        return print_answer(invocation, options, answer);
+        return command_report_broken(invocation, client, r);
     }
     if (!invocation->json && !options->raw) {
         puts("written; a oneway command has no answer");
@@ -273,19 +283,33 @@ static enum exit_code invoke(const struct invocation *invocation,
     return EXIT_CODE_SUCCESS;
 }
 
+static enum exit_code invoke(const struct invocation *invocation,
+    const struct invoke_options *options, struct remotingclient_request *request)
+{
+    CLEANUP(remotingclient_free) struct remotingclient *client = NULL;
+    enum exit_code exit_code = command_connect(invocation, &client);
+    if (exit_code != EXIT_CODE_SUCCESS) {
+        return exit_code;
+    }
+    if (options->oneway) {
+        return send_oneway(invocation, options, client, request);
+    }
+    CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
+    exit_code = command_invoke_request(invocation, client, request, &answer);
+    return exit_code == EXIT_CODE_SUCCESS ? print_answer(invocation, options, answer) : exit_code;
+}
+
 static enum exit_code run_invoke(struct invocation *invocation)
 {
-    struct invoke_options options = { 0 };
-    struct request request;
-    request_init(&request, 0);
-    read_options(invocation, &request, &options);
-    read_operands(invocation, &request, options.binary);
-    command_check_request(invocation, &request);
+    struct invoke_options options = { .timeout_ms = -1 };
+    read_options(invocation, &options);
+    CLEANUP(remotingclient_request_free)
+    struct remotingclient_request *request = build_request(invocation, &options);
+    command_check_request(invocation, request);
     CLEANUP(free) char *owned = NULL;
-    request.command.body = read_body(invocation, &options, &owned);
-    const enum exit_code exit_code = invoke(invocation, &options, &request);
-    request_deinit(&request);
-    return exit_code;
+    const struct span body = read_body(invocation, &options, &owned);
+    remotingclient_request_set_body(request, body.data, body.n);
+    return invoke(invocation, &options, request);
 }
 
 const struct command command_invoke = {

@@ -50,10 +50,10 @@ static void print_version(struct span version)
 }
 
 static void print_hello(
-    const struct invocation *invocation, const struct answer *answer, int64_t us)
+    const struct invocation *invocation, const struct remotingclient_answer *answer, int64_t us)
 {
-    const struct span body = answer->command.body;
-    json_t *hello = json_loadb(body.data ? body.data : "", body.n, JSON_REJECT_DUPLICATES, NULL);
+    const struct span body = answer_body(answer);
+    json_t *hello = json_loadb(body.data, body.n, JSON_REJECT_DUPLICATES, NULL);
     const struct span protocol_version = json_object_text(hello, "protocolVersion");
     const struct span daemon_version = json_object_text(hello, "daemonVersion");
     if (invocation->json) {
@@ -70,15 +70,14 @@ static void print_hello(
 }
 
 static enum exit_code ping_once(
-    const struct invocation *invocation, struct connection *connection, struct round_trips *trips)
+    const struct invocation *invocation, struct remotingclient *client, struct round_trips *trips)
 {
-    CLEANUP(answer_free) struct answer *answer = NULL;
-    struct request request;
-    request_init(&request, SIDECAR_HELLO);
+    CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
+    CLEANUP(remotingclient_request_free)
+    struct remotingclient_request *request = remotingclient_request_new(SIDECAR_HELLO);
     const int64_t start_us = now_us();
-    enum exit_code exit_code = command_invoke_request(invocation, connection, &request, &answer);
+    enum exit_code exit_code = command_invoke_request(invocation, client, request, &answer);
     const int64_t us = now_us() - start_us;
-    request_deinit(&request);
     if (exit_code == EXIT_CODE_SUCCESS) {
         exit_code = command_judge(answer);
     }
@@ -102,11 +101,11 @@ static enum exit_code run_ping(struct invocation *invocation)
     }
     command_count_operands(invocation, 0, 0);
 
-    CLEANUP(connection_free) struct connection *connection = NULL;
-    enum exit_code exit_code = command_connect(invocation, &connection);
+    CLEANUP(remotingclient_free) struct remotingclient *client = NULL;
+    enum exit_code exit_code = command_connect(invocation, &client);
     struct round_trips trips = { 0 };
     while (exit_code == EXIT_CODE_SUCCESS && trips.n < count) {
-        exit_code = ping_once(invocation, connection, &trips);
+        exit_code = ping_once(invocation, client, &trips);
     }
     if (trips.n > 1 && !invocation->json) {
         printf("%" PRId64 " round trips: %" PRId64 " us at best, %" PRId64

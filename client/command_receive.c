@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "protocol/base64.h"
@@ -49,7 +50,7 @@ enum {
 
 struct receive_run {
     const struct invocation *invocation;
-    struct connection *connection;
+    struct remotingclient *client;
     const char *topic;
     const char *group;
     int64_t max; /* 0: no limit */
@@ -132,33 +133,32 @@ static void read_options(struct invocation *invocation, struct receive_run *run)
 }
 
 /* Sends one POP_MESSAGE and waits for its answer; an interrupt leaves *ret_answer NULL. */
-static enum exit_code pop(struct receive_run *run, struct answer **ret_answer)
+static enum exit_code pop(struct receive_run *run, struct remotingclient_answer **ret_answer)
 {
     int64_t n = BATCH_MAX;
     if (run->max > 0 && run->max - run->n_received < BATCH_MAX) {
         n = run->max - run->n_received;
     }
-    struct request request;
-    request_init(&request, REQUEST_POP_MESSAGE);
-    request_add(&request, "topic", span_of(run->topic));
-    request_add(&request, "consumerGroup", span_of(run->group));
-    request_add_number(&request, "maxMsgNums", n);
-    request_add_number(&request, "pollTime", run->wait_ms);
-    request_add(&request, "sidecar.answerFormat", SPAN("json"));
+    CLEANUP(remotingclient_request_free)
+    struct remotingclient_request *request = remotingclient_request_new(REQUEST_POP_MESSAGE);
+    remotingclient_request_add(request, "topic", run->topic);
+    remotingclient_request_add(request, "consumerGroup", run->group);
+    remotingclient_request_add_number(request, "maxMsgNums", n);
+    remotingclient_request_add_number(request, "pollTime", run->wait_ms);
+    remotingclient_request_add(request, "sidecar.answerFormat", "json");
     if (run->invisible_ms >= 0) {
-        request_add_number(&request, "invisibleTime", run->invisible_ms);
+        remotingclient_request_add_number(request, "invisibleTime", run->invisible_ms);
     }
     int r = -EINTR;
     block_interrupts(run->follow);
     if (!is_interrupted) {
-        connection_set_wait_mask(run->connection, run->follow ? &run->wait_mask : NULL);
-        r = connection_invoke(run->connection, &request.command, SERIALIZE_JSON, ret_answer);
-        connection_set_wait_mask(run->connection, NULL);
+        remotingclient_set_wait_mask(run->client, run->follow ? &run->wait_mask : NULL);
+        r = remotingclient_call(run->client, request, ret_answer);
+        remotingclient_set_wait_mask(run->client, NULL);
     }
     block_interrupts(false);
-    request_deinit(&request);
     return r == 0 || r == -EINTR ? EXIT_CODE_SUCCESS
-                                 : command_report_broken(run->invocation, run->connection, r);
+                                 : command_report_broken(run->invocation, run->client, r);
 }
 
 static bool is_nothing(int32_t code)
@@ -216,23 +216,23 @@ static bool print_message(const struct receive_run *run, json_t *message)
 
 static enum exit_code send_ack(struct receive_run *run, struct span receipt)
 {
-    struct request request;
-    request_init(&request, REQUEST_ACK_MESSAGE);
-    request_add(&request, "sidecar.receipt", receipt);
-    const int r = connection_send(run->connection, &request.command, SERIALIZE_JSON, 0);
-    request_deinit(&request);
-    return r < 0 ? command_report_broken(run->invocation, run->connection, r) : EXIT_CODE_SUCCESS;
+    CLEANUP(remotingclient_request_free)
+    struct remotingclient_request *request = remotingclient_request_new(REQUEST_ACK_MESSAGE);
+    remotingclient_request_add_sized(
+        request, "sidecar.receipt", strlen("sidecar.receipt"), receipt.data, receipt.n);
+    const int r = remotingclient_send(run->client, request, 0, NULL);
+    return r < 0 ? command_report_broken(run->invocation, run->client, r) : EXIT_CODE_SUCCESS;
 }
 
 static enum exit_code receive_acks(struct receive_run *run)
 {
-    while (connection_n_in_flight(run->connection) > 0) {
-        CLEANUP(answer_free) struct answer *answer = NULL;
-        const int r = connection_receive(run->connection, &answer);
+    while (remotingclient_n_in_flight(run->client) > 0) {
+        CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
+        const int r = remotingclient_receive(run->client, &answer);
         if (r < 0) {
-            return command_report_broken(run->invocation, run->connection, r);
+            return command_report_broken(run->invocation, run->client, r);
         }
-        if (answer->command.code != RESPONSE_SUCCESS) {
+        if (remotingclient_answer_code(answer) != RESPONSE_SUCCESS) {
             const enum exit_code exit_code = command_report_failure(answer, "acknowledgement ");
             run->exit_code = run->exit_code == EXIT_CODE_SUCCESS ? exit_code : run->exit_code;
         }
@@ -246,7 +246,7 @@ static enum exit_code acknowledge(struct receive_run *run, const json_t *printed
     enum exit_code exit_code = EXIT_CODE_SUCCESS;
     for (size_t i = 0; i < json_array_size(printed) && exit_code == EXIT_CODE_SUCCESS; i++) {
         const struct span receipt = json_object_text(json_array_get(printed, i), "receipt");
-        if (connection_n_in_flight(run->connection) == CONNECTION_IN_FLIGHT_MAX) {
+        if (remotingclient_n_in_flight(run->client) == IN_FLIGHT_MAX) {
             exit_code = receive_acks(run);
         }
         if (!span_is_empty(receipt) && exit_code == EXIT_CODE_SUCCESS) {
@@ -261,8 +261,8 @@ static enum exit_code print_and_acknowledge(struct receive_run *run, struct span
 {
     json_error_t error = { .text = "it is empty" };
     CLEANUP(json_decref)
-    json_t *messages = json_loadb(
-        body.data ? body.data : "", body.n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    json_t *messages =
+        json_loadb(body.data, body.n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (!json_is_array(messages)) {
         fprintf(stderr, "remotingctl: the answer's body is no JSON array of messages: %s\n",
             messages ? "it is JSON of another kind" : error.text);
@@ -285,11 +285,11 @@ static enum exit_code print_and_acknowledge(struct receive_run *run, struct span
 }
 
 /* What ends by itself: who follows waits for it. */
-static bool may_pass(const struct remoting_command *answer)
+static bool may_pass(const struct remotingclient_answer *answer)
 {
     static const char *const passing[] = { "timeout", "unreachable", "connection-lost",
         "no-nameserver", "no-broker", "overloaded" };
-    const struct span error = ext_fields_text(&answer->ext_fields, "sidecar.error");
+    const struct span error = answer_field(answer, "sidecar.error");
     for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++) {
         if (span_equals_text(error, passing[i])) {
             return true;
@@ -305,19 +305,19 @@ static bool may_pass(const struct remoting_command *answer)
 static enum exit_code receive_batch(struct receive_run *run, int64_t *ret_n, bool *ret_may_pass)
 {
     const int64_t n_before = run->n_received;
-    CLEANUP(answer_free) struct answer *answer = NULL;
+    CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
     enum exit_code exit_code = pop(run, &answer);
     if (exit_code != EXIT_CODE_SUCCESS || !answer) {
         return exit_code;
     }
-    if (is_nothing(answer->command.code) &&
-        span_is_absent(ext_fields_text(&answer->command.ext_fields, "sidecar.error"))) {
+    if (is_nothing(remotingclient_answer_code(answer)) &&
+        span_is_absent(answer_field(answer, "sidecar.error"))) {
         return EXIT_CODE_SUCCESS;
     }
     exit_code = command_judge(answer);
-    *ret_may_pass = may_pass(&answer->command);
+    *ret_may_pass = may_pass(answer);
     if (exit_code == EXIT_CODE_SUCCESS) {
-        exit_code = print_and_acknowledge(run, answer->command.body);
+        exit_code = print_and_acknowledge(run, answer_body(answer));
     }
     *ret_n = run->n_received - n_before;
     return exit_code;
@@ -378,12 +378,12 @@ static enum exit_code run_receive(struct invocation *invocation)
     if (run.follow) {
         catch_interrupts(&run);
     }
-    CLEANUP(connection_free) struct connection *connection = NULL;
-    const enum exit_code exit_code = command_connect(invocation, &connection);
+    CLEANUP(remotingclient_free) struct remotingclient *client = NULL;
+    const enum exit_code exit_code = command_connect(invocation, &client);
     if (exit_code != EXIT_CODE_SUCCESS) {
         return exit_code;
     }
-    run.connection = connection;
+    run.client = client;
     return receive_all(&run);
 }
 

@@ -79,7 +79,7 @@ static enum exit_code print_answer(const struct invocation *invocation, struct s
         .max_queues = 1000000,
     };
     CLEANUP(topic_route_free) struct topic_route *route = NULL;
-    if (topic_route_decode(body.data ? body.data : "", body.n, &limits, &route) != TOPIC_ROUTE_OK) {
+    if (topic_route_decode(body.data, body.n, &limits, &route) != TOPIC_ROUTE_OK) {
         fprintf(stderr, "remotingctl: the answer is no TopicRouteData (%zu bytes).\n", body.n);
         return EXIT_CODE_NO_DAEMON;
     }
@@ -99,20 +99,20 @@ static enum exit_code run_route(struct invocation *invocation)
         { "timeout", required_argument, NULL, OPTION_TIMEOUT },
         { 0 },
     };
-    struct request request;
-    request_init(&request, REQUEST_GET_ROUTEINFO_BY_TOPIC);
+    CLEANUP(remotingclient_request_free)
+    struct remotingclient_request *request =
+        remotingclient_request_new(REQUEST_GET_ROUTEINFO_BY_TOPIC);
     while (command_next_option(invocation, ":", options) == OPTION_TIMEOUT) {
-        request_add_number(
-            &request, "sidecar.timeoutMillis", option_duration_ms(invocation, "--timeout", optarg));
+        remotingclient_request_add_number(
+            request, "sidecar.timeoutMillis", option_duration_ms(invocation, "--timeout", optarg));
     }
     command_count_operands(invocation, 1, 1);
-    request_add(&request, "topic", span_of(invocation->argv[optind]));
-    command_check_request(invocation, &request);
+    remotingclient_request_add(request, "topic", invocation->argv[optind]);
+    command_check_request(invocation, request);
 
-    CLEANUP(answer_free) struct answer *answer = NULL;
-    const enum exit_code exit_code = command_call(invocation, &request, &answer);
-    request_deinit(&request);
-    return exit_code == EXIT_CODE_SUCCESS ? print_answer(invocation, answer->command.body)
+    CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
+    const enum exit_code exit_code = command_call(invocation, request, &answer);
+    return exit_code == EXIT_CODE_SUCCESS ? print_answer(invocation, answer_body(answer))
                                           : exit_code;
 }
 

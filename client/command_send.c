@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,8 +58,8 @@ enum {
  */
 struct send_run {
     const struct invocation *invocation;
-    struct request request; /* the same for every message but for the body */
-    struct connection *connection;
+    struct remotingclient_request *request; /* the same for every message but for the body */
+    struct remotingclient *client;
     uint64_t n_lines;
     uint64_t n_sent;
     uint64_t n_failed;
@@ -67,7 +68,7 @@ struct send_run {
     time_t progress_at_s;
 };
 
-static bool read_options(struct invocation *invocation, struct request *request)
+static bool read_options(struct invocation *invocation, struct remotingclient_request *request)
 {
     static const struct option long_options[] = {
         GLOBAL_OPTIONS,
@@ -80,8 +81,6 @@ static bool read_options(struct invocation *invocation, struct request *request)
         { 0 },
     };
     bool by_lines = false;
-    struct span name;
-    struct span value;
     int option;
     while ((option = command_next_option(invocation, ":", long_options)) != -1) {
         switch (option) {
@@ -89,20 +88,19 @@ static bool read_options(struct invocation *invocation, struct request *request)
             by_lines = true;
             break;
         case OPTION_TAG:
-            request_add(request, "property." PROPERTY_TAGS, span_of(optarg));
+            remotingclient_request_add(request, "property." PROPERTY_TAGS, optarg);
             break;
         case OPTION_KEY:
-            request_add(request, "property." PROPERTY_KEYS, span_of(optarg));
+            remotingclient_request_add(request, "property." PROPERTY_KEYS, optarg);
             break;
         case OPTION_PROPERTY:
-            split_pair(invocation, "property: NAME=VALUE", optarg, &name, &value);
-            request_add_prefixed(request, "property.", name, value);
+            (void)add_pair(invocation, request, "property.", "property: NAME=VALUE", optarg);
             break;
         case OPTION_GROUP:
-            request_add(request, "producerGroup", span_of(optarg));
+            remotingclient_request_add(request, "producerGroup", optarg);
             break;
         case OPTION_TIMEOUT:
-            request_add_number(request, "sidecar.timeoutMillis",
+            remotingclient_request_add_number(request, "sidecar.timeoutMillis",
                 option_duration_ms(invocation, "--timeout", optarg));
             break;
         }
@@ -110,14 +108,7 @@ static bool read_options(struct invocation *invocation, struct request *request)
     return by_lines;
 }
 
-/* 10, 11 and 12 are warnings: the message is stored, and sending it again would double it. */
-static bool is_stored(int32_t code)
-{
-    return code == RESPONSE_SUCCESS || code == RESPONSE_FLUSH_DISK_TIMEOUT ||
-           code == RESPONSE_SLAVE_NOT_AVAILABLE || code == RESPONSE_FLUSH_SLAVE_TIMEOUT;
-}
-
-static void print_json(const struct answer *answer)
+static void print_json(const struct remotingclient_answer *answer)
 {
     static const struct {
         const char *name;
@@ -131,19 +122,20 @@ static void print_json(const struct answer *answer)
         { "error", "sidecar.error" },
         { "sent", "sidecar.sent" },
     };
-    const struct remoting_command *command = &answer->command;
+    const int32_t code = remotingclient_answer_code(answer);
     json_t *json = json_object();
-    if (answer->token > 0) {
-        json_object_set_new(json, "line", json_integer((json_int_t)answer->token));
+    const uint64_t line = remotingclient_answer_token(answer);
+    if (line > 0) {
+        json_object_set_new(json, "line", json_integer((json_int_t)line));
     }
-    json_object_set_new(json, "code", json_integer(command->code));
-    json_object_set_new(json, "name", json_text(span_of(response_code_name(command->code))));
-    if (command->code != RESPONSE_SUCCESS) {
-        json_object_set_new(json, "remark", json_text(command->remark));
+    json_object_set_new(json, "code", json_integer(code));
+    json_object_set_new(json, "name", json_text(span_of(response_code_name(code))));
+    if (code != RESPONSE_SUCCESS) {
+        json_object_set_new(
+            json, "remark", json_text(span_of(remotingclient_answer_remark(answer))));
     }
     for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++) {
-        const struct span value =
-            ext_fields_get(&command->ext_fields, span_of(columns[i].ext_field));
+        const struct span value = answer_field(answer, columns[i].ext_field);
         const bool is_number = strncmp(columns[i].name, "queue", 5) == 0;
         if (!span_is_absent(value)) {
             json_object_set_new(
@@ -153,14 +145,15 @@ static void print_json(const struct answer *answer)
     output_json(json);
 }
 
-static void print_field(const char *label, const struct answer *answer, const char *name)
+static void print_field(
+    const char *label, const struct remotingclient_answer *answer, const char *name)
 {
-    const struct span value = ext_fields_get(&answer->command.ext_fields, span_of(name));
+    const struct span value = answer_field(answer, name);
     fputs(label, stdout);
     output_text(stdout, span_is_empty(value) ? SPAN("-") : value, OUTPUT_ONE_LINE);
 }
 
-static void print_stored(const struct answer *answer)
+static void print_stored(const struct remotingclient_answer *answer)
 {
     print_field("", answer, "msgId");
     print_field("  ", answer, "brokerName");
@@ -177,18 +170,18 @@ static void count_failure(struct send_run *run, enum exit_code exit_code)
     }
 }
 
-static void take_answer(struct send_run *run, const struct answer *answer)
+static void take_answer(struct send_run *run, const struct remotingclient_answer *answer)
 {
-    const int32_t code = answer->command.code;
+    const int32_t code = remotingclient_answer_code(answer);
     const bool json = run->invocation->json;
     char line[40] = "";
-    if (answer->token > 0) {
-        snprintf(line, sizeof(line), "line %" PRIu64 ": ", answer->token);
+    if (remotingclient_answer_token(answer) > 0) {
+        snprintf(line, sizeof(line), "line %" PRIu64 ": ", remotingclient_answer_token(answer));
     }
     if (json) {
         print_json(answer);
     }
-    if (!is_stored(code)) {
+    if (!remotingclient_answer_is_stored(answer)) {
         count_failure(run, command_report_failure(answer, line));
         return;
     }
@@ -211,13 +204,28 @@ static void show_progress(struct send_run *run)
     }
 }
 
+/* Waits for answers, for the input, or for the time when an answer is overdue. */
+static int wait_for_both(struct remotingclient *client, int input_fd, bool *ret_input_ready)
+{
+    struct pollfd fds[2] = {
+        { .fd = remotingclient_fd(client), .events = remotingclient_events(client) },
+        { .fd = input_fd, .events = POLLIN },
+    };
+    if (poll(fds, 2, remotingclient_timeout_ms(client)) < 0 && errno != EINTR) {
+        return -errno;
+    }
+    *ret_input_ready = fds[1].revents != 0;
+    (void)remotingclient_step(client); /* what fails comes out behind the answers before it */
+    return 0;
+}
+
 /* Takes what has arrived; with `waits` at least one answer. */
 static int take_answers(struct send_run *run, bool waits)
 {
     for (;;) {
-        CLEANUP(answer_free) struct answer *answer = NULL;
-        const int r = waits ? connection_receive(run->connection, &answer)
-                            : connection_receive_ready(run->connection, &answer);
+        CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
+        const int r = waits ? remotingclient_receive(run->client, &answer)
+                            : remotingclient_take(run->client, &answer);
         if (r < 0) {
             return r == -EAGAIN ? 0 : r;
         }
@@ -233,8 +241,8 @@ static int send_line(struct send_run *run, struct span line, enum line_status st
     run->n_lines++;
     int r = -EMSGSIZE;
     if (status == LINE_READY) {
-        run->request.command.body = line;
-        r = connection_send(run->connection, &run->request.command, SERIALIZE_JSON, run->n_lines);
+        remotingclient_request_set_body(run->request, line.data, line.n);
+        r = remotingclient_send(run->client, run->request, run->n_lines, NULL);
     }
     if (r == -EMSGSIZE) {
         fprintf(stderr,
@@ -254,7 +262,7 @@ static int send_ready_lines(
     struct send_run *run, struct line_reader *reader, enum line_status *ret_status)
 {
     *ret_status = LINE_READY;
-    while (connection_n_in_flight(run->connection) < CONNECTION_IN_FLIGHT_MAX) {
+    while (remotingclient_n_in_flight(run->client) < IN_FLIGHT_MAX) {
         struct span line = SPAN_ABSENT;
         *ret_status = line_reader_next(reader, &line);
         if (*ret_status == LINE_PARTIAL || *ret_status == LINE_END) {
@@ -277,8 +285,8 @@ static int send_lines(struct send_run *run, struct line_reader *reader, int *ret
         if (r < 0) {
             return r;
         }
-        const bool is_full = connection_n_in_flight(run->connection) == CONNECTION_IN_FLIGHT_MAX;
-        if (is_full || (status == LINE_END && connection_n_in_flight(run->connection) > 0)) {
+        const bool is_full = remotingclient_n_in_flight(run->client) == IN_FLIGHT_MAX;
+        if (is_full || (status == LINE_END && remotingclient_n_in_flight(run->client) > 0)) {
             r = take_answers(run, true);
         } else if (status == LINE_END) {
             return 0;
@@ -286,7 +294,7 @@ static int send_lines(struct send_run *run, struct line_reader *reader, int *ret
             /* The input may be slow: answers are printed while it is waited for. */
             (void)fflush(stdout);
             bool input_ready = false;
-            r = connection_wait(run->connection, reader->fd, &input_ready);
+            r = wait_for_both(run->client, reader->fd, &input_ready);
             if (r == 0 && input_ready) {
                 *ret_input_error = line_reader_fill(reader);
                 reader->ended |= *ret_input_error < 0;
@@ -313,7 +321,7 @@ static enum exit_code run_lines(struct send_run *run)
         fputs("\r", stderr);
     }
     if (r < 0) {
-        run->exit_code = command_report_broken(run->invocation, run->connection, r);
+        run->exit_code = command_report_broken(run->invocation, run->client, r);
     }
     if (input_error < 0) {
         fprintf(stderr, "remotingctl: the standard input cannot be read (%s).\n",
@@ -331,19 +339,18 @@ static enum exit_code run_lines(struct send_run *run)
 static enum exit_code run_one(struct send_run *run, const char *body)
 {
     CLEANUP(free) char *owned = NULL;
-    struct span *span = &run->request.command.body;
-    if (body) {
-        *span = span_of(body);
-    } else {
-        const int r = input_read_all(STDIN_FILENO, &owned, &span->n);
+    struct span span = span_of(body);
+    if (!body) {
+        const int r = input_read_all(STDIN_FILENO, &owned, &span.n);
         if (r < 0) {
             usage_error(run->invocation, "the standard input cannot be sent (%s)", strerror(-r));
         }
-        span->data = owned;
+        span.data = owned;
     }
-    CLEANUP(answer_free) struct answer *answer = NULL;
+    remotingclient_request_set_body(run->request, span.data, span.n);
+    CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
     const enum exit_code exit_code =
-        command_invoke_request(run->invocation, run->connection, &run->request, &answer);
+        command_invoke_request(run->invocation, run->client, run->request, &answer);
     if (exit_code != EXIT_CODE_SUCCESS) {
         return exit_code;
     }
@@ -353,24 +360,24 @@ static enum exit_code run_one(struct send_run *run, const char *body)
 
 static enum exit_code run_send(struct invocation *invocation)
 {
-    struct send_run run = { .invocation = invocation };
-    request_init(&run.request, REQUEST_SEND_MESSAGE);
-    const bool by_lines = read_options(invocation, &run.request);
+    CLEANUP(remotingclient_request_free)
+    struct remotingclient_request *request = remotingclient_request_new(REQUEST_SEND_MESSAGE);
+    struct send_run run = { .invocation = invocation, .request = request };
+    const bool by_lines = read_options(invocation, request);
     const int n = command_count_operands(invocation, 1, 2);
     const char *body = n == 2 ? invocation->argv[optind + 1] : NULL;
     if (by_lines && body) {
         usage_error(invocation, "--lines reads the standard input: there is no BODY with it");
     }
-    request_add(&run.request, "topic", span_of(invocation->argv[optind]));
-    command_check_request(invocation, &run.request);
+    remotingclient_request_add(request, "topic", invocation->argv[optind]);
+    command_check_request(invocation, request);
 
-    CLEANUP(connection_free) struct connection *connection = NULL;
-    enum exit_code exit_code = command_connect(invocation, &connection);
+    CLEANUP(remotingclient_free) struct remotingclient *client = NULL;
+    enum exit_code exit_code = command_connect(invocation, &client);
     if (exit_code == EXIT_CODE_SUCCESS) {
-        run.connection = connection;
+        run.client = client;
         exit_code = by_lines ? run_lines(&run) : run_one(&run, body);
     }
-    request_deinit(&run.request);
     return exit_code;
 }
 

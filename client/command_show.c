@@ -205,8 +205,8 @@ static const struct view *find_view(const struct invocation *invocation, const c
     usage_error(invocation, "'%s' cannot be shown: nameservers, pools, stats", name);
 }
 
-static enum exit_code print_view(
-    const struct invocation *invocation, const struct view *view, const struct answer *answer)
+static enum exit_code print_view(const struct invocation *invocation, const struct view *view,
+    const struct remotingclient_answer *answer)
 {
     CLEANUP(json_decref) json_t *body = NULL;
     const enum exit_code exit_code = command_read_object(answer, &body);
@@ -214,8 +214,7 @@ static enum exit_code print_view(
         return exit_code;
     }
     if (invocation->json) {
-        output_text(stdout, answer->command.body, OUTPUT_LINES);
-        fputc('\n', stdout);
+        print_answer_body(answer);
         return EXIT_CODE_SUCCESS;
     }
     struct table table;
@@ -233,11 +232,10 @@ static enum exit_code run_show(struct invocation *invocation)
     command_count_operands(invocation, 1, 1);
     const struct view *view = find_view(invocation, invocation->argv[optind]);
 
-    struct request request;
-    request_init(&request, view->code);
-    CLEANUP(answer_free) struct answer *answer = NULL;
-    const enum exit_code exit_code = command_call(invocation, &request, &answer);
-    request_deinit(&request);
+    CLEANUP(remotingclient_request_free)
+    struct remotingclient_request *request = remotingclient_request_new(view->code);
+    CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
+    const enum exit_code exit_code = command_call(invocation, request, &answer);
     return exit_code == EXIT_CODE_SUCCESS ? print_view(invocation, view, answer) : exit_code;
 }
 

@@ -12,8 +12,6 @@
 #include "client/command.h"
 #include "client/output.h"
 
-#define DEFAULT_SOCKET "/run/remotingd/remotingd.sock"
-
 static const struct command *const commands[] = {
     &command_send,
     &command_receive,
@@ -51,7 +49,7 @@ static const char help[] =
     "\n"
     "Options of every command, anywhere behind its name:\n"
     "  --socket PATH   the daemon's socket; default: $REMOTINGD_SOCKET, or\n"
-    "                  " DEFAULT_SOCKET "\n"
+    "                  " REMOTINGCLIENT_SOCKET "\n"
     "  --json          output for programs: one JSON value a line\n"
     "  --help          this text, or that of the command\n"
     "  --version       the version of remotingctl\n"
@@ -95,12 +93,11 @@ int main(int argc, char **argv)
      */
     signal(SIGPIPE, SIG_DFL);
 
-    const char *socket_path = getenv("REMOTINGD_SOCKET");
     struct invocation invocation = {
         .command = &overall,
         .argc = argc,
         .argv = argv,
-        .socket_path = socket_path && *socket_path ? socket_path : DEFAULT_SOCKET,
+        .socket_path = remotingclient_default_socket(),
     };
     (void)command_next_option(&invocation, "+:", options);
     if (optind >= argc) {
