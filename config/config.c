@@ -12,6 +12,7 @@
 
 #define SEEN_MAX            100 /* bytes of a value that a problem shows */
 #define SEEN_PATH_MAX       300
+#define SECTION_SIZE        64 /* a section as it stands in the file, with its zero */
 #define NAME_MAX_TO_COMPARE 32 /* bytes of a name that could be a misspelt one of ours */
 
 /* Pairs that contradict each other when the first is the larger one. */
@@ -32,15 +33,51 @@ static const struct {
     { "consume", "poll_time", "limits", "max_timeout" },
 };
 
+/* The sections that may stand several times, and where their names and number are. */
+static const struct named_kind {
+    const char *section;
+    size_t name_offset;
+    size_t stride;
+    size_t n_offset;
+} named_kinds[] = {
+    { "acl", offsetof(struct config, acl.sections[0].name), sizeof(struct config_acl),
+        offsetof(struct config, acl.n) },
+};
+
+#define N_NAMED_KINDS (sizeof(named_kinds) / sizeof(*named_kinds))
+
 struct loader {
     const char *path;
     struct config *config;
     struct config_problems *problems;
-    const char *section;            /* of the lines being read */
-    unsigned line_of[SETTINGS_MAX]; /* where the file gives it first; 0: nowhere */
-    bool is_bad[SETTINGS_MAX];
+    size_t at; /* of the lines being read: which section of its kind */
+    /* where the file gives a setting first; 0: nowhere */
+    unsigned line_of[SETTINGS_MAX][CONFIG_NAMED_MAX];
+    bool is_bad[SETTINGS_MAX][CONFIG_NAMED_MAX];
+    unsigned named_line[N_NAMED_KINDS][CONFIG_NAMED_MAX]; /* where a section stands first */
     int error;
 };
+
+static const struct named_kind *named_kind_find(const char *section, size_t n)
+{
+    for (size_t i = 0; i < N_NAMED_KINDS; i++) {
+        if (strlen(named_kinds[i].section) == n &&
+            strncmp(named_kinds[i].section, section, n) == 0) {
+            return &named_kinds[i];
+        }
+    }
+    return NULL;
+}
+
+static char *named_name(const struct named_kind *kind, const struct config *config, size_t at)
+{
+    return (char *)((uintptr_t)config + kind->name_offset + at * kind->stride);
+}
+
+static size_t *named_count(const struct named_kind *kind, const struct config *config)
+{
+    return (size_t *)((uintptr_t)config + kind->n_offset);
+}
 
 /* One more problem, "FILE:LINE: " and what follows; without a line for 0. */
 __attribute__((format(printf, 3, 4))) static void add_problem(
@@ -78,11 +115,23 @@ __attribute__((format(printf, 3, 4))) static void add_problem(
     problems->n++;
 }
 
+/* "acl NAME", or just the section. */
+static const char *section_text(const struct setting *setting, const struct config *config,
+    size_t at, char dst[static SECTION_SIZE])
+{
+    const struct named_kind *kind = named_kind_find(setting->section, strlen(setting->section));
+    (void)snprintf(dst, SECTION_SIZE, "%s%s%s", setting->section, kind ? " " : "",
+        kind ? named_name(kind, config, at) : "");
+    return dst;
+}
+
 static void add_setting_problem(struct loader *loader, unsigned line, const struct setting *setting,
     const char *value, const char *sentence)
 {
-    loader->is_bad[setting - settings] = true;
-    add_problem(loader, line, "[%s] %s = %.*s: %s", setting->section, setting->key, SEEN_MAX, value,
+    char section[SECTION_SIZE];
+    loader->is_bad[setting - settings][loader->at] = true;
+    add_problem(loader, line, "[%s] %s = %.*s: %s",
+        section_text(setting, loader->config, loader->at, section), setting->key, SEEN_MAX, value,
         sentence);
 }
 
@@ -90,7 +139,7 @@ static void apply_from_file(
     struct loader *loader, unsigned line, const struct setting *setting, const char *value)
 {
     struct value_reason reason;
-    int r = setting_apply(setting, loader->config, value, &reason);
+    int r = setting_apply(setting, loader->config, loader->at, value, &reason);
     if (r == -EINVAL) {
         add_setting_problem(loader, line, setting, value, reason.text);
     } else if (r < 0) {
@@ -154,9 +203,60 @@ static void suggest(
     }
 }
 
+/* The settings of a section that begins are not there yet. */
+static void load_named_defaults(struct loader *loader, const char *section)
+{
+    for (size_t i = 0; i < n_settings && loader->error == 0; i++) {
+        if (strcmp(settings[i].section, section) == 0) {
+            struct value_reason reason;
+            loader->error = setting_apply(
+                &settings[i], loader->config, loader->at, settings[i].default_text, &reason);
+            assert(loader->error != -EINVAL);
+        }
+    }
+}
+
+/* [KIND NAME]: finds the section, or makes it. */
+static bool on_named_section(
+    struct loader *loader, unsigned line, const struct named_kind *kind, const char *name)
+{
+    size_t *n = named_count(kind, loader->config);
+    struct value_reason reason;
+    if (name[0] == '\0' || !value_check_word(name, CONFIG_NAME_SIZE - 1, &reason)) {
+        add_problem(loader, line,
+            "[%s %.*s]: a name is accepted behind %s, one word of at most %d characters, as in "
+            "[%s prod]",
+            kind->section, SEEN_MAX, name, kind->section, CONFIG_NAME_SIZE - 1, kind->section);
+        return false;
+    }
+    for (loader->at = 0; loader->at < *n; loader->at++) {
+        if (strcmp(named_name(kind, loader->config, loader->at), name) == 0) {
+            return true;
+        }
+    }
+    if (*n == CONFIG_NAMED_MAX) {
+        loader->at = 0;
+        add_problem(loader, line, "[%s %s]: at most %d sections [%s NAME] are accepted",
+            kind->section, name, CONFIG_NAMED_MAX, kind->section);
+        return false;
+    }
+    (*n)++;
+    loader->named_line[kind - named_kinds][loader->at] = line;
+    (void)snprintf(named_name(kind, loader->config, loader->at), CONFIG_NAME_SIZE, "%s", name);
+    load_named_defaults(loader, kind->section);
+    return true;
+}
+
 static bool on_section(void *user, unsigned line, const char *section)
 {
     struct loader *loader = user;
+    size_t n_kind = strcspn(section, " \t");
+    const struct named_kind *kind = named_kind_find(section, n_kind);
+    loader->at = 0;
+    if (kind) {
+        return on_named_section(
+            loader, line, kind, section + n_kind + strspn(section + n_kind, " \t"));
+    }
     for (size_t i = 0; i < n_settings; i++) {
         if (strcmp(settings[i].section, section) == 0) {
             return true;
@@ -190,12 +290,14 @@ static void on_setting(
     void *user, unsigned line, const char *section, const char *key, const char *value)
 {
     struct loader *loader = user;
-    const struct setting *setting = setting_find(section, key);
+    char kind[SECTION_SIZE];
+    (void)snprintf(kind, sizeof(kind), "%.*s", (int)strcspn(section, " \t"), section);
+    const struct setting *setting = setting_find(kind, key);
     if (!setting) {
-        on_unknown_key(loader, line, section, key, value);
+        on_unknown_key(loader, line, kind, key, value);
         return;
     }
-    unsigned *first_line = &loader->line_of[setting - settings];
+    unsigned *first_line = &loader->line_of[setting - settings][loader->at];
     if (*first_line == 0 || setting_is_list(setting)) {
         *first_line = *first_line ? *first_line : line;
         apply_from_file(loader, line, setting, value);
@@ -231,10 +333,10 @@ static void load_nameserver_addresses(struct loader *loader, const char *namesrv
 {
     const struct setting *setting = setting_find("nameserver", "addresses");
     struct value_reason reason;
-    if (loader->is_bad[setting - settings] || loader->config->nameserver.addresses.n > 0) {
+    if (loader->is_bad[setting - settings][0] || loader->config->nameserver.addresses.n > 0) {
         return;
     }
-    int r = setting_apply(setting, loader->config, namesrv_addr ? namesrv_addr : "", &reason);
+    int r = setting_apply(setting, loader->config, 0, namesrv_addr ? namesrv_addr : "", &reason);
     if (r == -EINVAL) {
         /* The file has no part in this. */
         struct loader environment = { .problems = loader->problems };
@@ -244,7 +346,7 @@ static void load_nameserver_addresses(struct loader *loader, const char *namesrv
     } else if (r < 0) {
         loader->error = r;
     } else if (loader->config->nameserver.addresses.n == 0) {
-        add_problem(loader, loader->line_of[setting - settings],
+        add_problem(loader, loader->line_of[setting - settings][0],
             "[nameserver] addresses: no nameserver is known; accepted is a line such as "
             "\"addresses = %s\" here, or the same list in the environment's NAMESRV_ADDR",
             setting->example);
@@ -255,11 +357,11 @@ static void load_nameserver_addresses(struct loader *loader, const char *namesrv
 static void check_order(
     struct loader *loader, const struct setting *setting, const struct setting *limit)
 {
-    unsigned line = loader->line_of[setting - settings];
-    unsigned limit_line = loader->line_of[limit - settings];
+    unsigned line = loader->line_of[setting - settings][0];
+    unsigned limit_line = loader->line_of[limit - settings][0];
     uint64_t number = setting_number(setting, loader->config);
     uint64_t limit_number = setting_number(limit, loader->config);
-    if (loader->is_bad[setting - settings] || loader->is_bad[limit - settings] ||
+    if (loader->is_bad[setting - settings][0] || loader->is_bad[limit - settings][0] ||
         number <= limit_number) {
         return;
     }
@@ -272,7 +374,7 @@ static void check_order(
     setting_format_number(setting, is_limit_later ? number : limit_number, other_value);
     (void)snprintf(sentence, sizeof(sentence), "%s [%s] %s = %s%s is accepted",
         is_limit_later ? "at least" : "at most", other->section, other->key, other_value,
-        loader->line_of[other - settings] ? "" : " (its default)");
+        loader->line_of[other - settings][0] ? "" : " (its default)");
     add_setting_problem(loader, is_limit_later ? limit_line : line,
         is_limit_later ? limit : setting, value, sentence);
 }
@@ -281,9 +383,28 @@ static void load_defaults(struct loader *loader)
 {
     for (size_t i = 0; i < n_settings && loader->error == 0; i++) {
         struct value_reason reason;
-        loader->error =
-            setting_apply(&settings[i], loader->config, settings[i].default_text, &reason);
-        assert(loader->error != -EINVAL);
+        if (!setting_is_named(&settings[i])) {
+            loader->error =
+                setting_apply(&settings[i], loader->config, 0, settings[i].default_text, &reason);
+            assert(loader->error != -EINVAL);
+        }
+    }
+}
+
+/* What a section with a name has to give, and did not. */
+static void check_required(struct loader *loader)
+{
+    for (size_t i = 0; i < n_settings; i++) {
+        const struct named_kind *kind =
+            named_kind_find(settings[i].section, strlen(settings[i].section));
+        for (size_t at = 0; kind && at < *named_count(kind, loader->config); at++) {
+            if (!loader->is_bad[i][at] && setting_is_missing(&settings[i], loader->config, at)) {
+                add_problem(loader, loader->named_line[kind - named_kinds][at],
+                    "[%s %s] %s: it is missing; accepted is a line such as \"%s = %s\"",
+                    kind->section, named_name(kind, loader->config, at), settings[i].key,
+                    settings[i].key, settings[i].example);
+            }
+        }
     }
 }
 
@@ -301,7 +422,9 @@ int config_load(const char *path, const char *namesrv_addr, struct config **ret_
         load_file(&loader);
     }
     if (loader.error == 0) {
+        loader.at = 0;
         load_nameserver_addresses(&loader, namesrv_addr);
+        check_required(&loader);
         for (size_t i = 0; i < sizeof(order_rules) / sizeof(*order_rules); i++) {
             check_order(&loader, setting_find(order_rules[i].section, order_rules[i].key),
                 setting_find(order_rules[i].limit_section, order_rules[i].limit_key));
@@ -326,7 +449,12 @@ struct config *config_free(struct config *config)
         return NULL;
     }
     for (size_t i = 0; i < n_settings; i++) {
-        setting_clear(&settings[i], config);
+        const struct named_kind *kind =
+            named_kind_find(settings[i].section, strlen(settings[i].section));
+        size_t n = kind ? *named_count(kind, config) : 1;
+        for (size_t at = 0; at < n; at++) {
+            setting_clear(&settings[i], config, at);
+        }
     }
     free(config);
     return NULL;
@@ -340,9 +468,19 @@ void config_problems_deinit(struct config_problems *problems)
     *problems = (struct config_problems){ .n = 0 };
 }
 
+/* Of the section whose first row this is. */
+static size_t n_in_section(size_t first)
+{
+    size_t n = 1;
+    while (first + n < n_settings &&
+           strcmp(settings[first + n].section, settings[first].section) == 0) {
+        n++;
+    }
+    return n;
+}
+
 void config_dump(const struct config *config, bool comment_out_defaults, FILE *file)
 {
-    const char *section = "";
     fputs("# Settings of remotingd.\n"
           "#\n"
           "# Durations carry their unit (ms, s, min, h), sizes too (B, KiB, MiB, GiB). The items "
@@ -351,13 +489,24 @@ void config_dump(const struct config *config, bool comment_out_defaults, FILE *f
           "on a\n"
           "# line of its own.\n",
         file);
-    for (size_t i = 0; i < n_settings; i++) {
-        if (strcmp(settings[i].section, section) != 0) {
-            section = settings[i].section;
-            fprintf(file, "\n[%s]\n", section);
-        } else {
-            fputc('\n', file);
+    for (size_t i = 0; i < n_settings; i += n_in_section(i)) {
+        const struct setting *first = &settings[i];
+        const struct named_kind *kind = named_kind_find(first->section, strlen(first->section));
+        bool is_example = kind && !config;
+        size_t n_sections = kind && !is_example ? *named_count(kind, config) : 1;
+        char section[SECTION_SIZE];
+        for (size_t at = 0; at < n_sections; at++) {
+            if (is_example) {
+                fprintf(file, "\n# Any number of these sections, at most %d.\n#[%s NAME]\n",
+                    CONFIG_NAMED_MAX, kind->section);
+            } else {
+                fprintf(file, "\n[%s]\n",
+                    kind ? section_text(first, config, at, section) : first->section);
+            }
+            for (size_t j = 0; j < n_in_section(i); j++) {
+                fputs(j > 0 ? "\n" : "", file);
+                setting_dump(first + j, config, at, comment_out_defaults, file);
+            }
         }
-        setting_dump(&settings[i], config, comment_out_defaults, file);
     }
 }

@@ -8,8 +8,8 @@
  * in an effect it has not.
  *
  * The grammar of the file is ini_file.h's, what values look like is value.h's. A key may stand once
- * in its section, lists excepted: nameserver.addresses and upstream.allow_addresses append what
- * further lines add.
+ * in its section, lists excepted: they append what further lines add. A section that may stand
+ * several times has a name of its own behind the kind: [acl NAME].
  *
  * A problem with a file is an outcome, not a log line: config_load() describes every problem it
  * finds (up to CONFIG_PROBLEMS_MAX), each with file, line, setting, the value seen, what would be
@@ -26,7 +26,9 @@
 #include <sys/types.h>
 
 #define CONFIG_PROBLEMS_MAX  32
-#define CONFIG_ADDRESSES_MAX 64 /* nameservers; networks of allow_addresses */
+#define CONFIG_ADDRESSES_MAX 64 /* items of any list */
+#define CONFIG_NAMED_MAX     16 /* sections of one kind with names of their own: [acl NAME] */
+#define CONFIG_NAME_SIZE     33 /* such a NAME with its zero */
 
 enum config_log_level {
     CONFIG_LOG_ERROR,
@@ -39,6 +41,15 @@ enum config_log_level {
 struct config_list {
     char *items[CONFIG_ADDRESSES_MAX];
     size_t n;
+};
+
+/* One [acl NAME]: whose requests to which addresses are signed with what. */
+struct config_acl {
+    char name[CONFIG_NAME_SIZE];
+    struct config_list addresses; /* networks and host:port; none: every address */
+    char *access_key;
+    char *secret_key_file;
+    char *security_token_file; /* "" = none */
 };
 
 /* Durations in milliseconds, sizes in bytes. */
@@ -108,6 +119,16 @@ struct config {
         uint64_t poll_time_ms;      /* 15s */
         unsigned max_messages;      /* 32 */
     } consume;
+    struct {
+        struct config_acl sections[CONFIG_NAMED_MAX]; /* in the order of the file; first match */
+        size_t n;
+    } acl;
+    struct {
+        char *name; /* "" = none */
+    } namespace;
+    struct {
+        struct config_list static_fields; /* key=value each */
+    } hooks;
     struct {
         uint64_t timeout_ms; /* 30s */
     } drain;

@@ -16,6 +16,9 @@
 #define SOCKET_PATH_MAX    107 /* sun_path without its zero */
 #define SYSTEM_GROUP_MAX   32
 #define ROCKETMQ_GROUP_MAX 120 /* what brokers accept */
+#define NAMESPACE_MAX      100
+#define ACCESS_KEY_MAX     128
+#define FILE_PATH_MAX      160 /* what fits a line of any INI reader */
 #define MEMORY_MAX         (SIZE_MAX < GIB(64) ? SIZE_MAX : GIB(64))
 #define DUMP_WIDTH         100 /* a longer list goes on with its key repeated */
 
@@ -48,6 +51,14 @@
         .range = { 0, max_bytes }, __VA_ARGS__)
 #define LIST(kind, section, key, ...)                                                              \
     ROW(section, key, kind, FIELD(struct config_list, section.key), .default_text = "", __VA_ARGS__)
+/* Of a section with a name of its own. */
+#define NAMED(section) .stride = sizeof(((struct config *)0)->section.sections[0])
+#define NAMED_TEXT(kind, section, key, max_bytes, ...)                                             \
+    ROW(section, key, kind, FIELD(char *, section.sections[0].key), .default_text = "",            \
+        .range = { 0, max_bytes }, NAMED(section), __VA_ARGS__)
+#define NAMED_LIST(kind, section, key, ...)                                                        \
+    ROW(section, key, kind, FIELD(struct config_list, section.sections[0].key),                    \
+        .default_text = "", NAMED(section), __VA_ARGS__)
 
 /* One row is the whole truth of a setting. Rows of one section stand together. */
 /* clang-format off */
@@ -141,6 +152,24 @@ const struct setting settings[] = {
     COUNT(consume, max_messages, "32", 1, 32,
         .sentence = "Messages of one receive, where the caller does not say."),
 
+    NAMED_LIST(SETTING_TARGETS, acl, addresses, .example = "10.0.0.0/8;broker-a:10911",
+        .sentence = "Requests to these are signed: networks and host:port. None given: to every address."),
+    NAMED_TEXT(SETTING_WORD, acl, access_key, ACCESS_KEY_MAX, .is_required = true,
+        .example = "my-application",
+        .sentence = "The user at the brokers (AccessKey)."),
+    NAMED_TEXT(SETTING_CREDENTIAL, acl, secret_key_file, FILE_PATH_MAX, .is_required = true,
+        .example = "/etc/remotingd/secret-key",
+        .sentence = "The file that holds the user's secret key, or a systemd credential's name."),
+    NAMED_TEXT(SETTING_CREDENTIAL, acl, security_token_file, FILE_PATH_MAX,
+        .example = "security-token",
+        .sentence = "The same for a security token, where the brokers ask for one."),
+
+    TEXT(SETTING_WORD, namespace, name, "", NAMESPACE_MAX,
+        .sentence = "The namespace (ns) that is sent along with every request."),
+
+    LIST(SETTING_FIELDS, hooks, static_fields,
+        .sentence = "Ext fields that are sent along with every request: key=value;key=value."),
+
     DURATION(drain, timeout, "30s", 0, H(1),
         .sentence = "How long requests in flight may take to finish when the daemon stops."),
 
@@ -163,7 +192,12 @@ static const char *const log_level_names[] = {
 
 bool setting_is_list(const struct setting *setting)
 {
-    return setting->kind == SETTING_ADDRESSES || setting->kind == SETTING_NETWORKS;
+    return setting->kind >= SETTING_ADDRESSES;
+}
+
+bool setting_is_named(const struct setting *setting)
+{
+    return setting->stride > 0;
 }
 
 const struct setting *setting_find(const char *section, const char *key)
@@ -262,14 +296,20 @@ static void number_set(const struct setting *setting, struct config *config, uin
 /*
  * The text or list of a row that has one. Whoever holds a const config does not write through it.
  */
-static char **text_field(const struct setting *setting, const struct config *config)
+static char **text_field(const struct setting *setting, const struct config *config, size_t at)
 {
-    return (char **)((uintptr_t)config + setting->offset);
+    return (char **)((uintptr_t)config + setting->offset + at * setting->stride);
 }
 
-static struct config_list *list_field(const struct setting *setting, const struct config *config)
+static struct config_list *list_field(
+    const struct setting *setting, const struct config *config, size_t at)
 {
-    return (struct config_list *)((uintptr_t)config + setting->offset);
+    return (struct config_list *)((uintptr_t)config + setting->offset + at * setting->stride);
+}
+
+bool setting_is_missing(const struct setting *setting, const struct config *config, size_t at)
+{
+    return setting->is_required && (*text_field(setting, config, at))[0] == '\0';
 }
 
 static int apply_number(const struct setting *setting, struct config *config, const char *text,
@@ -290,39 +330,65 @@ static int apply_number(const struct setting *setting, struct config *config, co
     return 0;
 }
 
-static int apply_text(const struct setting *setting, struct config *config, const char *text,
-    struct value_reason *ret_reason)
+static int apply_text(const struct setting *setting, struct config *config, size_t at,
+    const char *text, struct value_reason *ret_reason)
 {
-    size_t max_bytes = (size_t)setting->range.max;
-    bool is_accepted = setting->kind == SETTING_PATH ? value_check_path(text, max_bytes, ret_reason)
-                       : setting->kind == SETTING_SYSTEM_GROUP
-                           ? value_check_system_group(text, max_bytes, ret_reason)
-                           : value_check_rocketmq_group(text, max_bytes, ret_reason);
-    if (!is_accepted) {
+    static bool (*const checks[])(const char *, size_t, struct value_reason *) = {
+        [SETTING_PATH] = value_check_path,
+        [SETTING_SYSTEM_GROUP] = value_check_system_group,
+        [SETTING_ROCKETMQ_GROUP] = value_check_rocketmq_group,
+        [SETTING_WORD] = value_check_word,
+        [SETTING_CREDENTIAL] = value_check_credential,
+    };
+    if (!checks[setting->kind](text, (size_t)setting->range.max, ret_reason)) {
         return -EINVAL;
     }
     char *copy = strdup(text);
     if (!copy) {
         return -ENOMEM;
     }
-    char **field = text_field(setting, config);
+    char **field = text_field(setting, config, at);
     free(*field);
     *field = copy;
     return 0;
 }
 
-/* 0, -EINVAL with the bare sentence, or -ENOMEM. */
-static int apply_item(const struct setting *setting, struct config *config, const char *item,
+static bool item_is_accepted(const struct setting *setting, const char *item, bool *ret_is_any,
     struct value_reason *ret_reason)
 {
-    struct config_list *list = list_field(setting, config);
     struct value_address address;
     struct value_network network = { .is_any = false };
-    if (setting->kind == SETTING_ADDRESSES ? !value_read_address(item, &address, ret_reason)
-                                           : !value_read_network(item, &network, ret_reason)) {
+    bool is_accepted = false;
+    if (setting->kind == SETTING_ADDRESSES) {
+        is_accepted = value_read_address(item, &address, ret_reason);
+    } else if (setting->kind == SETTING_NETWORKS) {
+        is_accepted = value_read_network(item, &network, ret_reason);
+    } else if (setting->kind == SETTING_FIELDS) {
+        is_accepted = value_check_field(item, ret_reason);
+    } else if (value_read_network(item, &network, ret_reason)) {
+        is_accepted = !network.is_any;
+        if (!is_accepted) {
+            (void)snprintf(ret_reason->text, sizeof(ret_reason->text),
+                "every address is meant where none is given");
+        }
+        network.is_any = false;
+    } else {
+        is_accepted = value_read_address(item, &address, ret_reason);
+    }
+    *ret_is_any = network.is_any;
+    return is_accepted;
+}
+
+/* 0, -EINVAL with the bare sentence, or -ENOMEM. */
+static int apply_item(const struct setting *setting, struct config *config, size_t at,
+    const char *item, struct value_reason *ret_reason)
+{
+    struct config_list *list = list_field(setting, config, at);
+    bool is_any;
+    if (!item_is_accepted(setting, item, &is_any, ret_reason)) {
         return -EINVAL;
     }
-    if (network.is_any) {
+    if (is_any) {
         config->upstream.allow_any_address = true;
         return 0;
     }
@@ -357,8 +423,8 @@ static char *trimmed(char *text)
 }
 
 /* Appends. A reason names the item, for the list may be long. */
-static int apply_list(const struct setting *setting, struct config *config, const char *text,
-    struct value_reason *ret_reason)
+static int apply_list(const struct setting *setting, struct config *config, size_t at,
+    const char *text, struct value_reason *ret_reason)
 {
     int r = 0;
     char *copy = strdup(text);
@@ -369,7 +435,7 @@ static int apply_list(const struct setting *setting, struct config *config, cons
     for (char *item = strsep(&rest, ";"); item && r == 0; item = strsep(&rest, ";")) {
         struct value_reason reason;
         item = trimmed(item);
-        r = item[0] == '\0' ? 0 : apply_item(setting, config, item, &reason);
+        r = item[0] == '\0' ? 0 : apply_item(setting, config, at, item, &reason);
         if (r == -EINVAL) {
             (void)snprintf(
                 ret_reason->text, sizeof(ret_reason->text), "\"%.60s\": %.180s", item, reason.text);
@@ -380,34 +446,34 @@ static int apply_list(const struct setting *setting, struct config *config, cons
 }
 
 /* Reads a value into its field. 0, -EINVAL with a reason, or -ENOMEM. */
-int setting_apply(const struct setting *setting, struct config *config, const char *text,
+int setting_apply(const struct setting *setting, struct config *config, size_t at, const char *text,
     struct value_reason *ret_reason)
 {
     if (setting_is_number(setting)) {
         return apply_number(setting, config, text, ret_reason);
     }
     if (setting_is_list(setting)) {
-        return apply_list(setting, config, text, ret_reason);
+        return apply_list(setting, config, at, text, ret_reason);
     }
-    return apply_text(setting, config, text, ret_reason);
+    return apply_text(setting, config, at, text, ret_reason);
 }
 
-void setting_clear(const struct setting *setting, struct config *config)
+void setting_clear(const struct setting *setting, struct config *config, size_t at)
 {
     if (setting_is_list(setting)) {
-        struct config_list *list = list_field(setting, config);
+        struct config_list *list = list_field(setting, config, at);
         for (size_t i = 0; i < list->n; i++) {
             free(list->items[i]);
         }
         list->n = 0;
     } else if (!setting_is_number(setting)) {
-        free(*text_field(setting, config));
-        *text_field(setting, config) = NULL;
+        free(*text_field(setting, config, at));
+        *text_field(setting, config, at) = NULL;
     }
 }
 
 /* config NULL stands for the defaults. */
-static bool is_default(const struct setting *setting, const struct config *config)
+static bool is_default(const struct setting *setting, const struct config *config, size_t at)
 {
     if (!config) {
         return true;
@@ -422,15 +488,16 @@ static bool is_default(const struct setting *setting, const struct config *confi
         return false;
     }
     if (setting_is_list(setting)) {
-        return list_field(setting, config)->n == 0;
+        return list_field(setting, config, at)->n == 0;
     }
-    return strcmp(*text_field(setting, config), setting->default_text) == 0;
+    return strcmp(*text_field(setting, config, at), setting->default_text) == 0;
 }
 
 /* In lines of DUMP_WIDTH: one line of any length would not be read back. */
-static void dump_list(const struct setting *setting, const struct config *config, FILE *file)
+static void dump_list(
+    const struct setting *setting, const struct config *config, size_t at, FILE *file)
 {
-    const struct config_list *list = list_field(setting, config);
+    const struct config_list *list = list_field(setting, config, at);
     size_t width = 0;
     if (setting->kind == SETTING_NETWORKS && config->upstream.allow_any_address) {
         fprintf(file, "%s = any\n", setting->key);
@@ -462,24 +529,28 @@ static void dump_manual(const struct setting *setting, FILE *file)
     fputc('\n', file);
 }
 
-void setting_dump(
-    const struct setting *setting, const struct config *config, bool comment_out, FILE *file)
+void setting_dump(const struct setting *setting, const struct config *config, size_t at,
+    bool comment_out, FILE *file)
 {
     dump_manual(setting, file);
-    if (is_default(setting, config)) {
+    if (is_default(setting, config, at)) {
         const char *text = setting->default_text;
         if (!config && setting->example) {
             text = setting->example;
             comment_out = true; /* an example is not a default */
         }
-        fprintf(file, "%s%s =%s%s\n", comment_out ? ";" : "", setting->key, *text ? " " : "", text);
+        fprintf(file, "%s%s =%s%s\n",
+            !comment_out                ? ""
+            : setting_is_named(setting) ? "#"
+                                        : ";",
+            setting->key, *text ? " " : "", text);
     } else if (setting_is_list(setting)) {
-        dump_list(setting, config, file);
+        dump_list(setting, config, at, file);
     } else if (setting_is_number(setting)) {
         char number[VALUE_NUMBER_MAX];
         setting_format_number(setting, setting_number(setting, config), number);
         fprintf(file, "%s = %s\n", setting->key, number);
     } else {
-        fprintf(file, "%s = %s\n", setting->key, *text_field(setting, config));
+        fprintf(file, "%s = %s\n", setting->key, *text_field(setting, config, at));
     }
 }

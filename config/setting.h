@@ -4,6 +4,9 @@
  * The settings table: one row is the whole truth of a setting, and these functions do what the row
  * says: read a text into its field of struct config, compare, print. The table knows nothing of
  * files and lines, and reports no problem itself.
+ *
+ * `at` is which of the sections with names of their own is meant, in the order of the file; 0 for
+ * the settings of all other sections.
  */
 #pragma once
 
@@ -27,19 +30,25 @@ enum setting_kind {
     SETTING_PATH,
     SETTING_SYSTEM_GROUP,
     SETTING_ROCKETMQ_GROUP,
-    SETTING_ADDRESSES,
+    SETTING_WORD,
+    SETTING_CREDENTIAL,
+    SETTING_ADDRESSES, /* the lists come last */
     SETTING_NETWORKS,
+    SETTING_TARGETS, /* addresses and networks */
+    SETTING_FIELDS,
 };
 
 struct setting {
-    const char *section;
+    const char *section; /* without the NAME of a section that has one */
     const char *key;
     enum setting_kind kind;
-    size_t offset;            /* of the field in struct config */
+    size_t offset;            /* of the field in struct config; of the first section's with names */
+    size_t stride;            /* from one section's field to the next one's; 0: there is one */
     const char *default_text; /* read by the same parser as the file */
     struct value_range range; /* of a number; of a text, max is its bytes */
     uint64_t step;            /* a number must be a multiple of it */
     const char *example;      /* for the dump, of what has no default */
+    bool is_required;         /* not empty, where the section stands */
     const char *sentence;
 };
 
@@ -52,21 +61,28 @@ const struct setting *setting_find(const char *section, const char *key);
 /* A list appends what further texts add; everything else is replaced. */
 bool setting_is_list(const struct setting *setting);
 bool setting_is_number(const struct setting *setting);
+/* Of a section that may stand several times, each with a name of its own. */
+bool setting_is_named(const struct setting *setting);
+/* Nothing was given where something has to be. */
+bool setting_is_missing(const struct setting *setting, const struct config *config, size_t at);
 
 /*
  * Reads a value into its field. 0, -EINVAL with a reason, or -ENOMEM. A list may have got the items
  * before the bad one.
  */
-int setting_apply(const struct setting *setting, struct config *config, const char *text,
+int setting_apply(const struct setting *setting, struct config *config, size_t at, const char *text,
     struct value_reason *ret_reason);
 /* Gives back the field's memory. */
-void setting_clear(const struct setting *setting, struct config *config);
+void setting_clear(const struct setting *setting, struct config *config, size_t at);
 
 /* Of a setting that is a number: its field, and any value of its kind as text. */
 uint64_t setting_number(const struct setting *setting, const struct config *config);
 void setting_format_number(
     const struct setting *setting, uint64_t number, char dst[static VALUE_NUMBER_MAX]);
 
-/* As config_dump() describes it; config NULL stands for the defaults. */
-void setting_dump(
-    const struct setting *setting, const struct config *config, bool comment_out, FILE *file);
+/*
+ * As config_dump() describes it; config NULL stands for the defaults, and for an example of a
+ * section with a name.
+ */
+void setting_dump(const struct setting *setting, const struct config *config, size_t at,
+    bool comment_out, FILE *file);

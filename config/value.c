@@ -223,6 +223,44 @@ bool value_check_rocketmq_group(const char *text, size_t max_bytes, struct value
     return true;
 }
 
+bool value_check_word(const char *text, size_t max_bytes, struct value_reason *ret_reason)
+{
+    size_t n = 0;
+    while (text[n] > ' ' && text[n] < 0x7f) {
+        n++;
+    }
+    if (text[n] != '\0' || n > max_bytes) {
+        return refuse(ret_reason,
+            "one word is accepted: at most %zu printable ASCII characters without blanks",
+            max_bytes);
+    }
+    return true;
+}
+
+bool value_check_credential(const char *text, size_t max_bytes, struct value_reason *ret_reason)
+{
+    size_t n = strlen(text);
+    if (text[0] == '/') {
+        return value_check_path(text, max_bytes, ret_reason);
+    }
+    if (n > 0 && (text[0] == '.' || n > max_bytes || !consists_of(text, "_-."))) {
+        return refuse(ret_reason,
+            "the absolute path of a file is accepted, or the name of a credential of the service: "
+            "letters, digits and _ - .");
+    }
+    return true;
+}
+
+bool value_check_field(const char *text, struct value_reason *ret_reason)
+{
+    const char *equals = strchr(text, '=');
+    struct value_reason ignored;
+    if (!equals || equals == text || !value_check_word(text, SIZE_MAX, &ignored)) {
+        return refuse(ret_reason, "key=value is accepted, without blanks");
+    }
+    return true;
+}
+
 /* A name or an IPv4 address. What ends in a number and is no IPv4 address is a slip of the pen. */
 static bool check_host(const char *host, struct value_reason *ret_reason)
 {

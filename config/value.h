@@ -60,6 +60,16 @@ bool value_check_system_group(const char *text, size_t max_bytes, struct value_r
 bool value_check_rocketmq_group(
     const char *text, size_t max_bytes, struct value_reason *ret_reason);
 
+/* A word without blanks and control characters; empty means none. */
+bool value_check_word(const char *text, size_t max_bytes, struct value_reason *ret_reason);
+/*
+ * Where a secret lies: the absolute path of a file, or the name of a credential that the service
+ * manager hands over ($CREDENTIALS_DIRECTORY/NAME). Empty means none.
+ */
+bool value_check_credential(const char *text, size_t max_bytes, struct value_reason *ret_reason);
+/* key=value, both of printable ASCII; the value may be empty. */
+bool value_check_field(const char *text, struct value_reason *ret_reason);
+
 struct value_address {
     struct span host; /* into the text; an IPv6 address without its brackets */
     uint16_t port;
