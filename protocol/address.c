@@ -1,5 +1,10 @@
 #include "protocol/address.h"
 
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "protocol/ext_fields.h"
 
 static bool host_is_plausible(struct span host, bool is_bracketed)
@@ -42,5 +47,35 @@ bool address_parse(struct span text, struct span *ret_host, uint16_t *ret_port)
     }
     *ret_host = host;
     *ret_port = (uint16_t)port;
+    return true;
+}
+
+bool address_host_is_in(struct span host, const char *network)
+{
+    char text[INET6_ADDRSTRLEN + 5];
+    char host_text[INET6_ADDRSTRLEN];
+    if (strlen(network) >= sizeof(text) || host.n >= sizeof(host_text)) {
+        return false;
+    }
+    (void)snprintf(text, sizeof(text), "%s", network);
+    (void)snprintf(host_text, sizeof(host_text), "%.*s", SPAN_ARGS(host));
+    char *slash = strchr(text, '/');
+    if (slash) {
+        *slash = '\0';
+    }
+    uint8_t network_bytes[16], host_bytes[16];
+    int family = strchr(text, ':') ? AF_INET6 : AF_INET;
+    size_t n_bits = family == AF_INET6 ? 128 : 32;
+    if (inet_pton(family, text, network_bytes) != 1 ||
+        inet_pton(family, host_text, host_bytes) != 1) {
+        return false;
+    }
+    size_t prefix = slash ? (size_t)strtoul(slash + 1, NULL, 10) : n_bits;
+    for (size_t bit = 0; bit < prefix && bit < n_bits; bit++) {
+        uint8_t mask = (uint8_t)(0x80 >> bit % 8);
+        if ((network_bytes[bit / 8] ^ host_bytes[bit / 8]) & mask) {
+            return false;
+        }
+    }
     return true;
 }

@@ -16,3 +16,9 @@
 
 /* Spans into text; the host without its brackets. False for anything else, port 0 included. */
 bool address_parse(struct span text, struct span *ret_host, uint16_t *ret_port);
+
+/*
+ * Whether a host is an IP address within a network such as 10.0.0.0/8, fd00::/8 or 127.0.0.1. Names
+ * are in no network: only addresses in numbers can be held against one.
+ */
+bool address_host_is_in(struct span host, const char *network);

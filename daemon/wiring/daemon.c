@@ -1,5 +1,6 @@
 #include "daemon/wiring/daemon.h"
 
+#include "daemon/wiring/credential.h"
 #include "daemon/wiring/invoke.h"
 #include "daemon/wiring/listener.h"
 #include "daemon/wiring/log.h"
@@ -172,6 +173,53 @@ static uint16_t first_generation(struct loop *loop)
     return chosen ? (uint16_t)strtoul(chosen, NULL, 10) : (uint16_t)loop_random(loop);
 }
 
+_Static_assert(CONFIG_NAMED_MAX <= RPC_HOOK_CREDENTIALS_MAX &&
+                   CONFIG_ADDRESSES_MAX <= RPC_HOOK_STATIC_FIELDS_MAX,
+    "the hooks hold less than the configuration");
+
+/* 0, or a negative errno: the problem begins with the section. */
+static int credentials_add(
+    struct rpc_hooks *hooks, const struct config_acl *acl, char *problem, size_t problem_size)
+{
+    struct credential secret_key = { .n = 0 };
+    struct credential security_token = { .n = 0 };
+    const struct acl_credentials given = {
+        .name = acl->name,
+        .access_key = acl->access_key,
+        .targets = acl->addresses.items,
+        .n_targets = acl->addresses.n,
+    };
+    int n = snprintf(problem, problem_size, "[acl %s] ", acl->name);
+    char *rest = problem + n;
+    size_t rest_size = problem_size - (size_t)n;
+    int r = credential_read(&secret_key, acl->secret_key_file, rest, rest_size);
+    if (r == 0 && acl->security_token_file[0]) {
+        r = credential_read(&security_token, acl->security_token_file, rest, rest_size);
+    }
+    if (r == 0 && !rpc_hooks_add_credentials(hooks, &given, credential_span(&secret_key),
+                      credential_span(&security_token))) {
+        (void)snprintf(rest, rest_size, "out of memory");
+        r = -ENOMEM;
+    }
+    credential_deinit(&secret_key);
+    credential_deinit(&security_token);
+    return r;
+}
+
+static int hooks_make(struct daemon *daemon, char *problem, size_t problem_size)
+{
+    const struct config *config = &daemon->config;
+    struct rpc_hooks *hooks = &daemon->upstreams.hooks;
+    int r = 0;
+    hooks->namespace = config->namespace.name;
+    hooks->static_fields = config->hooks.static_fields.items;
+    hooks->n_static_fields = config->hooks.static_fields.n;
+    for (size_t i = 0; i < config->acl.n && r == 0; i++) {
+        r = credentials_add(hooks, &config->acl.sections[i], problem, problem_size);
+    }
+    return r;
+}
+
 static int parts_make(struct daemon *daemon)
 {
     const struct config *config = &daemon->config;
@@ -239,9 +287,11 @@ struct daemon *daemon_new(const struct config *config, char *problem, size_t pro
     daemon->loop.on_turn = on_turn;
     daemon->loop.on_turn_context = daemon;
     (void)snprintf(problem, problem_size, "out of memory");
-    if (parts_make(daemon) < 0 || signals_take(daemon) < 0) {
+    if (parts_make(daemon) < 0 || signals_take(daemon) < 0 ||
+        hooks_make(daemon, problem, problem_size) < 0) {
         return daemon_free(daemon);
     }
+    (void)snprintf(problem, problem_size, "out of memory");
     daemon->listener =
         listener_new(&daemon->loop, &daemon->sessions, &daemon->config, problem, problem_size);
     if (!daemon->listener) {
@@ -301,6 +351,7 @@ struct daemon *daemon_free(struct daemon *daemon)
     }
     loop_deadline_clear(&daemon->loop, &daemon->drain_deadline);
     loop_finish(&daemon->loop);
+    rpc_hooks_deinit(&daemon->upstreams.hooks);
     memory_deinit(&daemon->memory);
     loop_deinit(&daemon->loop);
     ares_library_cleanup();

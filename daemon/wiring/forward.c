@@ -9,7 +9,6 @@
 #include "protocol/address.h"
 #include "protocol/code.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,42 +56,17 @@ static void forward_on_failure(struct invocation *invocation, const struct failu
     invocation_fail_report(invocation, report);
 }
 
-/* A host of allow_addresses: only addresses in numbers can be held against networks. */
-static bool network_contains(const char *network, struct span host)
+/* A part of the cluster, by what its nameservers say. */
+static bool address_is_known(const struct invoker *invoker, struct span address)
 {
-    char text[INET6_ADDRSTRLEN + 5];
-    char host_text[INET6_ADDRSTRLEN];
-    if (strlen(network) >= sizeof(text) || host.n >= sizeof(host_text)) {
-        return false;
-    }
-    (void)snprintf(text, sizeof(text), "%s", network);
-    (void)snprintf(host_text, sizeof(host_text), "%.*s", SPAN_ARGS(host));
-    char *slash = strchr(text, '/');
-    if (slash) {
-        *slash = '\0';
-    }
-    uint8_t network_bytes[16], host_bytes[16];
-    int family = strchr(text, ':') ? AF_INET6 : AF_INET;
-    size_t n_bits = family == AF_INET6 ? 128 : 32;
-    if (inet_pton(family, text, network_bytes) != 1 ||
-        inet_pton(family, host_text, host_bytes) != 1) {
-        return false;
-    }
-    size_t prefix = slash ? (size_t)strtoul(slash + 1, NULL, 10) : n_bits;
-    for (size_t bit = 0; bit < prefix && bit < n_bits; bit++) {
-        uint8_t mask = (uint8_t)(0x80 >> bit % 8);
-        if ((network_bytes[bit / 8] ^ host_bytes[bit / 8]) & mask) {
-            return false;
-        }
-    }
-    return true;
+    return nameservers_contain(invoker->nameservers, address) ||
+           route_table_knows_address(routes_table(invoker->routes), address, invoker->loop->now_ms);
 }
 
 static bool address_is_allowed(const struct invoker *invoker, struct span address)
 {
     const struct config *config = invoker->config;
-    if (config->upstream.allow_any_address || nameservers_contain(invoker->nameservers, address) ||
-        route_table_knows_address(routes_table(invoker->routes), address, invoker->loop->now_ms)) {
+    if (config->upstream.allow_any_address) {
         return true;
     }
     struct span host;
@@ -101,7 +75,7 @@ static bool address_is_allowed(const struct invoker *invoker, struct span addres
         return false;
     }
     for (size_t i = 0; i < config->upstream.allow_addresses.n; i++) {
-        if (network_contains(config->upstream.allow_addresses.items[i], host)) {
+        if (address_host_is_in(host, config->upstream.allow_addresses.items[i])) {
             return true;
         }
     }
@@ -120,7 +94,11 @@ bool forward_may_address(struct invocation *invocation, struct span address, con
             (int)(address.n < 100 ? address.n : 100), address.data ? address.data : "");
         return false;
     }
+    if (address_is_known(invoker, address)) {
+        return true;
+    }
     if (address_is_allowed(invoker, address)) {
+        invocation->request.signature = RPC_MUST_NOT_BE_SIGNED;
         return true;
     }
     if (!invocation->has_waited && !routes_cluster_is_fresh(invoker->routes)) {

@@ -18,6 +18,7 @@
 
 #include "daemon/core/deadline_wheel.h"
 #include "daemon/core/failure.h"
+#include "daemon/core/rpc_hooks.h"
 #include "daemon/wiring/kept_command.h"
 #include "daemon/wiring/output.h"
 #include "protocol/remoting_command.h"
@@ -62,6 +63,7 @@ struct pending_request {
     bool is_oneway;
     /* told of the first failed attempt to connect: its owner has somewhere else to go */
     bool fails_fast;
+    enum rpc_signature signature;
     bool was_repeated;                /* once, after GO_AWAY; not twice */
     struct upstream_address *address; /* WAITING, IN_FLIGHT: where it goes */
     struct upstream *upstream;        /* IN_FLIGHT */

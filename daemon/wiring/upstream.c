@@ -304,6 +304,7 @@ static void response_take(struct upstream *upstream, struct remoting_command *re
         } else {
             latency_add(&upstream->address_stats->latency, loop_clock_us() - request->sent_us);
             in_flight_remove(upstream, request);
+            rpc_hooks_after(&context->hooks, response, upstream->name, request->signature);
             request->handler->on_response(request, response, source);
         }
         in_flight_left(upstream);
@@ -611,6 +612,11 @@ int upstream_send(struct upstream *upstream, struct pending_request *request,
             "%s does not read: %zu bytes wait for it, limits.upstream_buffer is %zu",
             upstream->name, output->size, context->buffer_limit);
         return -ENOBUFS;
+    }
+    command = rpc_hooks_before(&context->hooks, command, upstream->name, &request->signature);
+    if (!command) {
+        failure_set(report, FAILURE_OVERLOADED, false, "out of memory");
+        return -ENOMEM;
     }
     int32_t upstream_opaque = pending_table_oneway_opaque(context->pending);
     if (!request->is_oneway) {

@@ -58,6 +58,7 @@ struct upstream_context {
     uint64_t tcp_user_timeout_ms;
     unsigned breaker_failures;
     struct net_events *events;
+    struct rpc_hooks hooks;
     struct remoting_command response; /* the one that is being handed out, with its fields */
     struct ext_field response_fields[EXT_FIELDS_MAX];
 };

@@ -101,6 +101,9 @@ START_TEST(without_a_file_every_setting_has_its_default)
     ck_assert_uint_eq(config->consume.invisible_time_ms, 60000);
     ck_assert_uint_eq(config->consume.poll_time_ms, 15000);
     ck_assert_uint_eq(config->consume.max_messages, 32);
+    ck_assert_uint_eq(config->acl.n, 0);
+    ck_assert_str_eq(config->namespace.name, "");
+    ck_assert_uint_eq(config->hooks.static_fields.n, 0);
     ck_assert_uint_eq(config->drain.timeout_ms, 30000);
     ck_assert(config->log.level == CONFIG_LOG_INFO);
     config_free(config);
@@ -126,6 +129,10 @@ static const char every_setting[] =
     "max_queues = 16\nmax_decompressed = 17MiB\n"
     "[send]\nproducer_group = my|group%1\nretries = 0\n"
     "[consume]\ninvisible_time = 18s\npoll_time = 0s\nmax_messages = 19\n"
+    "[acl inner]\naddresses = 10.0.0.0/8;broker-a:10911\naccess_key = AK1\n"
+    "secret_key_file = /etc/secret\n"
+    "[acl rest]\naccess_key = AK2\nsecret_key_file = secret-key\nsecurity_token_file = token\n"
+    "[namespace]\nname = blue\n[hooks]\nstatic_fields = zone=b;empty=\n"
     "[drain]\ntimeout = 20s\n"
     "[log]\nlevel = debug\n";
 
@@ -170,6 +177,21 @@ static void check_every_setting(const struct config *config)
     ck_assert_uint_eq(config->consume.invisible_time_ms, 18000);
     ck_assert_uint_eq(config->consume.poll_time_ms, 0);
     ck_assert_uint_eq(config->consume.max_messages, 19);
+    static const char *const acl_targets[] = { "10.0.0.0/8", "broker-a:10911", NULL };
+    static const char *const static_fields[] = { "zone=b", "empty=", NULL };
+    ck_assert_uint_eq(config->acl.n, 2);
+    ck_assert_str_eq(config->acl.sections[0].name, "inner");
+    check_list(&config->acl.sections[0].addresses, acl_targets);
+    ck_assert_str_eq(config->acl.sections[0].access_key, "AK1");
+    ck_assert_str_eq(config->acl.sections[0].secret_key_file, "/etc/secret");
+    ck_assert_str_eq(config->acl.sections[0].security_token_file, "");
+    ck_assert_str_eq(config->acl.sections[1].name, "rest");
+    ck_assert_uint_eq(config->acl.sections[1].addresses.n, 0);
+    ck_assert_str_eq(config->acl.sections[1].access_key, "AK2");
+    ck_assert_str_eq(config->acl.sections[1].secret_key_file, "secret-key");
+    ck_assert_str_eq(config->acl.sections[1].security_token_file, "token");
+    ck_assert_str_eq(config->namespace.name, "blue");
+    check_list(&config->hooks.static_fields, static_fields);
     ck_assert_uint_eq(config->drain.timeout_ms, 20000);
     ck_assert(config->log.level == CONFIG_LOG_DEBUG);
 }
@@ -406,6 +428,25 @@ static const struct problem_case {
             "known are [listener], [nameserver], [upstream], [pool], [backoff], [breaker], "
             "[limits], "
             "[send]" } } },
+    { "a section that needs a name", NAMESERVER "[acl]\naccess_key = A\n", NULL,
+        { { 3, "[acl ]: ", "one word of at most 32 characters, as in [acl prod]" } } },
+    { "a section's name of two words", NAMESERVER "[acl a b]\n", NULL,
+        { { 3, "[acl a b]: ", "one word of at most 32 characters" } } },
+    { "a name where a section has none", NAMESERVER "[log x]\n", NULL,
+        { { 3, "[log x]: ", "there is no such section" } } },
+    { "a section without what it needs", NAMESERVER "[acl prod]\naccess_key = A\n", NULL,
+        { { 3, "[acl prod] secret_key_file: ", "it is missing" } } },
+    { "a setting twice in sections of one name",
+        NAMESERVER "[acl a]\naccess_key = A\nsecret_key_file = /s\n[acl a]\naccess_key = B\n", NULL,
+        { { 7, "[acl a] access_key = B: ", "line 4 gives it already" } } },
+    { "a target that is neither",
+        NAMESERVER "[acl a]\naccess_key = A\nsecret_key_file = s\naddresses = any\n", NULL,
+        { { 6, "[acl a] addresses = any: ", "every address is meant where none is given" } } },
+    { "a secret where a file is expected",
+        NAMESERVER "[acl a]\naccess_key = A\nsecret_key_file = s3cret!key\n", NULL,
+        { { 5, "[acl a] secret_key_file = s3cret!key: ", "the name of a credential" } } },
+    { "a field without a value", NAMESERVER "[hooks]\nstatic_fields = zone\n", NULL,
+        { { 4, "[hooks] static_fields = zone: ", "key=value is accepted" } } },
     { "an unknown section of any length", "[" HUNDRED HUNDRED HUNDRED "]\nx = 1\n" NAMESERVER, NULL,
         { { 1, "[" HUNDRED "]: ", "no such section" } } },
     { "a section in capitals", "[Log]\n" NAMESERVER, NULL,
@@ -615,6 +656,22 @@ START_TEST(problems_beyond_the_most_are_counted)
 }
 END_TEST
 
+START_TEST(more_sections_of_a_kind_than_fit_are_refused)
+{
+    char content[4096] = NAMESERVER;
+    struct config *config = NULL;
+    struct config_problems problems;
+    for (unsigned i = 0; i <= CONFIG_NAMED_MAX; i++) {
+        sprintf(content + strlen(content), "[acl n%u]\naccess_key = A\nsecret_key_file = /s\n", i);
+    }
+    write_bytes(content, strlen(content));
+    ck_assert_int_eq(config_load(path, NULL, &config, &problems), -EINVAL);
+    ck_assert_uint_eq(problems.n, 1);
+    ck_assert_ptr_nonnull(strstr(problems.text[0], ":51: [acl n16]: at most 16 sections"));
+    config_problems_deinit(&problems);
+}
+END_TEST
+
 START_TEST(more_addresses_than_fit_are_refused)
 {
     char content[4096];
@@ -679,6 +736,7 @@ int main(void)
     tcase_add_test(tcase, a_zero_byte_is_refused_with_its_line);
     tcase_add_test(tcase, a_line_longer_than_the_limit_is_refused_and_the_next_one_read);
     tcase_add_test(tcase, problems_beyond_the_most_are_counted);
+    tcase_add_test(tcase, more_sections_of_a_kind_than_fit_are_refused);
     tcase_add_test(tcase, more_addresses_than_fit_are_refused);
     tcase_add_loop_test(
         tcase, a_file_that_cannot_be_read_is_named_with_the_reason, 0, N(unreadable_cases));

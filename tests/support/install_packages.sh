@@ -8,7 +8,7 @@ set -euo pipefail
 
 run_packages=(
     gcc libc6-dev meson ninja-build pkg-config
-    libevent-dev libjansson-dev libinih-dev libc-ares-dev zlib1g-dev liblz4-dev libzstd-dev uthash-dev
+    libevent-dev libjansson-dev libinih-dev libc-ares-dev zlib1g-dev liblz4-dev libzstd-dev libssl-dev uthash-dev
     python3 openjdk-17-jre-headless maven
 )
 tests_packages=(check valgrind strace)

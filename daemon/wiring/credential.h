@@ -1,0 +1,34 @@
+/*
+ * Credential
+ *
+ * Reads secrets from files: what the service manager hands over in $CREDENTIALS_DIRECTORY, or a file
+ * of the administrator's. A secret is the file's content without the line feeds at its end; it is
+ * overwritten when it is given back. A file that others than its owner can read is warned of, once
+ * for each reading. Nothing of a secret is ever logged.
+ */
+#pragma once
+
+#include "protocol/span.h"
+
+#include <stddef.h>
+
+#define CREDENTIAL_SIZE_MAX 4096
+
+struct credential {
+    char data[CREDENTIAL_SIZE_MAX];
+    size_t n;
+};
+
+/*
+ * name: an absolute path, or the name of a credential of the service. 0, or a negative errno with a
+ * sentence in problem, which begins with the file's name: an empty file is -ENODATA, a larger one
+ * than CREDENTIAL_SIZE_MAX -EFBIG, no $CREDENTIALS_DIRECTORY -ENOENT.
+ */
+int credential_read(
+    struct credential *credential, const char *name, char *problem, size_t problem_size);
+static inline struct span credential_span(const struct credential *credential)
+{
+    return (struct span){ credential->data, credential->n };
+}
+/* Overwrites it. */
+void credential_deinit(struct credential *credential);

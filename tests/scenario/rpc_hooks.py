@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Namespace, static fields and the ACL signature, on every request and never on nobody's broker"""
+
+import atexit
+import base64
+import hashlib
+import hmac
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+from daemon_process import Daemon
+from fake_broker import FakeBroker, answers, echo
+from remoting import GET_MAX_OFFSET, NO_PERMISSION
+from scenario import TOPIC, is_own, stage
+from tap import check, contains, equal, main, test
+
+SECRET = b"s3cret/key+"
+
+
+def secret_file(content=SECRET + b"\n", mode=0o600):
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="remotingd-secret-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    path = directory / "secret"
+    path.write_bytes(content)
+    os.chmod(path, mode)
+    return str(path)
+
+
+def settings(secret, **acl):
+    return {
+        "acl prod": {"access_key": "AK", "secret_key_file": secret, **acl},
+        "namespace": {"name": "blue"},
+        "hooks": {"static_fields": "zone=b"},
+    }
+
+
+def signature(request):
+    """As RocketMQ's own: all values in the order of their keys, and the body."""
+    values = "".join(request.ext[key] for key in sorted(request.ext) if key != "Signature")
+    digest = hmac.new(SECRET, values.encode() + request.body, hashlib.sha1).digest()
+    return base64.b64encode(digest).decode()
+
+
+def is_signed(request, what):
+    equal(request.ext.get("AccessKey"), "AK", f"AccessKey of {what}")
+    equal(request.ext.get("Signature"), signature(request), f"Signature of {what}")
+    equal((request.ext.get("nsd"), request.ext.get("ns")), ("true", "blue"), f"namespace of {what}")
+    equal(request.ext.get("zone"), "b", f"the static field of {what}")
+
+
+def call(on, token, ext=None, body=b""):
+    """To the broker by its name in the route: an address that the cluster itself names."""
+    ext = {"token": token, "topic": TOPIC, "bname": "broker-a", **(ext or {})}
+    return on.client().call(GET_MAX_OFFSET, ext, body)
+
+
+@test
+def every_request_to_the_cluster_is_signed():
+    with stage(settings=settings(secret_file())) as on:
+        on.broker.on(GET_MAX_OFFSET, echo)
+        is_own(call(on, "one", {"text": "grün"}, body=b"\x00\xff body"), "one")
+        is_own(call(on, "two", body=b"x" * 100_000), "two")
+        requests = [request for request in on.broker.seen(GET_MAX_OFFSET)]
+        equal(len(requests), 2, "requests at the broker")
+        for n, request in enumerate(requests):
+            is_signed(request, f"request {n}")
+        check(SECRET.decode() not in on.daemon.log(), "the secret is not in the log")
+
+
+@test
+def what_its_caller_signed_is_not_touched():
+    with stage(settings=settings(secret_file())) as on:
+        on.broker.on(GET_MAX_OFFSET, echo)
+        signed = {"AccessKey": "MINE", "Signature": "made=elsewhere"}
+        is_own(call(on, "mine", signed), "mine")
+        ext = on.broker.seen(GET_MAX_OFFSET)[0].ext
+        equal((ext["AccessKey"], ext["Signature"]), ("MINE", "made=elsewhere"), "what arrives")
+        check("ns" not in ext and "zone" not in ext, f"no hook adds anything (saw {ext})")
+
+
+@test
+def an_address_that_only_the_administrator_admits_gets_no_signature():
+    everywhere = settings(secret_file())
+    everywhere["upstream"] = {"allow_addresses": "any"}
+    with FakeBroker("stranger") as stranger, stage(settings=everywhere) as on:
+        stranger.on(GET_MAX_OFFSET, echo)
+        answer = on.client().call(GET_MAX_OFFSET, {"sidecar.addr": stranger.address, "token": "t"})
+        equal(answer.code, 0, "the stranger's answer")
+        ext = stranger.seen(GET_MAX_OFFSET)[0].ext
+        check("AccessKey" not in ext and "Signature" not in ext, f"nothing is signed (saw {ext})")
+
+
+@test
+def a_refusal_names_the_credentials():
+    with stage(settings=settings(secret_file())) as on:
+        on.broker.on(GET_MAX_OFFSET, answers(NO_PERMISSION, remark="check signature failed."))
+        answer = call(on, "refused")
+        equal((answer.code, answer.error), (NO_PERMISSION, None), "the answer")
+        contains(answer.remark, "check signature failed. (signed as AK by [acl prod]", "the remark")
+
+
+@test
+def a_secret_that_others_can_read_is_warned_of():
+    with stage(settings=settings(secret_file(mode=0o644))) as on:
+        contains(on.daemon.log(), "mode=0644: others than its owner can read it", "the log")
+        check(SECRET.decode() not in on.daemon.log(), "the secret is not in the log")
+
+
+@test
+def a_secret_that_is_not_there_stops_the_start_with_its_section_and_file():
+    for content, name, why in (
+        (None, "/nowhere/secret", "/nowhere/secret: No such file or directory"),
+        (b"\n", None, "the file is empty, a secret is expected"),
+        (b"x" * 5000, None, "the file is too large for a secret"),
+        (None, "secret-key", "$CREDENTIALS_DIRECTORY is not set"),
+    ):
+        path = name or secret_file(content)
+        daemon = Daemon(["127.0.0.1:1"], settings(path), clean=False)
+        done = subprocess.run(
+            [daemon.binary, "--config", str(daemon.config_path)], capture_output=True, timeout=20
+        )
+        check(done.returncode > 0, f"it ends with an exit code other than 0 (saw {done.returncode})")
+        contains(done.stderr.decode(), "[acl prod] ", "what is said")
+        contains(done.stderr.decode(), why, "what is said")
+
+
+main()
