@@ -77,7 +77,9 @@ BUILDERS = {"rust": _rust, "java": lambda: java("Peer"), "go": _go}
 
 
 class Peer:
-    """A client's program, built."""
+    """A client's program, built. It has no process of its own between measurements."""
+
+    pid = None
 
     def __init__(self, name, cpus):
         self.name = name
@@ -110,7 +112,6 @@ class Peer:
             "p99_us": raw["p99_us"],
             "cpu_us": cpu_us,
             "path_us": cpu_us + stub_us,
-            "share": (cpu_us + stub_us) * raw["rate"] / 1e6,
         }
 
 

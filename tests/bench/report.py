@@ -22,7 +22,7 @@ COLUMNS = (
     ("path/relay", "path_to_relay", "{:.3f}"),
     ("CPU/relay", "cpu_to_relay", "{:.3f}"),
     ("syscalls", "syscalls", "{:.3f}"),
-    ("share", "share", "{:.2f}"),
+    ("others", "others", "{:.2f}"),
 )
 
 # What is told of a daemon beside each other one.
@@ -38,8 +38,8 @@ LEGEND = """\
 CPU us: of the hop (of a peer: its whole process) per request; path us: of callers, hop and stub.
 rate/relay: requests/s against the byte relay's; path/relay: the relay's path us against this one's,
 which is the same ratio in the kernel's accounting, where other programs disturb it less; CPU/relay:
-the hop's CPU against the relay's. syscalls: of the hop per request. share: how much of the time the
-path ran."""
+the hop's CPU against the relay's. syscalls: of the hop per request. others: how much of the CPU
+other programs took meanwhile; where that is much, trust path/relay."""
 
 
 def version(*command):

@@ -5,8 +5,8 @@ What is asked of a hop, as text of the command line:
 
     C:W[@BYTES][/FORM]         C callers, W requests in flight in all, closed loop; bodies of 128
                                bytes unless said: 64:64, 4:16@64KiB. FORM of the header: json;
-                               rocketmq; bare, in JSON with nothing but the topic, so that the daemon
-                               finds the broker and completes the message
+                               rocketmq; bare, in JSON with nothing but the topic, so that the
+                               daemon finds the broker and completes the message
     open:RATE[:C]              RATE requests a second of C callers (16), open loop
     idle:N                     memory of N idle callers each, and 64:64 with and without them
     start                      from exec to the first answer
