@@ -147,6 +147,7 @@ class Bench:
 
     def idle(self, hop, shape):
         """What idle callers cost in memory, and what 64 busy ones do beside them and without."""
+        self.throughput(hop, shape)  # a daemon that has just started is no measure
         without = self.throughput(hop, shape)
         before = memory(hop.pid)
         callers = []
