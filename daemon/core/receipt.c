@@ -1,14 +1,11 @@
 #include "daemon/core/receipt.h"
 
+#include "daemon/core/receipt_text.h"
+
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 
-#include "protocol/ext_fields.h"
-
-#define RECEIPT_VERSION   "r1"
-#define RECEIPT_SEPARATOR '~'
-#define RECEIPT_N_FIELDS  11
+#define RECEIPT_VERSION  "r1"
+#define RECEIPT_N_FIELDS 11
 
 /* ExtraInfoUtil.java */
 #define POP_CK_SEPARATOR ' '
@@ -18,45 +15,6 @@
 #define RETRY_TOPIC_PREFIX "%RETRY%"
 #define RETRY_SEPARATOR_V1 '_'
 #define RETRY_SEPARATOR_V2 '+'
-
-/*
- * Cuts the text before the separator off *rest, or takes all of it. The rest is absent when the
- * text was the last.
- */
-static struct span next_field(struct span *rest, char separator)
-{
-    const char *end = rest->n > 0 ? memchr(rest->data, separator, rest->n) : NULL;
-    struct span field = *rest;
-    if (!end) {
-        *rest = SPAN_ABSENT;
-        return field;
-    }
-    field.n = (size_t)(end - rest->data);
-    *rest = (struct span){ end + 1, rest->n - field.n - 1 };
-    return field;
-}
-
-/* False unless there are exactly n fields. */
-static bool split(struct span text, char separator, struct span *fields, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (span_is_absent(text)) {
-            return false;
-        }
-        fields[i] = next_field(&text, separator);
-    }
-    return span_is_absent(text);
-}
-
-/* Only the spelling that we and Java write: no sign, no zeros in front. */
-static bool parse_number(struct span text, int64_t max, int64_t *ret_number)
-{
-    if (text.n == 0 || text.data[0] < '0' || text.data[0] > '9' ||
-        (text.data[0] == '0' && text.n > 1)) {
-        return false;
-    }
-    return ext_value_parse_i64(text, 0, max, ret_number);
-}
 
 /*
  * What stands behind broker, queue and offset in a receipt, and before and after them in extraInfo.
@@ -76,13 +34,13 @@ static bool parse_numbers(const struct number_fields *fields, struct receipt *re
     int64_t queue_id;
     int64_t revive_queue_id;
     int64_t retry;
-    if (!parse_number(fields->queue_id, INT32_MAX, &queue_id) ||
-        !parse_number(fields->queue_offset, INT64_MAX, &receipt->queue_offset) ||
-        !parse_number(fields->ck_queue_offset, INT64_MAX, &receipt->ck_queue_offset) ||
-        !parse_number(fields->pop_time, INT64_MAX, &receipt->pop_time_ms) ||
-        !parse_number(fields->invisible_time, INT64_MAX, &receipt->invisible_time_ms) ||
-        !parse_number(fields->revive_queue_id, INT32_MAX, &revive_queue_id) ||
-        !parse_number(fields->retry, RECEIPT_RETRY_V2, &retry)) {
+    if (!receipt_text_number(fields->queue_id, INT32_MAX, &queue_id) ||
+        !receipt_text_number(fields->queue_offset, INT64_MAX, &receipt->queue_offset) ||
+        !receipt_text_number(fields->ck_queue_offset, INT64_MAX, &receipt->ck_queue_offset) ||
+        !receipt_text_number(fields->pop_time, INT64_MAX, &receipt->pop_time_ms) ||
+        !receipt_text_number(fields->invisible_time, INT64_MAX, &receipt->invisible_time_ms) ||
+        !receipt_text_number(fields->revive_queue_id, INT32_MAX, &revive_queue_id) ||
+        !receipt_text_number(fields->retry, RECEIPT_RETRY_V2, &retry)) {
         return false;
     }
     receipt->queue_id = (int32_t)queue_id;
@@ -98,34 +56,10 @@ static bool are_numbers_valid(const struct receipt *receipt)
            receipt->revive_queue_id >= 0;
 }
 
-static bool is_topic_or_group(struct span name)
-{
-    for (size_t i = 0; i < name.n; i++) {
-        char c = name.data[i];
-        bool is_alphanumeric =
-            (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-        if (!is_alphanumeric && c != '%' && c != '|' && c != '_' && c != '-') {
-            return false;
-        }
-    }
-    return name.n > 0;
-}
-
-static bool is_broker_name(struct span name)
-{
-    for (size_t i = 0; i < name.n; i++) {
-        unsigned char c = (unsigned char)name.data[i];
-        if (c <= ' ' || c == 0x7f || c == RECEIPT_SEPARATOR || c == '"' || c == '\'' || c == '\\') {
-            return false;
-        }
-    }
-    return name.n > 0;
-}
-
 static bool is_valid(const struct receipt *receipt)
 {
-    return is_topic_or_group(receipt->topic) && is_topic_or_group(receipt->group) &&
-           is_broker_name(receipt->broker_name) && are_numbers_valid(receipt);
+    return receipt_text_is_name(receipt->topic) && receipt_text_is_name(receipt->group) &&
+           receipt_text_is_word(receipt->broker_name) && are_numbers_valid(receipt);
 }
 
 /* The fields of POP_CK, if it is the message's own. */
@@ -133,7 +67,7 @@ static bool read_pop_ck(struct span pop_ck, const struct message *message, struc
     struct receipt *receipt)
 {
     struct span fields[POP_CK_N_FIELDS];
-    if (!split(pop_ck, POP_CK_SEPARATOR, fields, POP_CK_N_FIELDS)) {
+    if (!receipt_text_split(pop_ck, POP_CK_SEPARATOR, fields, POP_CK_N_FIELDS)) {
         return false;
     }
     const struct number_fields numbers = {
@@ -178,10 +112,10 @@ static struct span find_offsets(struct span info, enum receipt_retry retry, int3
         struct span fields[3];
         int64_t entry_retry;
         int64_t entry_queue_id;
-        if (split(next_field(&info, ';'), ' ', fields, 3) &&
-            parse_number(fields[0], RECEIPT_RETRY_V2, &entry_retry) &&
-            parse_number(fields[1], INT32_MAX, &entry_queue_id) && entry_retry == (int64_t)retry &&
-            entry_queue_id == queue_id) {
+        if (receipt_text_split(receipt_text_next(&info, ';'), ' ', fields, 3) &&
+            receipt_text_number(fields[0], RECEIPT_RETRY_V2, &entry_retry) &&
+            receipt_text_number(fields[1], INT32_MAX, &entry_queue_id) &&
+            entry_retry == (int64_t)retry && entry_queue_id == queue_id) {
             return fields[2];
         }
     }
@@ -192,7 +126,8 @@ static bool has_offset(struct span offsets, int64_t offset)
 {
     while (!span_is_absent(offsets)) {
         int64_t each;
-        if (parse_number(next_field(&offsets, ','), INT64_MAX, &each) && each == offset) {
+        if (receipt_text_number(receipt_text_next(&offsets, ','), INT64_MAX, &each) &&
+            each == offset) {
             return true;
         }
     }
@@ -209,7 +144,7 @@ static bool read_offset_infos(
     receipt->invisible_time_ms = info->invisible_time_ms;
     receipt->revive_queue_id = info->revive_queue_id;
     struct span start = find_offsets(info->start_offset_info, receipt->retry, receipt->queue_id);
-    if (!parse_number(start, INT64_MAX, &receipt->ck_queue_offset)) {
+    if (!receipt_text_number(start, INT64_MAX, &receipt->ck_queue_offset)) {
         return false;
     }
     return span_is_empty(info->msg_offset_info) ||
@@ -231,23 +166,12 @@ bool receipt_from_pop(const struct receipt_pop_info *info, const struct message 
     return true;
 }
 
-/* 0 when it does not fit, or has a length of no receipt. */
-static size_t __attribute__((format(printf, 3, 4)))
-write_text(char *dst, size_t dst_size, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    int n = vsnprintf(dst, dst_size, format, arguments);
-    va_end(arguments);
-    return n > 0 && n < RECEIPT_TEXT_MAX && (size_t)n < dst_size ? (size_t)n : 0;
-}
-
 size_t receipt_encode(const struct receipt *receipt, char *dst, size_t dst_size)
 {
     if (!is_valid(receipt)) {
         return 0;
     }
-    return write_text(dst, dst_size,
+    return receipt_text_write(dst, dst_size,
         RECEIPT_VERSION "~%.*s~%.*s~%.*s~%" PRId32 "~%" PRId64 "~%" PRId64 "~%" PRId64 "~%" PRId64
                         "~%" PRId32 "~%d",
         SPAN_ARGS(receipt->topic), SPAN_ARGS(receipt->group), SPAN_ARGS(receipt->broker_name),
@@ -258,7 +182,8 @@ size_t receipt_encode(const struct receipt *receipt, char *dst, size_t dst_size)
 bool receipt_decode(struct span text, struct receipt *ret_receipt)
 {
     struct span fields[RECEIPT_N_FIELDS];
-    if (text.n >= RECEIPT_TEXT_MAX || !split(text, RECEIPT_SEPARATOR, fields, RECEIPT_N_FIELDS) ||
+    if (text.n >= RECEIPT_TEXT_MAX ||
+        !receipt_text_split(text, RECEIPT_TEXT_SEPARATOR, fields, RECEIPT_N_FIELDS) ||
         !span_equals(fields[0], SPAN(RECEIPT_VERSION))) {
         return false;
     }
@@ -288,7 +213,7 @@ size_t receipt_extra_info(const struct receipt *receipt, char *dst, size_t dst_s
     if (!is_valid(receipt)) {
         return 0;
     }
-    return write_text(dst, dst_size,
+    return receipt_text_write(dst, dst_size,
         "%" PRId64 " %" PRId64 " %" PRId64 " %" PRId32 " %d %.*s %" PRId32 " %" PRId64,
         receipt->ck_queue_offset, receipt->pop_time_ms, receipt->invisible_time_ms,
         receipt->revive_queue_id, (int)receipt->retry, SPAN_ARGS(receipt->broker_name),
@@ -302,10 +227,10 @@ size_t receipt_real_topic(const struct receipt *receipt, char *dst, size_t dst_s
     }
     switch (receipt->retry) {
     case RECEIPT_NORMAL:
-        return write_text(dst, dst_size, "%.*s", SPAN_ARGS(receipt->topic));
+        return receipt_text_write(dst, dst_size, "%.*s", SPAN_ARGS(receipt->topic));
     case RECEIPT_RETRY_V1:
     case RECEIPT_RETRY_V2:
-        return write_text(dst, dst_size, "%s%.*s%c%.*s", RETRY_TOPIC_PREFIX,
+        return receipt_text_write(dst, dst_size, "%s%.*s%c%.*s", RETRY_TOPIC_PREFIX,
             SPAN_ARGS(receipt->group),
             receipt->retry == RECEIPT_RETRY_V1 ? RETRY_SEPARATOR_V1 : RETRY_SEPARATOR_V2,
             SPAN_ARGS(receipt->topic));

@@ -20,15 +20,13 @@
  */
 #pragma once
 
+#include "daemon/core/receipt_text.h"
 #include "protocol/message.h"
 #include "protocol/span.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* No receipt, extraInfo or real topic is longer, its 0 included. */
-#define RECEIPT_TEXT_MAX 1024
 
 enum receipt_retry {
     RECEIPT_NORMAL = 0,
