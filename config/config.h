@@ -105,10 +105,15 @@ struct config {
         uint64_t header_timeout_ms;          /* 10s: how long a caller may take over one frame */
         /* 30s: how long a caller may not read at all while answers wait for it */
         uint64_t write_timeout_ms;
-        unsigned max_topics;     /* 10000 */
-        unsigned max_brokers;    /* 1000, of one route or cluster */
-        unsigned max_queues;     /* 65536, of one route */
-        size_t max_decompressed; /* 16MiB, one message */
+        unsigned max_topics;                      /* 10000 */
+        unsigned max_brokers;                     /* 1000, of one route or cluster */
+        unsigned max_queues;                      /* 65536, of one route */
+        size_t max_decompressed;                  /* 16MiB, one message */
+        unsigned max_groups;                      /* 1024, that callers speak for */
+        unsigned max_groups_per_session;          /* 64 */
+        unsigned max_members;                     /* 256 */
+        unsigned max_processors_per_session;      /* 256 */
+        unsigned max_broker_requests_per_session; /* 256 */
     } limits;
     struct {
         char *producer_group; /* remotingd */

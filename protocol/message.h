@@ -43,12 +43,14 @@
 #define MESSAGE_PROPERTY_VALUE_END '\x02'
 
 /* MessageConst.java */
-#define PROPERTY_KEYS          "KEYS"
-#define PROPERTY_TAGS          "TAGS"
-#define PROPERTY_UNIQ_KEY      "UNIQ_KEY"
-#define PROPERTY_POP_CK        "POP_CK"
-#define PROPERTY_WAIT_STORE_OK "WAIT"
-#define PROPERTY_SHARDING_KEY  "__SHARDINGKEY"
+#define PROPERTY_KEYS                 "KEYS"
+#define PROPERTY_TAGS                 "TAGS"
+#define PROPERTY_UNIQ_KEY             "UNIQ_KEY"
+#define PROPERTY_POP_CK               "POP_CK"
+#define PROPERTY_PRODUCER_GROUP       "PGROUP"
+#define PROPERTY_TRANSACTION_PREPARED "TRAN_MSG"
+#define PROPERTY_WAIT_STORE_OK        "WAIT"
+#define PROPERTY_SHARDING_KEY         "__SHARDINGKEY"
 
 struct message_host {
     uint8_t ip[16]; /* the first 4 or all 16 */

@@ -339,6 +339,16 @@ const char *route_table_master(
     return row ? row->master : NULL;
 }
 
+void route_table_each_master(struct route_table *table, uint64_t now_ms,
+    void (*visit)(void *context, const char *address), void *context)
+{
+    for (const struct broker_row *row = table->brokers; row; row = row->hh.next) {
+        if (row->master && now_ms - row->seen_ms < ROUTE_ADDRESS_KNOWN_MS) {
+            visit(context, row->master);
+        }
+    }
+}
+
 bool route_table_knows_address(struct route_table *table, struct span address, uint64_t now_ms)
 {
     struct address_row *row;

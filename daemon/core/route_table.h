@@ -81,5 +81,8 @@ int route_table_learn(struct route_table *table, const struct topic_route *route
  */
 const char *route_table_master(
     struct route_table *table, struct span broker_name, bool *ret_is_known);
+/* Every master that a route or cluster table of the last ten minutes named. */
+void route_table_each_master(struct route_table *table, uint64_t now_ms,
+    void (*visit)(void *context, const char *address), void *context);
 bool route_table_knows_address(struct route_table *table, struct span address, uint64_t now_ms);
 size_t route_table_n_topics(const struct route_table *table);

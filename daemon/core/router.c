@@ -13,7 +13,7 @@ enum place {
     PLACE_RECEIVE,
     PLACE_RECEIPT,         /* by sidecar.receipt, else as PLACE_ONE_MASTER */
     PLACE_ONE_MASTER,      /* names a queue or a stored offset: the broker must be certain */
-    PLACE_IDENTITY,        /* speaks for a member on its own connection, and ours are shared */
+    PLACE_IDENTITY,        /* speaks for who is at the other end of the connection */
     PLACE_BROKER_OR_TOPIC, /* group-only commands: sidecar.broker or sidecar.topic */
 };
 
@@ -233,11 +233,7 @@ void router_decide(const struct route_question *question, struct route_answer *r
     }
     if (row && row->place == PLACE_IDENTITY) {
         /* Two members on one connection overwrite each other at the broker. */
-        ret_answer->target = ROUTE_IS_UNSUPPORTED;
-        (void)snprintf(ret_answer->reason, sizeof(ret_answer->reason),
-            "code %d (%s) needs a connection of the caller's own to the broker, which this version "
-            "does not keep; SEND, POP and ACK need no heartbeat",
-            (int)code, code_text(code));
+        answer(ret_answer, ROUTE_TO_CONTROL, SPAN_ABSENT);
         return;
     }
     if (!span_is_empty(question->addr)) {

@@ -26,8 +26,8 @@ enum route_target {
     ROUTE_TO_RECEIPT,     /* the broker that the receipt names */
     ROUTE_TO_ONE_MASTER,  /* name: the topic, which must live on exactly one master */
     ROUTE_TO_ANY_MASTER,  /* name: a topic; any of its masters */
+    ROUTE_TO_CONTROL,     /* control connections, whatever address is named (HEART_BEAT) */
     ROUTE_IS_FORBIDDEN,   /* needs the admin role; reason */
-    ROUTE_IS_UNSUPPORTED, /* reason */
     ROUTE_IS_INVALID,     /* reason */
 };
 

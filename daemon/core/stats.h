@@ -25,7 +25,10 @@ struct stats {
     uint64_t unknown_responses;        /* answer nothing that was asked on that connection */
     /* broker requests that nobody registered for, answered code 3 */
     uint64_t broker_requests_refused;
-    uint64_t broker_requests_dropped; /* the same, oneway */
+    uint64_t broker_requests_dropped;   /* oneway ones that nobody could take */
+    uint64_t broker_requests_delivered; /* to callers that registered, oneway ones included */
+    uint64_t broker_requests_answered;  /* of them, by the caller */
+    uint64_t broker_requests_failed;    /* not in time, the caller went, or it had too many */
     uint64_t upstream_connects;
     uint64_t upstream_connect_failures;
     uint64_t upstream_losses; /* connections that broke */

@@ -139,8 +139,9 @@ static void hello(struct invocation *invocation, const struct remoting_command *
     json_object_set_new(body, "protocolVersion", json_string(PROTOCOL_VERSION));
     json_object_set_new(body, "daemonVersion", json_string(REMOTINGD_VERSION));
     json_object_set_new(body, "features",
-        json_pack("[s, s, s, s, s, s, s, s, s]", "send", "receive", "receipts", "answerFormat=json",
-            "nameservers", "pool", "netEvents", "stats", "drain"));
+        json_pack("[s, s, s, s, s, s, s, s, s, s, s]", "send", "receive", "receipts",
+            "answerFormat=json", "nameservers", "pool", "netEvents", "stats", "drain", "heartbeat",
+            "processors"));
     json_object_set_new(body, "limits", limits_json(invocation->invoker->config));
     json_object_set_new(body, "roles",
         session->is_admin ? json_pack("[s, s]", "user", "admin") : json_pack("[s]", "user"));
@@ -206,6 +207,9 @@ static void get_stats(struct invocation *invocation, const struct remoting_comma
         { "unknownResponses", stats->unknown_responses },
         { "brokerRequestsRefused", stats->broker_requests_refused },
         { "brokerRequestsDropped", stats->broker_requests_dropped },
+        { "brokerRequestsDelivered", stats->broker_requests_delivered },
+        { "brokerRequestsAnswered", stats->broker_requests_answered },
+        { "brokerRequestsFailed", stats->broker_requests_failed },
         { "upstreamConnects", stats->upstream_connects },
         { "upstreamConnectFailures", stats->upstream_connect_failures },
         { "upstreamLosses", stats->upstream_losses },
@@ -258,6 +262,8 @@ static const struct admin_command commands[] = {
     { SIDECAR_IS_ADDRESS_REACHABLE, false, false, admin_is_address_reachable },
     { SIDECAR_CLOSE_CLIENTS, true, false, admin_close_clients },
     { SIDECAR_GET_POOL_STATS, false, true, admin_get_pool_stats },
+    { SIDECAR_REGISTER_PROCESSOR, false, false, admin_register_processor },
+    { SIDECAR_UNREGISTER_PROCESSOR, false, false, admin_unregister_processor },
     { SIDECAR_SUBSCRIBE_NET_EVENTS, false, false, subscribe_net_events },
     { SIDECAR_GET_STATS, false, true, get_stats },
     { SIDECAR_DRAIN, true, true, drain },

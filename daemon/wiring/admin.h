@@ -3,7 +3,7 @@
  *
  * Answers the sidecar codes (30000 to 30999): what the daemon says about itself, and what it can be
  * told to do. admin.c finds the command by its code in one table, which says who may give it; the
- * commands are in admin.c, admin_pool.c and admin_nameserver.c. Each is answered with a JSON object
+ * commands are in admin.c, admin_pool.c, admin_processor.c and admin_nameserver.c. Each is answered with a JSON object
  * (client/PROTOCOL.md, "Control commands"), whose keys may be added to, never changed.
  */
 #pragma once
@@ -51,6 +51,11 @@ void admin_get_namesrv_list(struct invocation *invocation, const struct remoting
 void admin_get_available_namesrv_list(struct invocation *invocation,
     const struct remoting_command *command, const struct command_source *source);
 void admin_update_namesrv_list(struct invocation *invocation,
+    const struct remoting_command *command, const struct command_source *source);
+/* admin_processor.c */
+void admin_register_processor(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source);
+void admin_unregister_processor(struct invocation *invocation,
     const struct remoting_command *command, const struct command_source *source);
 /* admin_pool.c */
 void admin_is_address_reachable(struct invocation *invocation,

@@ -118,11 +118,26 @@ struct pool_walk {
     struct connection_counts counts;
 };
 
+static const char *class_word(enum pool_class class)
+{
+    switch (class) {
+    case POOL_NORMAL:
+        return "normal";
+    case POOL_LONG_POLL:
+        return "long poll";
+    case POOL_CONTROL:
+        return "control";
+    }
+    return "?";
+}
+
 static void on_address(void *context, const struct upstream_address *address)
 {
     struct pool_walk *walk = context;
     struct connection_counts counts = {
-        .max = upstream_pool_connections_per_address(walk->invoker->pool),
+        .max = address->class == POOL_CONTROL
+                   ? 1
+                   : upstream_pool_connections_per_address(walk->invoker->pool),
     };
     size_t n_waiting = 0;
     const struct pending_request *request;
@@ -131,8 +146,7 @@ static void on_address(void *context, const struct upstream_address *address)
     }
     json_t *row = json_object();
     json_object_set_new(row, "addr", admin_json_text(upstream_address_name(address)));
-    json_object_set_new(
-        row, "class", json_string(address->class == POOL_LONG_POLL ? "long poll" : "normal"));
+    json_object_set_new(row, "class", json_string(class_word(address->class)));
     json_object_set_new(
         row, "state", json_string(address_word(address->alias ? address->alias : address)));
     json_object_set_new(row, "alias",

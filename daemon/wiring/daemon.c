@@ -4,6 +4,7 @@
 #include "daemon/wiring/invoke.h"
 #include "daemon/wiring/listener.h"
 #include "daemon/wiring/log.h"
+#include "daemon/wiring/processor.h"
 
 #include <ares.h>
 #include <arpa/inet.h>
@@ -36,6 +37,9 @@ struct daemon {
     struct nameservers *nameservers;
     struct routes *routes;
     struct notifications *notifications;
+    struct control *control;
+    struct identity *identity;
+    struct processors *processors;
     struct invoker invoker;
     struct session_list sessions;
     struct listener *listener;
@@ -61,6 +65,13 @@ static void host_address(struct loop *loop, uint8_t ip[4])
         }
     }
     freeifaddrs(interfaces);
+}
+
+/* As Java's client makes it: address@instance, and the instance is drawn anew at every start. */
+static void client_id_make(struct loop *loop, const uint8_t ip[4], char *text, size_t size)
+{
+    (void)snprintf(text, size, "%u.%u.%u.%u@%d#%08" PRIx32, ip[0], ip[1], ip[2], ip[3],
+        (int)getpid(), loop_random(loop));
 }
 
 /*
@@ -111,7 +122,11 @@ static void on_turn(void *context)
     /* Oneway requests are in flight no more when a connection has them; they still have to go. */
     size_t unwritten =
         session_list_unwritten(&daemon->sessions) + upstream_pool_unwritten(daemon->pool);
-    drain_advance(&daemon->drain, daemon->loop.now_ms, daemon->invoker.n_in_flight, unwritten);
+    if (daemon->invoker.n_in_flight == 0) {
+        identity_drain(daemon->identity);
+    }
+    drain_advance(&daemon->drain, daemon->loop.now_ms,
+        daemon->invoker.n_in_flight + control_n_busy(daemon->control), unwritten);
     if (drain_is_over(&daemon->drain)) {
         loop_stop(&daemon->loop);
     }
@@ -249,12 +264,29 @@ static int parts_make(struct daemon *daemon)
         return -ENOMEM;
     }
     daemon->routes = routes_new(&daemon->upstreams, daemon->nameservers, config);
+    daemon->control =
+        daemon->routes ? control_new(&daemon->upstreams, daemon->pool, daemon->routes) : NULL;
+    if (!daemon->control) {
+        return -ENOMEM;
+    }
+    uint8_t ip[4];
+    char client_id[64];
+    host_address(loop, ip);
+    client_id_make(loop, ip, client_id, sizeof(client_id));
+    daemon->identity = identity_new(daemon->control, config, client_id);
+    daemon->processors =
+        daemon->identity ? processors_new(&daemon->upstreams, daemon->identity, config) : NULL;
+    if (!daemon->processors) {
+        return -ENOMEM;
+    }
     daemon->invoker = (struct invoker){
         .upstreams = &daemon->upstreams,
         .pool = daemon->pool,
         .nameservers = daemon->nameservers,
         .routes = daemon->routes,
         .notifications = daemon->notifications,
+        .identity = daemon->identity,
+        .processors = daemon->processors,
         .loop = loop,
         .memory = &daemon->memory,
         .stats = &daemon->stats,
@@ -263,12 +295,10 @@ static int parts_make(struct daemon *daemon)
         .on_drain = on_drain,
         .on_drain_context = daemon,
     };
-    uint8_t ip[4];
-    host_address(loop, ip);
     uniq_key_init(&daemon->invoker.uniq_keys, ip, (uint32_t)getpid(), loop_random(loop));
     session_list_init(
         &daemon->sessions, loop, &daemon->memory, &daemon->stats, &daemon->invoker, config);
-    return daemon->routes && invoker_init(&daemon->invoker) == 0 ? 0 : -ENOMEM;
+    return invoker_init(&daemon->invoker) == 0 ? 0 : -ENOMEM;
 }
 
 struct daemon *daemon_new(const struct config *config, char *problem, size_t problem_size)
@@ -314,6 +344,7 @@ void daemon_run(struct daemon *daemon)
 static void daemon_stop(struct daemon *daemon)
 {
     daemon->listener = listener_free(daemon->listener);
+    identity_stop(daemon->identity);
     if (daemon->nameservers) {
         nameservers_stop(daemon->nameservers);
     }
@@ -341,11 +372,14 @@ struct daemon *daemon_free(struct daemon *daemon)
         }
     }
     invoker_deinit(&daemon->invoker);
+    daemon->identity = identity_free(daemon->identity);
+    daemon->control = control_free(daemon->control);
     daemon->routes = routes_free(daemon->routes);
     daemon->notifications = notifications_free(daemon->notifications);
     daemon->nameservers = nameservers_free(daemon->nameservers);
     daemon->pool = upstream_pool_free(daemon->pool);
     daemon->resolver = resolver_free(daemon->resolver);
+    daemon->processors = processors_free(daemon->processors);
     if (daemon->pending.capacity > 0) {
         pending_table_deinit(&daemon->pending);
     }

@@ -660,11 +660,11 @@ static void dispatch(struct invocation *invocation, const struct route_answer *a
             forward_to_any_master(invocation);
         }
         return;
+    case ROUTE_TO_CONTROL:
+        start_kept(invocation, command, source, complete_heartbeat_start);
+        return;
     case ROUTE_IS_FORBIDDEN:
         invocation_fail(invocation, FAILURE_FORBIDDEN, false, "%s", answer->reason);
-        return;
-    case ROUTE_IS_UNSUPPORTED:
-        invocation_fail(invocation, FAILURE_UNSUPPORTED, false, "%s", answer->reason);
         return;
     case ROUTE_IS_INVALID:
         invocation_fail(invocation, FAILURE_INVALID, false, "%s", answer->reason);

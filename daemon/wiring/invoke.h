@@ -10,8 +10,7 @@
  *
  * What only passes through is sent in the turn in which it came, out of the buffer it was read
  * into. What has to wait, or may have to be repeated, is kept (kept_command). The steps of commands
- * that the daemon completes are in complete_send.c, complete_receive.c and complete_receipt.c; they
- * plug in by struct invocation_steps.
+ * that the daemon completes are in the complete_*.c; they plug in by struct invocation_steps.
  */
 #pragma once
 
@@ -20,6 +19,7 @@
 #include "daemon/core/router.h"
 #include "daemon/core/sidecar_fields.h"
 #include "daemon/core/uniq_key.h"
+#include "daemon/wiring/identity.h"
 #include "daemon/wiring/nameserver.h"
 #include "daemon/wiring/notification.h"
 #include "daemon/wiring/routes.h"
@@ -34,6 +34,7 @@
 #define INVOCATION_SPARE_FIELDS 24
 
 struct invocation;
+struct processors;
 
 struct invocation_steps {
     /*
@@ -91,6 +92,8 @@ struct invoker {
     struct nameservers *nameservers;
     struct routes *routes;
     struct notifications *notifications;
+    struct identity *identity;
+    struct processors *processors;
     struct loop *loop;
     struct memory *memory;
     struct stats *stats;
@@ -175,10 +178,11 @@ void forward_to_broker(struct invocation *invocation, const struct remoting_comm
     const struct command_source *source);
 void forward_to_one_master(struct invocation *invocation);
 void forward_to_any_master(struct invocation *invocation);
-/* complete_send.c, complete_receive.c, complete_receipt.c: the command is kept. */
+/* complete_send.c, complete_receive.c, complete_receipt.c, complete_heartbeat.c: it is kept. */
 void complete_send_start(struct invocation *invocation);
 void complete_receive_start(struct invocation *invocation);
 void complete_receipt_start(struct invocation *invocation);
+void complete_heartbeat_start(struct invocation *invocation);
 /*
  * Whether callers may send their requests to this address (rule 2 of the local protocol). False: the
  * cluster table has to be asked first, and steps->on_route follows; or the invocation failed. field:

@@ -2,6 +2,7 @@
 
 #include "daemon/wiring/invoke.h"
 #include "daemon/wiring/log.h"
+#include "daemon/wiring/processor.h"
 #include "protocol/header_json.h"
 #include "protocol/header_rocketmq.h"
 
@@ -65,15 +66,19 @@ static void on_reap(struct loop_reapable *reapable)
     free((char *)reapable - offsetof(struct session, reapable));
 }
 
-static void net_events_leave(struct session *session)
+/* What a caller is beyond its requests: it hears nothing more, and speaks for nobody. */
+static void session_resign(struct session *session)
 {
-    net_event_unsubscribe(session->sessions->invoker->upstreams->events, &session->net_events);
+    const struct invoker *invoker = session->sessions->invoker;
+    net_event_unsubscribe(invoker->upstreams->events, &session->net_events);
+    processors_session_gone(invoker->processors, session);
+    identity_session_gone(invoker->identity, session->id);
 }
 
 static void session_leave(struct session *session)
 {
     struct session_list *sessions = session->sessions;
-    net_events_leave(session);
+    session_resign(session);
     invoke_session_gone(sessions->invoker, session);
     loop_deadline_clear(sessions->loop, &session->frame_deadline);
     loop_deadline_clear(sessions->loop, &session->write_deadline);
@@ -106,7 +111,7 @@ static void session_enter(struct session *session, enum session_state state)
         loop_deadline_set(session->sessions->loop, &session->write_deadline,
             clock_after(session->sessions->loop->now_ms,
                 session->sessions->config->limits.write_timeout_ms));
-        net_events_leave(session);
+        session_resign(session);
         invoke_session_gone(session->sessions->invoker, session);
         transport_flush_later(&session->transport);
         return;
@@ -175,6 +180,29 @@ static bool answer_fits(const struct session *session, size_t head_size, size_t 
     return false;
 }
 
+/* False: the session is closed, for want of memory. */
+static bool frame_write(struct session *session, const struct remoting_command *command,
+    enum serialize_type serialize_type, size_t head_size, struct frame_buffer *body_owner)
+{
+    struct transport *transport = &session->transport;
+    uint8_t *room = output_reserve(&transport->output, head_size);
+    if (!room) {
+        session_close(session, SESSION_END_MEMORY);
+        return false;
+    }
+    remoting_command_encode_head(command, serialize_type, room);
+    if (output_append(&transport->output, command->body.data, command->body.n, body_owner) < 0) {
+        session_close(session, SESSION_END_MEMORY);
+        return false;
+    }
+    session->answers_end = transport->bytes_sent + transport->output.size;
+    transport_flush_later(transport);
+    if (transport->output.size > session->sessions->config->limits.session_buffer) {
+        transport_pause(transport);
+    }
+    return true;
+}
+
 /*
  * A value that is "" does not exist in the binary form, and neither does more than 16 bits of code.
  */
@@ -184,7 +212,6 @@ void session_answer(struct session *session, struct remoting_command *command,
     if (session->state == SESSION_CLOSED) {
         return;
     }
-    struct transport *transport = &session->transport;
     command->flag = REMOTING_FLAG_RESPONSE;
     size_t head_size = remoting_command_encoded_head_size(command, serialize_type);
     struct failure_report report;
@@ -192,22 +219,19 @@ void session_answer(struct session *session, struct remoting_command *command,
         session_answer_failure(session, command->opaque, serialize_type, &report, 0, SPAN_ABSENT);
         return;
     }
-    uint8_t *room = output_reserve(&transport->output, head_size);
-    if (!room) {
-        session_close(session, SESSION_END_MEMORY);
-        return;
+    if (frame_write(session, command, serialize_type, head_size, body_owner)) {
+        session->sessions->stats->answers++;
     }
-    remoting_command_encode_head(command, serialize_type, room);
-    if (output_append(&transport->output, command->body.data, command->body.n, body_owner) < 0) {
-        session_close(session, SESSION_END_MEMORY);
-        return;
+}
+
+bool session_request(struct session *session, const struct remoting_command *command,
+    enum serialize_type serialize_type, struct frame_buffer *body_owner)
+{
+    size_t head_size = remoting_command_encoded_head_size(command, serialize_type);
+    if (head_size == 0 || head_size + command->body.n > FRAME_SIZE_MAX) {
+        return false;
     }
-    session->answers_end = transport->bytes_sent + transport->output.size;
-    session->sessions->stats->answers++;
-    transport_flush_later(transport);
-    if (transport->output.size > session->sessions->config->limits.session_buffer) {
-        transport_pause(transport);
-    }
+    return frame_write(session, command, serialize_type, head_size, body_owner);
 }
 
 void session_answer_failure(struct session *session, int32_t client_opaque,
@@ -336,8 +360,10 @@ static void on_frame(
         request_refuse(session, command, serialize_type, problem.text);
         return;
     }
+    const struct command_source source = { .frame = frame, .size = size, .owner = owner };
     if (remoting_command_is_response(command)) {
-        sessions->stats->caller_responses_dropped++;
+        sessions->stats->caller_responses_dropped +=
+            !processors_answer(sessions->invoker->processors, session, command, &source);
         return;
     }
     if (!has_opaque && !is_oneway) {
@@ -354,7 +380,6 @@ static void on_frame(
         surplus_refuse(session, command, serialize_type);
         return;
     }
-    const struct command_source source = { .frame = frame, .size = size, .owner = owner };
     invoke_request(sessions->invoker, session, command, serialize_type, &source);
 }
 

@@ -115,6 +115,13 @@ void session_answer(struct session *session, struct remoting_command *command,
 void session_answer_failure(struct session *session, int32_t client_opaque,
     enum serialize_type serialize_type, const struct failure_report *report, uint64_t request_id,
     struct span uniq_key);
+/*
+ * Writes a request of a broker's, with the opaque and the flag that it has. Answers may be behind it
+ * for as long as the caller reads: it counts as one of them. False: it does not fit a frame in this
+ * header form, or there was no memory, and the session has ended.
+ */
+bool session_request(struct session *session, const struct remoting_command *command,
+    enum serialize_type serialize_type, struct frame_buffer *body_owner);
 /* Ends the session after what is in its output. */
 void session_end(struct session *session, enum session_end end);
 /* An answer was given: a caller that has shut its side down may be done. */

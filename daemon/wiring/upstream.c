@@ -182,6 +182,8 @@ void upstream_close(struct upstream *upstream, enum upstream_end end, const char
     upstream->context->stats->oneway_failed += upstream->n_oneway_unwritten;
     upstream->n_oneway_unwritten = 0;
     upstream->owner->on_closed(upstream, state, end, cause);
+    upstream->context->broker_requests->on_closed(
+        upstream->context->broker_requests_context, upstream);
     in_flight_fail(upstream, cause);
     transport_close(&upstream->transport);
     pending_table_forget_upstream(upstream->context->pending, upstream->id);
@@ -242,31 +244,29 @@ static void socket_options_set(const struct upstream_context *context, int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
 }
 
-/* Answers what a broker asks of a client while nobody is registered for it. */
-static void broker_request_refuse(struct upstream *upstream, const struct remoting_command *request)
+void upstream_answer(
+    struct upstream *upstream, struct remoting_command *answer, struct frame_buffer *body_owner)
 {
-    struct upstream_context *context = upstream->context;
-    log_debug("upstream=%s id=%" PRIu64 " broker-request code=%d oneway=%d refused", upstream->name,
-        upstream->id, (int)request->code, remoting_command_is_oneway(request));
-    if (remoting_command_is_oneway(request)) {
-        context->stats->broker_requests_dropped++;
+    answer->flag = REMOTING_FLAG_RESPONSE;
+    if (answer->version < REMOTING_VERSION) {
+        answer->version = REMOTING_VERSION;
+    }
+    struct output *output = &upstream->transport.output;
+    size_t head_size = remoting_command_encoded_head_size(answer, SERIALIZE_JSON);
+    if (upstream->state == UPSTREAM_CLOSED || head_size == 0 ||
+        head_size + answer->body.n > FRAME_SIZE_MAX) {
         return;
     }
-    context->stats->broker_requests_refused++;
-    struct remoting_command answer = {
-        .code = RESPONSE_REQUEST_CODE_NOT_SUPPORTED,
-        .version = REMOTING_VERSION,
-        .opaque = request->opaque,
-        .flag = REMOTING_FLAG_RESPONSE,
-        .language = LANGUAGE_CPP,
-        .remark = SPAN("no caller of this remotingd handles this request code"),
-    };
-    uint8_t *room = output_reserve(
-        &upstream->transport.output, remoting_command_encoded_head_size(&answer, SERIALIZE_JSON));
-    if (room) {
-        remoting_command_encode_head(&answer, SERIALIZE_JSON, room);
-        transport_flush_later(&upstream->transport);
+    uint8_t *room = output_reserve(output, head_size);
+    if (!room) {
+        return;
     }
+    remoting_command_encode_head(answer, SERIALIZE_JSON, room);
+    if (output_append(output, answer->body.data, answer->body.n, body_owner) < 0) {
+        upstream_close(upstream, UPSTREAM_END_GARBAGE, "out of memory within a frame");
+        return;
+    }
+    transport_flush_later(&upstream->transport);
 }
 
 /*
@@ -339,11 +339,12 @@ static void on_frame(
         return;
     }
     upstream->has_answered = true;
+    const struct command_source source = { .frame = frame, .size = size, .owner = owner };
     if (!remoting_command_is_response(command)) {
-        broker_request_refuse(upstream, command);
+        context->broker_requests->on_request(
+            context->broker_requests_context, upstream, command, &source);
         return;
     }
-    const struct command_source source = { .frame = frame, .size = size, .owner = owner };
     response_take(upstream, command, &source);
 }
 

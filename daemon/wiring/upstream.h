@@ -2,10 +2,10 @@
  * Upstream
  *
  * One TCP connection to a broker or nameserver, and the requests in flight on it. It writes
- * requests under upstream opaques from the pending table, takes responses back out of it, and
- * answers what a broker asks of a client (nothing is registered here yet:
- * REQUEST_CODE_NOT_SUPPORTED). A connection is what its socket says: end of file, reset or a frame
- * that cannot be decoded makes it dead at once, and everything in flight on it fails at once. A
+ * requests under upstream opaques from the pending table, takes responses back out of it, and hands
+ * on what a broker asks of a client (processor.h). A connection is what its socket says: end of
+ * file, reset or a frame that cannot be decoded makes it dead at once, and everything in flight on
+ * it fails at once. A
  * request whose deadline passes only loses its slot; the shared socket lives on.
  *
  *     CONNECTING -> READY -> CLOSED(cause)                 reconnecting is its owner's business
@@ -45,6 +45,15 @@ enum upstream_state {
     UPSTREAM_CLOSED,
 };
 
+/* Who deals with what brokers ask of a client. */
+struct broker_request_handler {
+    /* The request is valid until this returns; it may be changed. */
+    void (*on_request)(void *context, struct upstream *upstream, struct remoting_command *request,
+        const struct command_source *source);
+    /* No answer can be given to it any more. */
+    void (*on_closed)(void *context, const struct upstream *upstream);
+};
+
 /* Shared by all upstreams; owned by the daemon. */
 struct upstream_context {
     struct loop *loop;
@@ -59,6 +68,8 @@ struct upstream_context {
     unsigned breaker_failures;
     struct net_events *events;
     struct rpc_hooks hooks;
+    const struct broker_request_handler *broker_requests;
+    void *broker_requests_context;
     struct remoting_command response; /* the one that is being handed out, with its fields */
     struct ext_field response_fields[EXT_FIELDS_MAX];
 };
@@ -167,3 +178,9 @@ bool upstream_is_idle(const struct upstream *upstream);
 int upstream_send(struct upstream *upstream, struct pending_request *request,
     const struct remoting_command *command, struct frame_buffer *body_owner,
     struct failure_report *report);
+/*
+ * Answers a request of the broker's: answer->opaque is the one that it chose, the flag is set here.
+ * Without memory for the answer it is not given, and the broker's own deadline passes.
+ */
+void upstream_answer(
+    struct upstream *upstream, struct remoting_command *answer, struct frame_buffer *body_owner);

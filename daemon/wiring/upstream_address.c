@@ -25,7 +25,7 @@ static uint64_t now_of(const struct upstream_address *address)
 
 const char *upstream_address_name(const struct upstream_address *address)
 {
-    return address->key + 1;
+    return address->key + 1 + (address->class == POOL_CONTROL ? ADDRESS_IDENTITY_SIZE : 0);
 }
 
 /* Every change of the attempt's state is here. */
@@ -352,7 +352,7 @@ static void on_closed(
 {
     struct upstream_address *address = upstream->address;
     TAILQ_REMOVE(&address->upstreams, upstream, link);
-    upstream_pool_connection_left(address->pool);
+    upstream_pool_connection_left(address, state);
     if (upstream->has_answered) {
         address->n_unanswered = 0;
     }
@@ -457,7 +457,8 @@ static struct upstream_address *alias_of(struct upstream_address *address)
 static void attempt_next(struct upstream_address *address)
 {
     struct resolver_result *resolved = &address->resolved;
-    while (address->next_resolved < resolved->n && !upstream_pool_is_closed(address->pool)) {
+    while (address->next_resolved < resolved->n && !address->is_dropped &&
+           !upstream_pool_is_closed(address->pool)) {
         size_t i = address->next_resolved;
         const struct sockaddr *socket_address = (const struct sockaddr *)&resolved->addresses[i];
         struct upstream_address *other = upstream_pool_find_connected(
@@ -467,7 +468,8 @@ static void attempt_next(struct upstream_address *address)
             return;
         }
         bool is_waited_for = !TAILQ_EMPTY(&address->waiting);
-        if (!upstream_pool_take_room(address->pool, is_waited_for)) {
+        if (address->class != POOL_CONTROL &&
+            !upstream_pool_take_room(address->pool, is_waited_for)) {
             if (is_waited_for) {
                 attempt_enter(address, ATTEMPT_NO_ROOM);
             } else {
@@ -482,7 +484,7 @@ static void attempt_next(struct upstream_address *address)
             socket_address, resolved->sizes[i], &error);
         if (upstream) {
             TAILQ_INSERT_TAIL(&address->upstreams, upstream, link);
-            upstream_pool_connection_made(address->pool);
+            upstream_pool_connection_made(address);
             address->connecting = upstream;
             attempt_enter(address, ATTEMPT_CONNECTING);
             return;
@@ -551,6 +553,7 @@ static void send_now(struct upstream_address *address, struct upstream *upstream
 static void grow(struct upstream_address *address, const struct upstream *least_busy)
 {
     if (least_busy->n_in_flight > 0 && address->attempt == ATTEMPT_NONE &&
+        address->class != POOL_CONTROL &&
         address->n_ready < upstream_pool_connections_per_address(address->pool) &&
         now_of(address) >= address->pause_until_ms) {
         attempt_start(address);
@@ -672,18 +675,17 @@ void upstream_address_drain(struct upstream_address *address, const char *cause)
     }
 }
 
-void upstream_address_stop(struct upstream_address *address)
+void upstream_address_stop(struct upstream_address *address, const char *cause)
 {
     struct failure_report report;
-    failure_set(&report, FAILURE_DRAINING, false, "the daemon is stopping");
+    failure_set(&report, FAILURE_DRAINING, false, "%s", cause);
     while (!TAILQ_EMPTY(&address->waiting)) {
         struct pending_request *request = TAILQ_FIRST(&address->waiting);
         upstream_address_forget_waiting(request);
         request_fail(address, request, &report);
     }
     while (!TAILQ_EMPTY(&address->upstreams)) {
-        upstream_close(
-            TAILQ_FIRST(&address->upstreams), UPSTREAM_END_STOPPING, "the daemon is stopping");
+        upstream_close(TAILQ_FIRST(&address->upstreams), UPSTREAM_END_STOPPING, cause);
     }
     attempt_enter(address, ATTEMPT_NONE);
 }

@@ -21,7 +21,8 @@
  *
  * Names are resolved anew for every attempt, and their addresses tried one after the other. Where
  * another name of the same class has a connection to the same socket address, that one is used
- * (`alias`): localhost:x and 127.0.0.1:x are one.
+ * (`alias`): localhost:x and 127.0.0.1:x are one. Control connections are never shared so: brokers
+ * know a client by its connection, and each speaks for one identity.
  *
  * Owned by the pool, whose business it alone is.
  */
@@ -34,14 +35,16 @@
 
 #include <uthash.h>
 
-#define POOL_WANTED_MS     10000
-#define ADDRESS_CAUSE_SIZE 192
-#define ADDRESS_KEY_SIZE   (ADDRESS_TEXT_MAX + 1)
-#define ADDRESS_PAUSE_MS   1000
+#define POOL_WANTED_MS        10000
+#define ADDRESS_CAUSE_SIZE    192
+#define ADDRESS_IDENTITY_SIZE 16 /* hexadecimal digits */
+#define ADDRESS_KEY_SIZE      (ADDRESS_TEXT_MAX + 1 + ADDRESS_IDENTITY_SIZE)
+#define ADDRESS_PAUSE_MS      1000
 
 enum pool_class {
     POOL_NORMAL,
     POOL_LONG_POLL,
+    POOL_CONTROL, /* one connection for each identity (control.h) */
 };
 
 enum address_attempt {
@@ -58,7 +61,10 @@ struct upstream_address {
     UT_hash_handle hh; /* of the pool, by key */
     struct upstream_pool *pool;
     enum pool_class class;
-    char key[ADDRESS_KEY_SIZE]; /* the class as one character, then host:port */
+    uint64_t identity; /* POOL_CONTROL: whose connection it is */
+    bool is_dropped;   /* POOL_CONTROL: nobody wants it any more */
+    /* the class as one character, the identity of POOL_CONTROL, then host:port */
+    char key[ADDRESS_KEY_SIZE];
     char host[ADDRESS_HOST_MAX + 1];
     uint16_t port;
     enum address_attempt attempt;
@@ -121,7 +127,7 @@ void upstream_address_give_way(
  * but by requests that wait for it.
  */
 void upstream_address_drain(struct upstream_address *address, const char *cause);
-/* Fails what waits, and closes everything. */
-void upstream_address_stop(struct upstream_address *address);
+/* Fails what waits with this cause, and closes everything. */
+void upstream_address_stop(struct upstream_address *address, const char *cause);
 /* A request that waits for it leaves without a word. */
 void upstream_address_forget_waiting(struct pending_request *request);

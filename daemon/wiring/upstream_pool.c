@@ -1,5 +1,7 @@
 #include "daemon/wiring/upstream_pool.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,11 +16,14 @@ struct upstream_pool {
     struct deadline cleanup;
     struct upstream_address *addresses;
     size_t n_connections;
+    size_t n_control; /* of them */
     TAILQ_HEAD(, upstream_address) without_room;
     struct loop_dirty room;         /* at the end of the turn: who waits for room is looked at */
     struct loop_dirty many;         /* at the end of the turn: addresses make room for others */
     struct address_stats forgotten; /* totals of addresses that made room */
     bool is_closed;
+    void (*on_control_lost)(void *context, uint64_t identity, struct span address);
+    void *control_context;
 };
 
 struct upstream_context *upstream_pool_context(const struct upstream_pool *pool)
@@ -60,7 +65,7 @@ static struct upstream *longest_idle(const struct upstream_pool *pool)
         struct upstream *upstream;
         TAILQ_FOREACH (upstream, &address->upstreams, link) {
             bool is_idle = upstream->state == UPSTREAM_READY && upstream_is_idle(upstream) &&
-                           upstream != address->connecting;
+                           upstream != address->connecting && address->class != POOL_CONTROL;
             if (is_idle && (!longest || upstream->used_ms < longest->used_ms)) {
                 longest = upstream;
             }
@@ -69,11 +74,18 @@ static struct upstream *longest_idle(const struct upstream_pool *pool)
     return longest;
 }
 
+static bool has_room(const struct upstream_pool *pool)
+{
+    return pool->max_connections == 0 ||
+           pool->n_connections - pool->n_control < pool->max_connections;
+}
+
 /* An address whose attempt holds a connection that nobody waits for any more. */
 static struct upstream_address *useless_attempt(const struct upstream_pool *pool)
 {
     struct upstream_address *address = pool->addresses;
-    while (address && !(address->connecting && TAILQ_EMPTY(&address->waiting))) {
+    while (address && !(address->class != POOL_CONTROL && address->connecting &&
+                          TAILQ_EMPTY(&address->waiting))) {
         address = address->hh.next;
     }
     return address;
@@ -82,7 +94,7 @@ static struct upstream_address *useless_attempt(const struct upstream_pool *pool
 bool upstream_pool_take_room(struct upstream_pool *pool, bool is_waited_for)
 {
     static const char cause[] = "makes room (pool.max_connections)";
-    if (pool->max_connections == 0 || pool->n_connections < pool->max_connections) {
+    if (has_room(pool)) {
         return true;
     }
     if (!is_waited_for) {
@@ -95,7 +107,7 @@ bool upstream_pool_take_room(struct upstream_pool *pool, bool is_waited_for)
     } else if (idle) {
         upstream_close(idle, UPSTREAM_END_ROOM, cause);
     }
-    return pool->n_connections < pool->max_connections;
+    return has_room(pool);
 }
 
 static void on_room(struct loop_dirty *dirty)
@@ -125,15 +137,27 @@ void upstream_pool_leave_room_queue(struct upstream_pool *pool, struct upstream_
     TAILQ_REMOVE(&pool->without_room, address, room_link);
 }
 
-void upstream_pool_connection_made(struct upstream_pool *pool)
+void upstream_pool_connection_made(const struct upstream_address *address)
 {
-    pool->n_connections++;
+    address->pool->n_connections++;
+    address->pool->n_control += address->class == POOL_CONTROL;
 }
 
-void upstream_pool_connection_left(struct upstream_pool *pool)
+void upstream_pool_connection_left(
+    const struct upstream_address *address, enum upstream_state state)
 {
+    struct upstream_pool *pool = address->pool;
     pool->n_connections--;
     room_look_later(pool);
+    if (address->class != POOL_CONTROL) {
+        return;
+    }
+    pool->n_control--;
+    if (state != UPSTREAM_CONNECTING && !address->is_dropped && !pool->is_closed &&
+        pool->on_control_lost) {
+        pool->on_control_lost(
+            pool->control_context, address->identity, span_of(upstream_address_name(address)));
+    }
 }
 
 void upstream_pool_connection_idle(struct upstream_pool *pool)
@@ -167,11 +191,13 @@ static void address_forget(struct upstream_pool *pool, struct upstream_address *
 static bool is_forgettable(const struct upstream_address *address)
 {
     return TAILQ_EMPTY(&address->upstreams) && address->attempt == ATTEMPT_NONE &&
-           TAILQ_EMPTY(&address->waiting) && !upstream_address_is_wanted(address);
+           TAILQ_EMPTY(&address->waiting) &&
+           (address->is_dropped || !upstream_address_is_wanted(address));
 }
 
 /*
- * Only where room for others gets short: what an address is known for is worth keeping. At the end
+ * Where room for others gets short, for what an address is known for is worth keeping; and control
+ * connections that were dropped, whose identity does not come again. At the end
  * of a turn, when no frame up the stack holds one: a connection that is being closed still tells
  * the requests on it, and they may go to an address that is new.
  */
@@ -179,30 +205,41 @@ static void on_many(struct loop_dirty *dirty)
 {
     struct upstream_pool *pool =
         (struct upstream_pool *)(void *)((char *)dirty - offsetof(struct upstream_pool, many));
+    bool are_many = HASH_COUNT(pool->addresses) >= POOL_ADDRESSES_MANY;
     struct upstream_address *address, *next;
     HASH_ITER (hh, pool->addresses, address, next) {
-        if (is_forgettable(address)) {
+        if ((are_many || address->is_dropped) && is_forgettable(address)) {
             address_forget(pool, address);
         }
     }
 }
 
-static size_t key_make(struct span name, enum pool_class class, char key[ADDRESS_KEY_SIZE])
+static size_t key_make(
+    struct span name, enum pool_class class, uint64_t identity, char key[ADDRESS_KEY_SIZE])
 {
     if (name.n >= ADDRESS_TEXT_MAX) {
         return 0;
     }
-    key[0] = class == POOL_LONG_POLL ? 'L' : 'N';
-    memcpy(key + 1, name.data, name.n);
-    key[name.n + 1] = '\0';
-    return name.n + 1;
+    static const char letters[] = {
+        [POOL_NORMAL] = 'N', [POOL_LONG_POLL] = 'L', [POOL_CONTROL] = 'C'
+    };
+    size_t n = 0;
+    key[n++] = letters[class];
+    if (class == POOL_CONTROL) {
+        (void)snprintf(
+            key + n, ADDRESS_IDENTITY_SIZE + 1, "%0*" PRIx64, ADDRESS_IDENTITY_SIZE, identity);
+        n += ADDRESS_IDENTITY_SIZE;
+    }
+    memcpy(key + n, name.data, name.n);
+    key[n + name.n] = '\0';
+    return n + name.n;
 }
 
-static struct upstream_address *address_find(
-    const struct upstream_pool *pool, struct span name, enum pool_class class)
+static struct upstream_address *address_find_of(
+    const struct upstream_pool *pool, struct span name, enum pool_class class, uint64_t identity)
 {
     char key[ADDRESS_KEY_SIZE];
-    size_t n = key_make(name, class, key);
+    size_t n = key_make(name, class, identity, key);
     struct upstream_address *address = NULL;
     if (n > 0) {
         HASH_FIND(hh, pool->addresses, key, n, address);
@@ -210,8 +247,14 @@ static struct upstream_address *address_find(
     return address;
 }
 
+static struct upstream_address *address_find(
+    const struct upstream_pool *pool, struct span name, enum pool_class class)
+{
+    return address_find_of(pool, name, class, 0);
+}
+
 static struct upstream_address *address_new(struct upstream_pool *pool, struct span name,
-    enum pool_class class, struct failure_report *report)
+    enum pool_class class, uint64_t identity, struct failure_report *report)
 {
     struct span host;
     uint16_t port;
@@ -231,7 +274,8 @@ static struct upstream_address *address_new(struct upstream_pool *pool, struct s
     }
     struct upstream_address *address = upstream_address_new(pool, class, host, port);
     if (address) {
-        size_t key_size = key_make(name, class, address->key);
+        size_t key_size = key_make(name, class, identity, address->key);
+        address->identity = identity;
         HASH_ADD_KEYPTR(hh, pool->addresses, address->key, key_size, address);
         if (address->hh.tbl) {
             return address;
@@ -252,7 +296,8 @@ struct upstream_address *upstream_pool_find_connected(const struct upstream_pool
     const struct upstream_address *asking, const struct sockaddr *socket_address, socklen_t size)
 {
     for (struct upstream_address *address = pool->addresses; address; address = address->hh.next) {
-        if (address == asking || address->class != asking->class || address->alias) {
+        if (address == asking || address->class != asking->class || address->alias ||
+            asking->class == POOL_CONTROL) {
             continue;
         }
         struct upstream *upstream;
@@ -266,14 +311,14 @@ struct upstream_address *upstream_pool_find_connected(const struct upstream_pool
     return NULL;
 }
 
-void upstream_pool_invoke(struct upstream_pool *pool, struct span name, enum pool_class class,
-    struct pending_request *request, const struct remoting_command *command,
+static void invoke(struct upstream_pool *pool, struct span name, enum pool_class class,
+    uint64_t identity, struct pending_request *request, const struct remoting_command *command,
     const struct command_source *source)
 {
     struct failure_report report;
-    struct upstream_address *address = address_find(pool, name, class);
+    struct upstream_address *address = address_find_of(pool, name, class, identity);
     if (!address) {
-        address = address_new(pool, name, class, &report);
+        address = address_new(pool, name, class, identity, &report);
     }
     if (!address) {
         request->handler->on_failure(request, &report);
@@ -281,6 +326,41 @@ void upstream_pool_invoke(struct upstream_pool *pool, struct span name, enum poo
     }
     request->was_repeated = false;
     upstream_address_invoke(address, request, command, source);
+}
+
+void upstream_pool_invoke(struct upstream_pool *pool, struct span name, enum pool_class class,
+    struct pending_request *request, const struct remoting_command *command,
+    const struct command_source *source)
+{
+    invoke(pool, name, class, 0, request, command, source);
+}
+
+void upstream_pool_invoke_control(struct upstream_pool *pool, struct span name, uint64_t identity,
+    struct pending_request *request, const struct remoting_command *command,
+    const struct command_source *source)
+{
+    struct upstream_address *address = address_find_of(pool, name, POOL_CONTROL, identity);
+    if (address) {
+        address->is_dropped = false;
+    }
+    invoke(pool, name, POOL_CONTROL, identity, request, command, source);
+}
+
+void upstream_pool_drop_control(struct upstream_pool *pool, struct span name, uint64_t identity)
+{
+    struct upstream_address *address = address_find_of(pool, name, POOL_CONTROL, identity);
+    if (address) {
+        address->is_dropped = true;
+        upstream_address_stop(address, "nobody here speaks to it any more");
+        loop_mark_dirty(pool->context->loop, &pool->many);
+    }
+}
+
+void upstream_pool_watch_control(struct upstream_pool *pool,
+    void (*on_lost)(void *context, uint64_t identity, struct span address), void *context)
+{
+    pool->on_control_lost = on_lost;
+    pool->control_context = context;
 }
 
 bool upstream_pool_is_usable(
@@ -333,7 +413,8 @@ static void idle_close(const struct upstream_pool *pool, struct upstream_address
     while (upstream) {
         struct upstream *next = TAILQ_NEXT(upstream, link);
         if (upstream->state == UPSTREAM_READY && upstream != address->connecting &&
-            upstream_is_idle(upstream) && now_of(pool) - upstream->used_ms >= pool->max_idle_ms) {
+            address->class != POOL_CONTROL && upstream_is_idle(upstream) &&
+            now_of(pool) - upstream->used_ms >= pool->max_idle_ms) {
             upstream_close(upstream, UPSTREAM_END_IDLE, "unused for pool.max_idle");
         }
         upstream = next;
@@ -383,7 +464,7 @@ void upstream_pool_close(struct upstream_pool *pool)
 {
     pool->is_closed = true;
     for (struct upstream_address *address = pool->addresses; address; address = address->hh.next) {
-        upstream_address_stop(address);
+        upstream_address_stop(address, "the daemon is stopping");
     }
 }
 

@@ -3,13 +3,16 @@
  *
  * The connections to nameservers and brokers, by address (upstream_address.h says how one address
  * works) and class: long polls have connections of their own (POOL_LONG_POLL), so that a parked
- * poll and its large answer never stand before a send.
+ * poll and its large answer never stand before a send; and what a broker has to know a client by
+ * goes over control connections (POOL_CONTROL), one for each address and identity.
  *
  * pool.max_connections is a hard limit over everything. Where somebody waits for a connection, an
  * attempt that nobody waits for makes room, else the idle connection that was unused for longest;
  * without one, addresses wait for room in turn, and callers within their deadlines. Without anybody
  * who waits a connection is made only where there is room. One that has something in flight is
- * never closed for idleness.
+ * never closed for idleness. Control
+ * connections do not count, and stay until they are dropped: closing one would take its groups away
+ * from the broker.
  */
 #pragma once
 
@@ -35,6 +38,19 @@ void upstream_pool_invoke(struct upstream_pool *pool, struct span address, enum 
     struct pending_request *request, const struct remoting_command *command,
     const struct command_source *source);
 
+/* The same over the control connection of this identity. */
+void upstream_pool_invoke_control(struct upstream_pool *pool, struct span address,
+    uint64_t identity, struct pending_request *request, const struct remoting_command *command,
+    const struct command_source *source);
+/*
+ * Closes the control connection of this identity; nothing of it is kept. The handlers of its
+ * requests are told before this returns.
+ */
+void upstream_pool_drop_control(struct upstream_pool *pool, struct span address, uint64_t identity);
+/* Whom to tell that a control connection which had been made is gone. */
+void upstream_pool_watch_control(struct upstream_pool *pool,
+    void (*on_lost)(void *context, uint64_t identity, struct span address), void *context);
+
 /* False while the address is out of use. */
 bool upstream_pool_is_usable(
     const struct upstream_pool *pool, struct span address, enum pool_class class);
@@ -43,8 +59,8 @@ bool upstream_pool_can_use(struct upstream_pool *pool, struct span address, enum
 /* Contract of upstream_address_hurry(). */
 void upstream_pool_hurry(struct upstream_pool *pool, struct span address, enum pool_class class);
 /*
- * Connections of both classes take no new requests and close when nothing is in flight; how many.
- * Attempts to make one go on only for who waits already.
+ * Connections for requests and long polls take no new requests and close when nothing is in flight; how many.
+ * Attempts to make one go on only for who waits already. Control connections stay.
  */
 size_t upstream_pool_drain_address(
     struct upstream_pool *pool, struct span address, const char *cause);
@@ -84,6 +100,8 @@ struct upstream_address *upstream_pool_find_connected(const struct upstream_pool
 bool upstream_pool_take_room(struct upstream_pool *pool, bool is_waited_for);
 void upstream_pool_enter_room_queue(struct upstream_pool *pool, struct upstream_address *address);
 void upstream_pool_leave_room_queue(struct upstream_pool *pool, struct upstream_address *address);
-void upstream_pool_connection_made(struct upstream_pool *pool);
-void upstream_pool_connection_left(struct upstream_pool *pool);
+void upstream_pool_connection_made(const struct upstream_address *address);
+/* state is the one before. */
+void upstream_pool_connection_left(
+    const struct upstream_address *address, enum upstream_state state);
 void upstream_pool_connection_idle(struct upstream_pool *pool);

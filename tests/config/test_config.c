@@ -96,6 +96,11 @@ START_TEST(without_a_file_every_setting_has_its_default)
     ck_assert_uint_eq(config->limits.max_brokers, 1000);
     ck_assert_uint_eq(config->limits.max_queues, 65536);
     ck_assert_uint_eq(config->limits.max_decompressed, 16777216);
+    ck_assert_uint_eq(config->limits.max_groups, 1024);
+    ck_assert_uint_eq(config->limits.max_groups_per_session, 64);
+    ck_assert_uint_eq(config->limits.max_members, 256);
+    ck_assert_uint_eq(config->limits.max_processors_per_session, 256);
+    ck_assert_uint_eq(config->limits.max_broker_requests_per_session, 256);
     ck_assert_str_eq(config->send.producer_group, "remotingd");
     ck_assert_uint_eq(config->send.retries, 2);
     ck_assert_uint_eq(config->consume.invisible_time_ms, 60000);
@@ -126,7 +131,8 @@ static const char every_setting[] =
     "= 2GiB\n"
     "max_timeout = 10min\nheader_timeout = 12s\nwrite_timeout = 13s\nmax_topics = 14\nmax_brokers "
     "= 15\n"
-    "max_queues = 16\nmax_decompressed = 17MiB\n"
+    "max_queues = 16\nmax_decompressed = 17MiB\nmax_groups = 18\nmax_groups_per_session = 19\n"
+    "max_members = 20\nmax_processors_per_session = 21\nmax_broker_requests_per_session = 22\n"
     "[send]\nproducer_group = my|group%1\nretries = 0\n"
     "[consume]\ninvisible_time = 18s\npoll_time = 0s\nmax_messages = 19\n"
     "[acl inner]\naddresses = 10.0.0.0/8;broker-a:10911\naccess_key = AK1\n"
@@ -172,6 +178,11 @@ static void check_every_setting(const struct config *config)
     ck_assert_uint_eq(config->limits.max_brokers, 15);
     ck_assert_uint_eq(config->limits.max_queues, 16);
     ck_assert_uint_eq(config->limits.max_decompressed, 17825792);
+    ck_assert_uint_eq(config->limits.max_groups, 18);
+    ck_assert_uint_eq(config->limits.max_groups_per_session, 19);
+    ck_assert_uint_eq(config->limits.max_members, 20);
+    ck_assert_uint_eq(config->limits.max_processors_per_session, 21);
+    ck_assert_uint_eq(config->limits.max_broker_requests_per_session, 22);
     ck_assert_str_eq(config->send.producer_group, "my|group%1");
     ck_assert_uint_eq(config->send.retries, 0);
     ck_assert_uint_eq(config->consume.invisible_time_ms, 18000);

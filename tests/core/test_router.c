@@ -34,11 +34,11 @@ static const struct route_case cases[] = {
 
     /* what needs a connection of the caller's own, also with an address */
     { "HEART_BEAT", 34,
-      .target = ROUTE_IS_UNSUPPORTED },
+      .target = ROUTE_TO_CONTROL },
     { "HEART_BEAT to an address", 34, .addr = "h:1",
-      .target = ROUTE_IS_UNSUPPORTED },
+      .target = ROUTE_TO_CONTROL },
     { "UNREGISTER_CLIENT to a broker", 35, .broker = "b",
-      .target = ROUTE_IS_UNSUPPORTED },
+      .target = ROUTE_TO_CONTROL },
 
     /* 2. sidecar.addr */
     { "any code to an address", 4711, .addr = "h:1",
@@ -238,8 +238,7 @@ static struct route_answer decide(const struct route_case *c)
 
 static bool has_a_reason(enum route_target target)
 {
-    return target == ROUTE_IS_INVALID || target == ROUTE_IS_FORBIDDEN ||
-           target == ROUTE_IS_UNSUPPORTED;
+    return target == ROUTE_IS_INVALID || target == ROUTE_IS_FORBIDDEN;
 }
 
 START_TEST(command_goes_where_the_local_protocol_says)
@@ -287,7 +286,7 @@ START_TEST(every_code_has_an_answer)
         bool is_ours = code >= 30000 && code <= 30999;
         bool is_identity = code == 34 || code == 35;
         assert_often(decide(&admin).target == (is_ours          ? ROUTE_TO_DAEMON
-                                                  : is_identity ? ROUTE_IS_UNSUPPORTED
+                                                  : is_identity ? ROUTE_TO_CONTROL
                                                                 : ROUTE_TO_ADDRESS));
     }
 }
