@@ -39,7 +39,7 @@ static const struct code_row code_rows[] = {
     { REQUEST_GET_EARLIEST_MSG_STORETIME, PLACE_ONE_MASTER, "topic", true },
     { REQUEST_VIEW_MESSAGE_BY_ID, PLACE_ONE_MASTER, "topic", true },
     { REQUEST_CONSUMER_SEND_MSG_BACK, PLACE_ONE_MASTER, "originTopic", false },
-    { REQUEST_END_TRANSACTION, PLACE_ONE_MASTER, "topic", false },
+    { REQUEST_END_TRANSACTION, PLACE_RECEIPT, "topic", false },
     { REQUEST_HEART_BEAT, PLACE_IDENTITY, NULL, false },
     { REQUEST_UNREGISTER_CLIENT, PLACE_IDENTITY, NULL, false },
     { REQUEST_LOCK_BATCH_MQ, PLACE_ONE_MASTER, NULL, false },

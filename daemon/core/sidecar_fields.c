@@ -73,6 +73,12 @@ static bool take_answer_format(struct taking *taking, struct ext_field field)
     return true;
 }
 
+static bool take_transaction(struct taking *taking, struct ext_field field)
+{
+    taking->fields->is_half = span_equals(field.value, SPAN("half"));
+    return taking->fields->is_half || refuse(taking, field, "half is accepted, or leave it out");
+}
+
 static bool take_text(struct taking *taking, struct ext_field field, struct span *ret_text)
 {
     if (span_is_empty(field.value)) {
@@ -113,10 +119,13 @@ static bool take_one(struct taking *taking, struct ext_field field)
     if (span_equals(name, SPAN("answerFormat"))) {
         return take_answer_format(taking, field);
     }
+    if (span_equals(name, SPAN("transaction"))) {
+        return take_transaction(taking, field);
+    }
     struct span key = utf8_cut(field.key, SHOWN_MAX);
     (void)snprintf(taking->problem, taking->problem_size,
         "%.*s is no field of this version: sidecar.addr, broker, topic, receipt, traceparent, "
-        "timeoutMillis, code, retry and answerFormat are",
+        "timeoutMillis, code, retry, answerFormat and transaction are",
         SPAN_ARGS(key));
     return false;
 }

@@ -32,6 +32,7 @@ struct sidecar_fields {
     int32_t code;
     enum sidecar_retry retry;
     bool wants_json; /* sidecar.answerFormat=json */
+    bool is_half;    /* sidecar.transaction=half */
 };
 
 /*

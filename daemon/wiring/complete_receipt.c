@@ -3,7 +3,6 @@
 
 #include "daemon/core/receipt.h"
 #include "protocol/code.h"
-#include "protocol/utf8.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -87,25 +86,6 @@ static const struct invocation_steps receipt_steps = {
     .on_end = receipt_on_end,
 };
 
-/* A field that the caller gave beside the receipt has to say the same. */
-static bool field_complete(struct invocation *invocation, struct span key, struct span value)
-{
-    struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
-    struct span given = ext_fields_get(fields, key);
-    if (span_is_absent(given)) {
-        (void)ext_fields_add(fields, key, value);
-        return true;
-    }
-    if (span_equals(given, value)) {
-        return true;
-    }
-    struct span shown = utf8_cut(given, 64);
-    invocation_fail(invocation, FAILURE_INVALID, false,
-        "%.*s is '%.*s', but the receipt says '%.*s': leave it out", SPAN_ARGS(key),
-        SPAN_ARGS(shown), SPAN_ARGS(value));
-    return false;
-}
-
 static bool fields_complete(struct invocation *invocation, struct receipt_state *state)
 {
     const struct receipt *receipt = &state->receipt;
@@ -117,11 +97,11 @@ static bool fields_complete(struct invocation *invocation, struct receipt_state 
     }
     (void)snprintf(state->queue_id, sizeof(state->queue_id), "%" PRId32, receipt->queue_id);
     (void)snprintf(state->offset, sizeof(state->offset), "%" PRId64, receipt->queue_offset);
-    if (!field_complete(invocation, SPAN("consumerGroup"), receipt->group) ||
-        !field_complete(invocation, SPAN("topic"), span_of(state->topic)) ||
-        !field_complete(invocation, SPAN("queueId"), span_of(state->queue_id)) ||
-        !field_complete(invocation, SPAN("extraInfo"), span_of(state->extra_info)) ||
-        !field_complete(invocation, SPAN("offset"), span_of(state->offset))) {
+    if (!invocation_field_from_receipt(invocation, SPAN("consumerGroup"), receipt->group) ||
+        !invocation_field_from_receipt(invocation, SPAN("topic"), span_of(state->topic)) ||
+        !invocation_field_from_receipt(invocation, SPAN("queueId"), span_of(state->queue_id)) ||
+        !invocation_field_from_receipt(invocation, SPAN("extraInfo"), span_of(state->extra_info)) ||
+        !invocation_field_from_receipt(invocation, SPAN("offset"), span_of(state->offset))) {
         return false;
     }
     struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
@@ -140,8 +120,8 @@ void complete_receipt_start(struct invocation *invocation)
     if (invocation->code != REQUEST_ACK_MESSAGE &&
         invocation->code != REQUEST_CHANGE_MESSAGE_INVISIBLETIME) {
         invocation_fail(invocation, FAILURE_INVALID, false,
-            "code %d takes no sidecar.receipt: ACK_MESSAGE (200051) and "
-            "CHANGE_MESSAGE_INVISIBLETIME (200053) do",
+            "code %d takes no sidecar.receipt: END_TRANSACTION (37), "
+            "ACK_MESSAGE (200051) and CHANGE_MESSAGE_INVISIBLETIME (200053) do",
             (int)invocation->code);
         return;
     }

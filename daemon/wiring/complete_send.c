@@ -6,9 +6,12 @@
  */
 #include "daemon/wiring/invoke.h"
 
+#include "daemon/core/transaction_receipt.h"
+#include "daemon/wiring/processor.h"
 #include "daemon/wiring/wall_clock.h"
 #include "protocol/code.h"
 #include "protocol/message.h"
+#include "protocol/rocketmq_name.h"
 #include "protocol/utf8.h"
 
 #include <inttypes.h>
@@ -19,10 +22,10 @@
 
 #define PROPERTY_PREFIX SPAN("property.")
 /*
- * Room for what is added to the properties, generously: UNIQ_KEY, WAIT and the name traceparent
- * with their separators.
+ * Room for what is added to the properties, generously: UNIQ_KEY, WAIT, PGROUP and the name
+ * traceparent with their separators, and what a request is to be answered by.
  */
-#define PROPERTIES_ADDED_SIZE 128
+#define PROPERTIES_ADDED_SIZE (256 + ROCKETMQ_NAME_MAX)
 
 /* The names of a field in SEND_MESSAGE and in its V2 form (SendMessageRequestHeaderV2.java). */
 struct send_names {
@@ -69,6 +72,8 @@ struct send_state {
     char uniq_key[UNIQ_KEY_SIZE];
     char born_timestamp[24];
     char queue_id_text[16];
+    char sys_flag_text[16];
+    char receipt[RECEIPT_TEXT_MAX]; /* of a half message */
     char attempts_text[16];
     char broker_name[256];
     bool has_queue_id; /* the caller chose the queue */
@@ -222,6 +227,11 @@ static bool properties_complete(struct invocation *invocation, struct send_state
         wall_clock_since_month_began_ms(&invoker->month, wall_clock_ms()), state->uniq_key);
     property_default(state->properties, &at, SPAN(PROPERTY_UNIQ_KEY), span_of(state->uniq_key));
     property_default(state->properties, &at, SPAN(PROPERTY_WAIT_STORE_OK), SPAN("true"));
+    if (invocation->sidecar.is_half) {
+        property_default(state->properties, &at, SPAN(PROPERTY_TRANSACTION_PREPARED), SPAN("true"));
+        property_default(state->properties, &at, SPAN(PROPERTY_PRODUCER_GROUP),
+            ext_fields_get(fields, state->names->producer_group));
+    }
     if (!properties_are_small(invocation, at)) {
         return false;
     }
@@ -232,10 +242,44 @@ static bool properties_complete(struct invocation *invocation, struct send_state
     return true;
 }
 
+/*
+ * A half message: brokers ask the members of its producer group what became of it, so that the group
+ * must be of those who know.
+ */
+static bool half_message_complete(struct invocation *invocation, struct send_state *state)
+{
+    struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
+    struct span group = ext_fields_get(fields, state->names->producer_group);
+    const char *shared_group = invocation->invoker->config->send.producer_group;
+    int64_t sys_flag = 0;
+    if (invocation->is_oneway || invocation->code == REQUEST_SEND_BATCH_MESSAGE) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "sidecar.transaction: a half message is a message of its own, and its send is "
+            "answered");
+    } else if (!rocketmq_name_is_valid(group, ROCKETMQ_NAME_MAX) ||
+               span_equals_text(group, shared_group)) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "sidecar.transaction needs the field %.*s: a producer group of those who can decide "
+            "about its transactions, and not the shared '%s'",
+            SPAN_ARGS(state->names->producer_group), shared_group);
+    } else {
+        (void)ext_value_parse_i64(
+            ext_fields_get(fields, state->names->sys_flag), 0, INT32_MAX, &sys_flag);
+        (void)snprintf(state->sys_flag_text, sizeof(state->sys_flag_text), "%" PRId64,
+            (sys_flag & ~(int64_t)MESSAGE_SYSFLAG_TRANSACTION) | MESSAGE_SYSFLAG_PREPARED);
+        (void)ext_fields_set(fields, state->names->sys_flag, span_of(state->sys_flag_text));
+        return true;
+    }
+    return false;
+}
+
 static bool fields_complete(struct invocation *invocation, struct send_state *state)
 {
     const struct send_names *names = state->names;
     bool is_batch = invocation->code == REQUEST_SEND_BATCH_MESSAGE;
+    if (invocation->sidecar.is_half && !half_message_complete(invocation, state)) {
+        return false;
+    }
     /* The messages of a batch carry their own properties in the body. */
     if (!is_batch && !properties_complete(invocation, state)) {
         return false;
@@ -407,6 +451,22 @@ static bool means_not_stored(int32_t code)
     }
 }
 
+/* A half message was stored: its sender can decide about it, with the receipt. */
+static void half_message_stored(
+    struct invocation *invocation, struct send_state *state, struct ext_fields *answer)
+{
+    const struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
+    struct transaction_receipt receipt;
+    if (transaction_receipt_from_send(answer, state->topic,
+            ext_fields_get(fields, state->names->producer_group), span_of(state->broker_name),
+            invocation->uniq_key, &receipt) &&
+        transaction_receipt_encode(&receipt, state->receipt, sizeof(state->receipt)) > 0) {
+        (void)ext_fields_set(answer, SPAN("sidecar.receipt"), span_of(state->receipt));
+    }
+    processors_note_sender(
+        invocation->invoker->processors, invocation->session, invocation->uniq_key);
+}
+
 static void send_on_response(struct invocation *invocation, struct remoting_command *response,
     const struct command_source *source)
 {
@@ -432,6 +492,9 @@ static void send_on_response(struct invocation *invocation, struct remoting_comm
     (void)ext_fields_set(fields, SPAN("sidecar.attempts"), span_of(state->attempts_text));
     if (!span_is_empty(invocation->uniq_key)) {
         (void)ext_fields_set(fields, SPAN("sidecar.uniqKey"), invocation->uniq_key);
+    }
+    if (invocation->sidecar.is_half) {
+        half_message_stored(invocation, state, fields);
     }
     invocation_answer(invocation, response, source->owner);
 }

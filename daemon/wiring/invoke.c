@@ -4,6 +4,7 @@
 #include "daemon/wiring/log.h"
 #include "protocol/code.h"
 #include "protocol/java_json.h"
+#include "protocol/utf8.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -306,6 +307,25 @@ void invocation_field_default(struct invocation *invocation, struct span key, st
     if (span_is_absent(ext_fields_get(fields, key))) {
         (void)ext_fields_add(fields, key, value);
     }
+}
+
+bool invocation_field_from_receipt(
+    struct invocation *invocation, struct span key, struct span value)
+{
+    struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
+    struct span given = ext_fields_get(fields, key);
+    if (span_is_absent(given)) {
+        (void)ext_fields_add(fields, key, value);
+        return true;
+    }
+    if (span_equals(given, value)) {
+        return true;
+    }
+    struct span shown = utf8_cut(given, 64);
+    invocation_fail(invocation, FAILURE_INVALID, false,
+        "%.*s is '%.*s', but the receipt says '%.*s': leave it out", SPAN_ARGS(key),
+        SPAN_ARGS(shown), SPAN_ARGS(value));
+    return false;
 }
 
 void invocation_wait_route(struct invocation *invocation, struct span topic)
@@ -648,7 +668,9 @@ static void dispatch(struct invocation *invocation, const struct route_answer *a
         start_kept(invocation, command, source, complete_receive_start);
         return;
     case ROUTE_TO_RECEIPT:
-        start_kept(invocation, command, source, complete_receipt_start);
+        start_kept(invocation, command, source,
+            command->code == REQUEST_END_TRANSACTION ? complete_transaction_start
+                                                     : complete_receipt_start);
         return;
     case ROUTE_TO_ONE_MASTER:
         if (invocation_keep(invocation, command, source)) {

@@ -147,6 +147,12 @@ bool invocation_keep(struct invocation *invocation, const struct remoting_comman
 /* Adds a field to the kept command unless the caller gave it. */
 void invocation_field_default(struct invocation *invocation, struct span key, struct span value);
 /*
+ * The same with what a receipt says. False: the caller gave it, and it says something else; the
+ * invocation has failed.
+ */
+bool invocation_field_from_receipt(
+    struct invocation *invocation, struct span key, struct span value);
+/*
  * Waits for a route (topic) or for the cluster table (topic absent), then steps->on_route. The
  * command is kept already.
  */
@@ -183,6 +189,7 @@ void complete_send_start(struct invocation *invocation);
 void complete_receive_start(struct invocation *invocation);
 void complete_receipt_start(struct invocation *invocation);
 void complete_heartbeat_start(struct invocation *invocation);
+void complete_transaction_start(struct invocation *invocation);
 /*
  * Whether callers may send their requests to this address (rule 2 of the local protocol). False: the
  * cluster table has to be asked first, and steps->on_route follows; or the invocation failed. field:

@@ -389,6 +389,11 @@ void processors_note_sender(
     half_messages_add(processors->half_messages, uniq_key, session->id);
 }
 
+void processors_forget_sender(struct processors *processors, struct span uniq_key)
+{
+    half_messages_remove(processors->half_messages, uniq_key);
+}
+
 void processors_session_gone(struct processors *processors, struct session *session)
 {
     struct caller *caller = caller_find(processors, session->id);

@@ -51,4 +51,6 @@ bool processors_answer(struct processors *processors, struct session *session,
 /* This session has sent the half message of this UNIQ_KEY, and can decide about it. */
 void processors_note_sender(
     struct processors *processors, const struct session *session, struct span uniq_key);
+/* It was decided. */
+void processors_forget_sender(struct processors *processors, struct span uniq_key);
 void processors_session_gone(struct processors *processors, struct session *session);
