@@ -148,7 +148,7 @@ class Bench:
     def idle(self, hop, shape):
         """What idle callers cost in memory, and what 64 busy ones do beside them and without."""
         self.throughput(hop, shape)  # a daemon that has just started is no measure
-        without = self.throughput(hop, shape)
+        without = self.undisturbed(hop, lambda: self.throughput(hop, shape))
         before = memory(hop.pid)
         callers = []
         try:
@@ -159,7 +159,7 @@ class Bench:
             # Who is answered now connected behind them all.
             run_program(self.load(hop, ["--requests", 1]))
             after = memory(hop.pid)
-            beside = self.throughput(hop, shape)
+            beside = self.undisturbed(hop, lambda: self.throughput(hop, shape))
         finally:
             for caller in callers:
                 caller.close()
