@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A caller that goes takes its requests with it, and nothing of anybody else"""
 
+import os
 import pathlib
 import random
 import sys
@@ -12,6 +13,8 @@ from remoting import GET_MAX_OFFSET
 from scenario import is_own, stage
 from tap import check, equal, less, main, test, wait_until
 
+N_CYCLES = int(os.environ.get("N_CYCLES", "800"))
+N_WARM = N_CYCLES * 5 // 8
 
 @test
 def who_comes_next_on_the_same_descriptor_is_given_nothing_of_the_last_one():
@@ -38,14 +41,14 @@ def who_comes_next_on_the_same_descriptor_is_given_nothing_of_the_last_one():
             on.daemon.clients.remove(next_one)
 
         # What was freed is kept back for a while by the sanitizer, to the size given above.
-        for n in range(500):
+        for n in range(N_WARM):
             cycle(n)
         before = on.daemon.resident_bytes()
-        for n in range(500, 800):
+        for n in range(N_WARM, N_CYCLES):
             cycle(n)
             if n % 20 == 0:
                 is_own(on.call(staying, n), n)
-        less(on.daemon.resident_bytes() - before, 1 << 20, "bytes that 300 callers left behind")
+        less(on.daemon.resident_bytes() - before, 1 << 20, f"bytes that {N_CYCLES - N_WARM} callers left behind")
         equal(len(on.broker.connections), 1, "connections to the broker")
 
 

@@ -14,7 +14,7 @@ from remoting import GET_MAX_OFFSET, ConnectionEnded, ProtocolError
 from scenario import is_own, stage
 from tap import check, equal, less, main, note, test
 
-N_ROUNDS = 5
+N_ROUNDS = 20
 N_CALLERS = 8
 
 
@@ -74,7 +74,7 @@ class Caller:
             thread.join(30)
 
 
-@test
+@test(deadline=100)
 def every_request_that_reached_the_broker_is_answered_before_the_end():
     totals = []
     for _ in range(N_ROUNDS):

@@ -11,7 +11,7 @@ run_packages=(
     libevent-dev libjansson-dev libinih-dev libc-ares-dev zlib1g-dev liblz4-dev libzstd-dev libssl-dev uthash-dev
     python3 openjdk-17-jre-headless maven
 )
-tests_packages=(check valgrind strace)
+tests_packages=(check valgrind strace faketime)
 bench_packages=(haproxy nginx-light libnginx-mod-stream strace linux-perf)
 
 case "${1:-}" in
