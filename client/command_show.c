@@ -171,7 +171,7 @@ static const struct table_column pool_columns[] = {
     { "P50", true },
     { "P99", true },
     { "MAX", true },
-    { "FAILED", false },
+    { "LAST FAILURE", false },
 };
 
 static const struct table_column stats_columns[] = {
