@@ -14,6 +14,8 @@
 #include <string.h>
 
 #define OPAQUE_BUCKETS 16384 /* a power of two */
+/* Kept for reuse: 240 KiB. */
+#define INVOCATIONS_KEPT 256
 /* A topic (255 with its retry prefix), a broker name, an address. */
 #define WAY_NAME_MAX (ADDRESS_TEXT_MAX - 1)
 /*
@@ -77,6 +79,7 @@ static const struct invocation_steps unrouted_steps = { 0 };
 int invoker_init(struct invoker *invoker)
 {
     TAILQ_INIT(&invoker->invocations);
+    free_list_init(&invoker->free_invocations, sizeof(struct invocation), INVOCATIONS_KEPT);
     invoker->opaques = calloc(OPAQUE_BUCKETS, sizeof(struct invocation *));
     return invoker->opaques ? 0 : -1;
 }
@@ -84,6 +87,7 @@ int invoker_init(struct invoker *invoker)
 void invoker_deinit(struct invoker *invoker)
 {
     assert(invoker->n_in_flight == 0);
+    free_list_deinit(&invoker->free_invocations);
     free(invoker->opaques);
     invoker->opaques = NULL;
 }
@@ -91,10 +95,11 @@ void invoker_deinit(struct invoker *invoker)
 static struct invocation *invocation_new(struct invoker *invoker, struct session *session,
     const struct remoting_command *command, enum serialize_type serialize_type)
 {
-    struct invocation *invocation = calloc(1, sizeof(*invocation));
+    struct invocation *invocation = free_list_take(&invoker->free_invocations);
     if (!invocation) {
         return NULL;
     }
+    memset(invocation, 0, offsetof(struct invocation, address) + 1);
     invocation->invoker = invoker;
     invocation->id = ++invoker->next_id;
     invocation->session_id = session->id;
@@ -123,7 +128,10 @@ static struct invocation *invocation_new(struct invoker *invoker, struct session
 
 static void on_invocation_reap(struct loop_reapable *reapable)
 {
-    free((char *)reapable - offsetof(struct invocation, reapable));
+    struct invocation *invocation =
+        (struct invocation *)(void *)((char *)reapable - offsetof(struct invocation, reapable));
+    free(invocation->call);
+    free_list_give(&invocation->invoker->free_invocations, invocation);
 }
 
 static void session_leave(struct invocation *invocation)
@@ -154,7 +162,9 @@ static void invocation_end_as(struct invocation *invocation, enum drain_outcome 
     session_leave(invocation);
     loop_deadline_clear(invoker->loop, &invocation->deadline);
     route_waiter_cancel(&invocation->waiter);
-    nameserver_call_cancel(&invocation->nameserver_call);
+    if (invocation->call) {
+        nameserver_call_cancel(&invocation->call->call);
+    }
     pending_request_cancel(invoker->upstreams, &invocation->request);
     kept_command_deinit(&invocation->request.kept);
     TAILQ_REMOVE(&invoker->invocations, invocation, link);
@@ -252,7 +262,7 @@ void invoker_abort(struct invoker *invoker)
         struct invocation *invocation = TAILQ_FIRST(&invoker->invocations);
         invocation_fail(invocation, FAILURE_DRAINING,
             pending_request_was_sent(&invocation->request) ||
-                pending_request_was_sent(&invocation->nameserver_call.request),
+                (invocation->call && pending_request_was_sent(&invocation->call->call.request)),
             "the daemon stopped before the answer came");
     }
 }
@@ -473,18 +483,24 @@ static void answer_with_valid_json(
         response->body = (struct span){ (const char *)quoted->data, size };
         owner = quoted;
     }
-    const struct remoting_command *request = &invocation->nameserver_call.request.kept.command;
+    const struct remoting_command *request = &invocation->call->call.request.kept.command;
     routes_learn(invoker->routes, invocation->code, ext_fields_text(&request->ext_fields, "topic"),
         response->body);
     invocation_answer(invocation, response, owner);
     frame_buffer_unref(quoted);
 }
 
+static struct invocation *invocation_of_call(struct nameserver_call *call)
+{
+    return (
+        (struct invocation_call *)(void *)((char *)call - offsetof(struct invocation_call, call)))
+        ->invocation;
+}
+
 static void on_nameserver_response(struct nameserver_call *call, struct remoting_command *response,
     const struct command_source *source)
 {
-    struct invocation *invocation =
-        (struct invocation *)(void *)((char *)call - offsetof(struct invocation, nameserver_call));
+    struct invocation *invocation = invocation_of_call(call);
     if (invocation->is_oneway) {
         invocation_end(invocation);
     } else if (response->code == RESPONSE_SUCCESS && response->body.n > 0 &&
@@ -498,8 +514,7 @@ static void on_nameserver_response(struct nameserver_call *call, struct remoting
 
 static void on_nameserver_failure(struct nameserver_call *call, const struct failure_report *report)
 {
-    struct invocation *invocation =
-        (struct invocation *)(void *)((char *)call - offsetof(struct invocation, nameserver_call));
+    struct invocation *invocation = invocation_of_call(call);
     invocation_fail_report(invocation, report);
 }
 
@@ -631,10 +646,23 @@ static void dispatch_forward(struct invocation *invocation, const struct remotin
     }
 }
 
+static void dispatch_to_nameserver(struct invocation *invocation,
+    const struct remoting_command *command, const struct command_source *source)
+{
+    struct invocation_call *call = calloc(1, sizeof(*call));
+    if (!call) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, false, "out of memory");
+        return;
+    }
+    call->invocation = invocation;
+    invocation->call = call;
+    nameserver_call_start(&call->call, invocation->invoker->nameservers, &nameserver_handler,
+        command, source, router_is_read(command->code), invocation->deadline_ms);
+}
+
 static void dispatch(struct invocation *invocation, const struct route_answer *answer,
     const struct remoting_command *command, const struct command_source *source)
 {
-    struct invoker *invoker = invocation->invoker;
     invocation->name = answer->name;
     if (!name_is_valid(invocation)) {
         return;
@@ -647,9 +675,7 @@ static void dispatch(struct invocation *invocation, const struct route_answer *a
         dispatch_forward(invocation, command, source, forward_to_address);
         return;
     case ROUTE_TO_NAMESERVER:
-        nameserver_call_start(&invocation->nameserver_call, invoker->nameservers,
-            &nameserver_handler, command, source, router_is_read(command->code),
-            invocation->deadline_ms);
+        dispatch_to_nameserver(invocation, command, source);
         return;
     case ROUTE_TO_BROKER:
         if (command->code == REQUEST_SEND_MESSAGE || command->code == REQUEST_SEND_MESSAGE_V2 ||

@@ -50,6 +50,12 @@ struct invocation_steps {
     void (*on_end)(struct invocation *invocation);
 };
 
+/* A call to a nameserver takes as much memory as all the rest, and most requests make none. */
+struct invocation_call {
+    struct invocation *invocation;
+    struct nameserver_call call;
+};
+
 struct invocation {
     TAILQ_ENTRY(invocation) link;         /* of the invoker */
     TAILQ_ENTRY(invocation) session_link; /* of the session; oneway ones are in no session's list */
@@ -77,13 +83,14 @@ struct invocation {
      */
     struct span name;
     const struct invocation_steps *steps;
-    void *state;                    /* of the steps */
-    char address[ADDRESS_TEXT_MAX]; /* where it was sent last */
+    void *state; /* of the steps */
     struct pending_request request;
-    struct nameserver_call nameserver_call;
+    struct invocation_call *call; /* NULL: it asks no nameserver */
     struct route_waiter waiter;
     struct span uniq_key; /* in state; told with failures */
     struct loop_reapable reapable;
+    /* where it was sent last; empty until then. What follows the first byte is not zeroed. */
+    char address[ADDRESS_TEXT_MAX];
 };
 
 struct invoker {
@@ -105,6 +112,7 @@ struct invoker {
     struct uniq_key_maker uniq_keys;
     struct wall_clock_month month;
     struct invocation_list invocations;
+    struct free_list free_invocations;
     size_t n_in_flight;
     struct invocation **opaques; /* by session and client opaque */
     uint64_t next_id;

@@ -6,6 +6,9 @@
  * which hold one frame and are shared by reference (the connection that read it, a request that may
  * be repeated, the output that writes it). Everything is counted against limits.total_memory;
  * whoever is refused answers `overloaded`.
+ *
+ * A free list is for any objects of one size that come and go with every request. What lies in it
+ * is poisoned where the address sanitizer is in, as freed memory would be.
  */
 #pragma once
 
@@ -19,12 +22,25 @@
 /* Blocks kept for reuse: 4 MiB. More go back to the allocator. */
 #define OUTPUT_BLOCKS_KEPT 256
 
+struct free_list {
+    size_t object_size; /* at least a pointer's */
+    size_t n_max;       /* beyond them objects go back to the allocator */
+    size_t n;
+    struct free_object *first;
+};
+
 struct memory {
     size_t used;
     size_t limit;
-    struct output_chunk *free_blocks;
-    size_t n_free_blocks;
+    struct free_list blocks; /* struct output_chunk, with their bytes */
 };
+
+void free_list_init(struct free_list *list, size_t object_size, size_t n_max);
+/* What was taken is given back or freed elsewhere. */
+void free_list_deinit(struct free_list *list);
+/* Not zeroed. NULL without memory. */
+void *free_list_take(struct free_list *list);
+void free_list_give(struct free_list *list, void *object);
 
 struct frame_buffer {
     unsigned n_references;

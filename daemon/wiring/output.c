@@ -15,15 +15,9 @@ void output_init(struct output *output, struct memory *memory)
 
 static struct output_chunk *block_new(struct memory *memory)
 {
-    struct output_chunk *block = memory->free_blocks;
-    if (block) {
-        memory->free_blocks = block->next;
-        memory->n_free_blocks--;
-    } else {
-        block = malloc(sizeof(*block) + OUTPUT_BLOCK_SIZE);
-        if (!block) {
-            return NULL;
-        }
+    struct output_chunk *block = free_list_take(&memory->blocks);
+    if (!block) {
+        return NULL;
     }
     memory->used += OUTPUT_BLOCK_SIZE;
     block->next = NULL;
@@ -40,13 +34,7 @@ void output_block_unref(struct memory *memory, struct output_chunk *block)
         return;
     }
     memory->used -= OUTPUT_BLOCK_SIZE;
-    if (memory->n_free_blocks >= OUTPUT_BLOCKS_KEPT) {
-        free(block);
-        return;
-    }
-    block->next = memory->free_blocks;
-    memory->free_blocks = block;
-    memory->n_free_blocks++;
+    free_list_give(&memory->blocks, block);
 }
 
 static void chunk_free(struct memory *memory, struct output_chunk *chunk)

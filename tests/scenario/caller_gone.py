@@ -18,7 +18,7 @@ N_WARM = N_CYCLES * 5 // 8
 
 @test
 def who_comes_next_on_the_same_descriptor_is_given_nothing_of_the_last_one():
-    with stage(asan_options="quarantine_size_mb=4") as on:
+    with stage(asan_options="quarantine_size_mb=1") as on:
         on.broker.on(GET_MAX_OFFSET, after(0.003))
         rng = random.Random(4)
         staying = on.client()

@@ -101,6 +101,31 @@ static unsigned write_all(size_t n_a_time)
     return n_blocked;
 }
 
+START_TEST(a_free_list_hands_out_again_what_it_was_given_up_to_its_length)
+{
+    struct free_list list;
+    void *taken[3];
+    free_list_init(&list, 40, 2);
+    for (size_t i = 0; i < 3; i++) {
+        taken[i] = free_list_take(&list);
+        memset(taken[i], 0xFF, 40);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        free_list_give(&list, taken[i]); /* the third goes back to the allocator */
+    }
+    ck_assert_uint_eq(list.n, 2);
+    ck_assert_ptr_eq(free_list_take(&list), taken[1]);
+    ck_assert_ptr_eq(free_list_take(&list), taken[0]);
+    memset(taken[0], 0, 40);
+    memset(taken[1], 0, 40);
+    ck_assert_uint_eq(list.n, 0);
+    free_list_give(&list, taken[0]);
+    free_list_give(&list, taken[1]);
+    free_list_deinit(&list);
+    ck_assert_ptr_null(list.first);
+}
+END_TEST
+
 START_TEST(nothing_to_write_is_written)
 {
     begin();
@@ -277,10 +302,10 @@ START_TEST(free_blocks_are_kept_for_reuse_up_to_their_limit)
     begin();
     append_copied((OUTPUT_BLOCKS_KEPT + 50) * (size_t)OUTPUT_BLOCK_SIZE);
     output_deinit(&output);
-    ck_assert_uint_eq(memory.n_free_blocks, OUTPUT_BLOCKS_KEPT);
+    ck_assert_uint_eq(memory.blocks.n, OUTPUT_BLOCKS_KEPT);
     ck_assert_uint_eq(memory.used, 0);
     append_copied(1);
-    ck_assert_uint_eq(memory.n_free_blocks, OUTPUT_BLOCKS_KEPT - 1);
+    ck_assert_uint_eq(memory.blocks.n, OUTPUT_BLOCKS_KEPT - 1);
     end();
 }
 END_TEST
@@ -324,6 +349,7 @@ int main(void)
     tcase_add_test(tests, output_that_is_dropped_gives_everything_back);
     tcase_add_test(tests, write_to_a_peer_that_is_gone_fails_without_a_signal);
     tcase_add_test(tests, free_blocks_are_kept_for_reuse_up_to_their_limit);
+    tcase_add_test(tests, a_free_list_hands_out_again_what_it_was_given_up_to_its_length);
     tcase_add_test(tests, frame_buffers_stay_within_the_limit);
     Suite *suite = suite_create("output");
     suite_add_tcase(suite, tests);
