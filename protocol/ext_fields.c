@@ -5,15 +5,6 @@ void ext_fields_init(struct ext_fields *ext_fields, struct ext_field *storage, s
     *ext_fields = (struct ext_fields){ .fields = storage, .capacity = capacity };
 }
 
-bool ext_fields_add(struct ext_fields *ext_fields, struct span key, struct span value)
-{
-    if (ext_fields->n == ext_fields->capacity) {
-        return false;
-    }
-    ext_fields->fields[ext_fields->n++] = (struct ext_field){ .key = key, .value = value };
-    return true;
-}
-
 static struct ext_field *find_field(const struct ext_fields *ext_fields, struct span key)
 {
     for (size_t i = 0; i < ext_fields->n; i++) {
@@ -65,20 +56,15 @@ size_t ext_fields_remove_prefixed(struct ext_fields *ext_fields, struct span pre
     return n_removed;
 }
 
-/* Ten bits of a key: its length and its ends, where the keys of one command differ. */
+/* Eight bits of a key: its length, its ends and its middle, where the keys of one command differ. */
 static unsigned key_digest(struct span key)
 {
-    uint64_t first = 0;
-    uint64_t last = 0;
-    if (key.n >= sizeof(first)) {
-        memcpy(&first, key.data, sizeof(first));
-        memcpy(&last, key.data + key.n - sizeof(last), sizeof(last));
-    } else if (key.n > 0) {
-        first = (unsigned char)key.data[0] | (uint64_t)(unsigned char)key.data[key.n / 2] << 8;
-        last = (unsigned char)key.data[key.n - 1];
+    if (key.n == 0) {
+        return 0;
     }
-    uint64_t mixed = (first ^ key.n) * 0x9E3779B97F4A7C15u + last * 0xC2B2AE3D27D4EB4Fu;
-    return (unsigned)((mixed ^ mixed >> 32) * 0x9E3779B97F4A7C15u >> 54);
+    const unsigned char *bytes = (const unsigned char *)key.data;
+    unsigned mixed = bytes[0] * 37u + bytes[key.n / 2] * 11u + bytes[key.n - 1] * 101u;
+    return (mixed + (unsigned)key.n * 3u) & 0xFF;
 }
 
 /*
@@ -88,7 +74,7 @@ static unsigned key_digest(struct span key)
  */
 ptrdiff_t ext_fields_find_duplicate(const struct ext_fields *ext_fields)
 {
-    uint64_t seen[16] = { 0 };
+    uint64_t seen[4] = { 0 };
     for (size_t i = 0; i < ext_fields->n; i++) {
         struct span key = ext_fields->fields[i].key;
         unsigned digest = key_digest(key);
@@ -105,20 +91,30 @@ ptrdiff_t ext_fields_find_duplicate(const struct ext_fields *ext_fields)
     return -1;
 }
 
-bool ext_value_parse_i64(struct span value, int64_t min, int64_t max, int64_t *ret_value)
+/* So many digits fit any way. */
+#define DIGITS_SAFE 18
+
+/* False also for none. */
+static bool parse_few_digits(struct span text, int64_t *ret_value)
 {
-    size_t at = 0;
-    bool is_negative = value.n > 0 && value.data[0] == '-';
-    if (value.n > 0 && (value.data[0] == '-' || value.data[0] == '+')) {
-        at = 1;
-    }
-    if (at == value.n) {
-        return false;
-    }
-    /* Summed up below zero, where there is room for one number more. */
     int64_t sum = 0;
-    for (; at < value.n; at++) {
-        int digit = value.data[at] - '0';
+    for (size_t at = 0; at < text.n; at++) {
+        unsigned digit = (unsigned)(unsigned char)text.data[at] - '0';
+        if (digit > 9) {
+            return false;
+        }
+        sum = sum * 10 + (int64_t)digit;
+    }
+    *ret_value = sum;
+    return text.n > 0;
+}
+
+/* Summed up below zero, where there is room for one number more. */
+static bool parse_many_digits(struct span text, bool is_negative, int64_t *ret_value)
+{
+    int64_t sum = 0;
+    for (size_t at = 0; at < text.n; at++) {
+        int digit = text.data[at] - '0';
         if (digit < 0 || digit > 9 || __builtin_mul_overflow(sum, 10, &sum) ||
             __builtin_sub_overflow(sum, digit, &sum)) {
             return false;
@@ -127,7 +123,26 @@ bool ext_value_parse_i64(struct span value, int64_t min, int64_t max, int64_t *r
     if (!is_negative && sum == INT64_MIN) {
         return false;
     }
-    int64_t number = is_negative ? sum : -sum;
+    *ret_value = is_negative ? sum : -sum;
+    return true;
+}
+
+bool ext_value_parse_i64(struct span value, int64_t min, int64_t max, int64_t *ret_value)
+{
+    bool is_negative = value.n > 0 && value.data[0] == '-';
+    struct span digits = value;
+    if (is_negative || (value.n > 0 && value.data[0] == '+')) {
+        digits = (struct span){ value.data + 1, value.n - 1 };
+    }
+    int64_t number;
+    if (digits.n <= DIGITS_SAFE) {
+        if (!parse_few_digits(digits, &number)) {
+            return false;
+        }
+        number = is_negative ? -number : number;
+    } else if (!parse_many_digits(digits, is_negative, &number)) {
+        return false;
+    }
     if (number < min || number > max) {
         return false;
     }

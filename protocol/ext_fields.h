@@ -23,6 +23,12 @@
 struct ext_field {
     struct span key;
     struct span value;
+    /*
+     * Set by the JSON decoder where neither text holds an escape or anything else that JSON might
+     * write in another way: how many bytes the pair takes in the source, from quote to quote. See
+     * ext_field_source().
+     */
+    uint32_t source_size;
 };
 
 struct ext_fields {
@@ -33,7 +39,28 @@ struct ext_fields {
 
 void ext_fields_init(struct ext_fields *ext_fields, struct ext_field *storage, size_t capacity);
 /* False when the array is full. Does not look for an equal key. */
-bool ext_fields_add(struct ext_fields *ext_fields, struct span key, struct span value);
+static inline bool ext_fields_add(struct ext_fields *ext_fields, struct span key, struct span value)
+{
+    if (ext_fields->n == ext_fields->capacity) {
+        return false;
+    }
+    ext_fields->fields[ext_fields->n++] = (struct ext_field){ .key = key, .value = value };
+    return true;
+}
+
+/*
+ * Where "key":"value" stands in the source just as an encoder would write it, source_size bytes;
+ * NULL where it does not, or one of the spans is another one than was read. They tell it
+ * themselves: whoever changes a field need not know of this.
+ */
+static inline const char *ext_field_source(const struct ext_field *field)
+{
+    const char *value = field->value.data;
+    bool is_there = field->source_size > 0 && value == field->key.data + field->key.n + 3 &&
+                    field->source_size == field->key.n + field->value.n + 5;
+    return is_there ? field->key.data - 1 : NULL;
+}
+
 /* Replaces the value of an equal key or adds the pair at the end. False when the array is full. */
 bool ext_fields_set(struct ext_fields *ext_fields, struct span key, struct span value);
 /* The value, or SPAN_ABSENT. */

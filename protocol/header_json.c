@@ -1,12 +1,10 @@
 #include "protocol/header_json.h"
 
+#include "protocol/json_text.h"
 #include "protocol/utf8.h"
 
-#include <endian.h>
 #include <jansson.h>
 #include <stdio.h>
-
-#define EVERY_BYTE 0x0101010101010101u
 
 /* The keys of a header, as bits of parser.seen; KEY_UNKNOWN is none. */
 enum header_key {
@@ -52,7 +50,8 @@ struct parser {
     unsigned seen;
     bool is_invalid;     /* problem names the first field that cannot be what it is */
     bool must_be_judged; /* by jansson */
-    bool saw_escape;     /* since the last ext field */
+    bool saw_special;    /* in a string since the last ext field */
+    bool saw_escape;     /* likewise */
     size_t escaped_from; /* the ext fields among which all escaped ones are */
     size_t escaped_to;
 };
@@ -60,55 +59,6 @@ struct parser {
 /*
  * Strings
  */
-
-/*
- * The highest bit of every byte that is a quote, a backslash, below 0x20 or above 0x7e. Bits above
- * the lowest one may be wrong, as carries run upwards.
- */
-static inline uint64_t find_special_bytes(uint64_t word)
-{
-    uint64_t quotes = word ^ EVERY_BYTE * '"';
-    uint64_t backslashes = word ^ EVERY_BYTE * '\\';
-    uint64_t zeros =
-        ((quotes - EVERY_BYTE) & ~quotes) | ((backslashes - EVERY_BYTE) & ~backslashes);
-    uint64_t low = (word - EVERY_BYTE * 0x20) & ~word;
-    uint64_t high = word | (word + EVERY_BYTE);
-    return (zeros | low | high) & EVERY_BYTE * 0x80;
-}
-
-/* The special bytes among the eight from data, as find_special_bytes(), the first one lowest. */
-static inline uint64_t find_special_of_eight(const char *data)
-{
-    uint64_t word;
-    memcpy(&word, data, sizeof(word));
-    return find_special_bytes(le64toh(word));
-}
-
-static inline size_t first_special(uint64_t special_bytes)
-{
-    return (size_t)__builtin_ctzll(special_bytes) / 8;
-}
-
-/* How many bytes from the start mean themselves in a JSON string, read or written. */
-static size_t plain_size(const char *data, size_t n)
-{
-    size_t at = 0;
-    for (; n - at >= 8; at += 8) {
-        uint64_t special = find_special_of_eight(data + at);
-        if (special) {
-            return at + first_special(special);
-        }
-    }
-    if (at > 0 && at < n) {
-        /* The last eight once more: those before `at` are known to be plain. */
-        uint64_t special = find_special_of_eight(data + n - 8);
-        return special ? n - 8 + first_special(special) : n;
-    }
-    while (at < n && data[at] >= ' ' && data[at] <= '~' && data[at] != '"' && data[at] != '\\') {
-        at++;
-    }
-    return at;
-}
 
 /* The number written as four hex digits; 0 when it is not, as jansson refuses U+0000 anyway. */
 static uint32_t read_hex4(const char *data, size_t n)
@@ -214,7 +164,7 @@ static size_t left(const struct parser *parser)
     return (size_t)(parser->end - parser->at);
 }
 
-static bool fail_syntax(struct parser *parser, const char *accepted)
+__attribute__((cold, noinline)) static bool fail_syntax(struct parser *parser, const char *accepted)
 {
     char where[48];
     (void)snprintf(
@@ -235,7 +185,7 @@ static void mark_invalid(
     }
 }
 
-static bool is_next(const struct parser *parser, char byte)
+static inline bool is_next(const struct parser *parser, char byte)
 {
     return parser->at < parser->end && *parser->at == byte;
 }
@@ -251,7 +201,7 @@ static inline void skip_blanks(struct parser *parser)
     }
 }
 
-static bool expect(struct parser *parser, char byte, const char *accepted)
+static inline bool expect(struct parser *parser, char byte, const char *accepted)
 {
     skip_blanks(parser);
     if (!is_next(parser, byte)) {
@@ -261,12 +211,12 @@ static bool expect(struct parser *parser, char byte, const char *accepted)
     return true;
 }
 
-/* From behind the opening quote to behind the closing one. */
-static bool parse_string(struct parser *parser, struct span *ret_text)
+/* A string that may be long, and of whatever characters. */
+static bool parse_any_string(struct parser *parser, struct span *ret_text)
 {
     const char *start = parser->at;
     for (;;) {
-        parser->at += plain_size(parser->at, left(parser));
+        parser->at += json_text_plain_size(parser->at, left(parser));
         if (parser->at == parser->end) {
             return fail_syntax(parser, "a closing quote");
         }
@@ -277,6 +227,7 @@ static bool parse_string(struct parser *parser, struct span *ret_text)
             parser->at++;
             return true;
         }
+        parser->saw_special = true;
         if (*parser->at == '\\') {
             parser->saw_escape = true;
             size = read_escape(parser->at, left(parser), &character);
@@ -288,6 +239,20 @@ static bool parse_string(struct parser *parser, struct span *ret_text)
         }
         parser->at += size;
     }
+}
+
+/* From behind the opening quote to behind the closing one. */
+static inline bool parse_string(struct parser *parser, struct span *ret_text)
+{
+    if (left(parser) >= JSON_TEXT_BLOCK) {
+        size_t n = json_text_plain_of_block(parser->at);
+        if (n < JSON_TEXT_BLOCK && parser->at[n] == '"') {
+            *ret_text = (struct span){ parser->at, n };
+            parser->at += n + 1;
+            return true;
+        }
+    }
+    return parse_any_string(parser, ret_text);
 }
 
 static size_t skip_digits(struct parser *parser)
@@ -351,7 +316,7 @@ static bool skip_string(struct parser *parser)
 {
     parser->at++;
     for (;;) {
-        parser->at += plain_size(parser->at, left(parser));
+        parser->at += json_text_plain_size(parser->at, left(parser));
         size_t size = is_next(parser, '\\') ? 2 : 1;
         if (left(parser) < size) {
             return fail_syntax(parser, "a closing quote");
@@ -432,8 +397,8 @@ static bool parse_value(struct parser *parser, struct value *value)
     return true;
 }
 
-/* take_member is called for each key, before its value. */
-static bool parse_object(
+/* take_member is called for each key, before its value. Inline, so that it is no call. */
+__attribute__((always_inline)) static inline bool parse_object(
     struct parser *parser, bool (*take_member)(struct parser *parser, struct span key))
 {
     if (!expect(parser, '{', "an object")) {
@@ -472,28 +437,37 @@ static void note_escapes(struct parser *parser, size_t field)
         parser->escaped_from = field;
     }
     parser->escaped_to = field + 1;
-    parser->saw_escape = false;
 }
 
-static bool take_ext_field(struct parser *parser, struct span key)
+/* False when the array is full. */
+static inline bool keep_ext_field(struct parser *parser, struct span key, struct span value)
+{
+    struct ext_fields *ext_fields = &parser->command->ext_fields;
+    if (!ext_fields_add(ext_fields, key, value)) {
+        char accepted[32];
+        (void)snprintf(accepted, sizeof(accepted), "at most %zu", ext_fields->capacity);
+        mark_invalid(parser, SPAN("extFields"), SPAN("too many fields"), accepted);
+        return false;
+    }
+    if (parser->saw_escape) {
+        note_escapes(parser, ext_fields->n - 1);
+    }
+    return true;
+}
+
+/* Numbers, true and false are taken as their text. */
+static bool take_ext_value(struct parser *parser, struct span key)
 {
     struct value value = { 0 };
     if (!parse_value(parser, &value)) {
         return false;
     }
-    struct ext_fields *ext_fields = &parser->command->ext_fields;
     switch (value.kind) {
     case VALUE_STRING:
     case VALUE_INTEGER:
     case VALUE_REAL:
     case VALUE_BOOLEAN:
-        if (!ext_fields_add(ext_fields, key, value.text)) {
-            char accepted[32];
-            (void)snprintf(accepted, sizeof(accepted), "at most %zu", ext_fields->capacity);
-            mark_invalid(parser, SPAN("extFields"), SPAN("too many fields"), accepted);
-        } else if (parser->saw_escape) {
-            note_escapes(parser, ext_fields->n - 1);
-        }
+        (void)keep_ext_field(parser, key, value.text);
         break;
     case VALUE_NULL:
         /* Absent. The key is not kept, so only jansson can see whether it stands twice. */
@@ -504,6 +478,25 @@ static bool take_ext_field(struct parser *parser, struct span key)
         break;
     }
     return true;
+}
+
+static inline bool take_ext_field(struct parser *parser, struct span key)
+{
+    bool is_taken;
+    if (is_next(parser, '"')) {
+        struct span text;
+        parser->at++;
+        is_taken = parse_string(parser, &text);
+        if (is_taken && keep_ext_field(parser, key, text) && !parser->saw_special) {
+            struct ext_fields *ext_fields = &parser->command->ext_fields;
+            size_t size = (size_t)(parser->at - (key.data - 1));
+            ext_fields->fields[ext_fields->n - 1].source_size = (uint32_t)size;
+        }
+    } else {
+        is_taken = take_ext_value(parser, key);
+    }
+    parser->saw_special = parser->saw_escape = false;
+    return is_taken;
 }
 
 static enum header_key header_key_of_name(struct span name)
@@ -627,6 +620,7 @@ static bool take_header_member(struct parser *parser, struct span name)
     parser->seen |= key;
     if (key == KEY_EXT_FIELDS && is_next(parser, '{')) {
         parser->command->has_ext_fields = true;
+        parser->saw_special = parser->saw_escape = false;
         return parse_object(parser, take_ext_field);
     }
     struct value value = { 0 };
@@ -717,144 +711,4 @@ enum header_status header_json_decode(
         return HEADER_INVALID;
     }
     return HEADER_OK;
-}
-
-/*
- * Encoding
- */
-
-/* Without dst it counts only, so that what is counted and what is written cannot differ. */
-struct sink {
-    char *dst;
-    size_t n;
-};
-
-static void put(struct sink *sink, const char *data, size_t n)
-{
-    if (sink->dst && n > 0) {
-        memcpy(sink->dst + sink->n, data, n);
-    }
-    sink->n += n;
-}
-
-#define PUT_LITERAL(sink, literal) put((sink), (literal), sizeof(literal) - 1)
-
-static void put_integer(struct sink *sink, int32_t number)
-{
-    char text[sizeof("-2147483648")];
-    char *end = text + sizeof(text);
-    char *at = end;
-    uint32_t rest = number < 0 ? 0 - (uint32_t)number : (uint32_t)number;
-    do {
-        *--at = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
-    if (number < 0) {
-        *--at = '-';
-    }
-    put(sink, at, (size_t)(end - at));
-}
-
-static void put_unicode_escape(struct sink *sink, unsigned character)
-{
-    static const char digits[] = "0123456789ABCDEF";
-    char escape[6] = { '\\', 'u', digits[character >> 12 & 15], digits[character >> 8 & 15],
-        digits[character >> 4 & 15], digits[character & 15] };
-    put(sink, escape, sizeof(escape));
-}
-
-/*
- * Writes the byte at data, or the character that begins there where Java escapes it; the bytes
- * taken. Besides what JSON demands, Java escapes U+007F to U+009F and the line separators U+2028
- * and U+2029.
- */
-static size_t put_special(struct sink *sink, const char *data, size_t n)
-{
-    static const char escaped[] = "\"\\\b\f\n\r\t";
-    static const char letters[] = "\"\\bfnrt";
-    unsigned char byte = (unsigned char)data[0];
-    const char *found = memchr(escaped, byte, sizeof(escaped) - 1);
-    if (found) {
-        put(sink, (const char[]){ '\\', letters[found - escaped] }, 2);
-        return 1;
-    }
-    if (byte < ' ' || byte == 0x7F) {
-        put_unicode_escape(sink, byte);
-        return 1;
-    }
-    if (byte == 0xC2 && n >= 2 && ((unsigned char)data[1] & 0xE0) == 0x80) {
-        put_unicode_escape(sink, (unsigned char)data[1]);
-        return 2;
-    }
-    if (n >= 3 && (memcmp(data, "\xE2\x80\xA8", 3) == 0 || memcmp(data, "\xE2\x80\xA9", 3) == 0)) {
-        put_unicode_escape(sink, 0x2000u | ((unsigned char)data[2] & 0x3Fu));
-        return 3;
-    }
-    put(sink, data, 1);
-    return 1;
-}
-
-static void put_string(struct sink *sink, struct span text)
-{
-    PUT_LITERAL(sink, "\"");
-    for (size_t at = 0; at < text.n;) {
-        size_t n_plain = plain_size(text.data + at, text.n - at);
-        put(sink, text.data + at, n_plain);
-        at += n_plain;
-        if (at < text.n) {
-            at += put_special(sink, text.data + at, text.n - at);
-        }
-    }
-    PUT_LITERAL(sink, "\"");
-}
-
-static void put_ext_fields(struct sink *sink, const struct ext_fields *ext_fields)
-{
-    PUT_LITERAL(sink, ",\"extFields\":{");
-    for (size_t i = 0; i < ext_fields->n; i++) {
-        if (i > 0) {
-            PUT_LITERAL(sink, ",");
-        }
-        put_string(sink, ext_fields->fields[i].key);
-        PUT_LITERAL(sink, ":");
-        put_string(sink, ext_fields->fields[i].value);
-    }
-    PUT_LITERAL(sink, "}");
-}
-
-static void put_header(struct sink *sink, const struct remoting_command *command)
-{
-    PUT_LITERAL(sink, "{\"code\":");
-    put_integer(sink, command->code);
-    if (command->has_ext_fields || command->ext_fields.n > 0) {
-        put_ext_fields(sink, &command->ext_fields);
-    }
-    PUT_LITERAL(sink, ",\"flag\":");
-    put_integer(sink, command->flag);
-    PUT_LITERAL(sink, ",\"language\":\"");
-    struct span language = span_of(language_name(command->language));
-    put(sink, language.data, language.n);
-    PUT_LITERAL(sink, "\",\"opaque\":");
-    put_integer(sink, command->opaque);
-    if (!span_is_absent(command->remark)) {
-        PUT_LITERAL(sink, ",\"remark\":");
-        put_string(sink, command->remark);
-    }
-    PUT_LITERAL(sink, ",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":");
-    put_integer(sink, command->version);
-    PUT_LITERAL(sink, "}");
-}
-
-size_t header_json_encoded_size(const struct remoting_command *command)
-{
-    struct sink sink = { 0 };
-    put_header(&sink, command);
-    return sink.n;
-}
-
-size_t header_json_encode(const struct remoting_command *command, char *dst)
-{
-    struct sink sink = { .dst = dst };
-    put_header(&sink, command);
-    return sink.n;
 }

@@ -5,21 +5,26 @@
 
 #include <stdio.h>
 
-static const char *const language_names[] = {
-    [LANGUAGE_JAVA] = "JAVA",
-    [LANGUAGE_CPP] = "CPP",
-    [LANGUAGE_DOTNET] = "DOTNET",
-    [LANGUAGE_PYTHON] = "PYTHON",
-    [LANGUAGE_DELPHI] = "DELPHI",
-    [LANGUAGE_ERLANG] = "ERLANG",
-    [LANGUAGE_RUBY] = "RUBY",
-    [LANGUAGE_OTHER] = "OTHER",
-    [LANGUAGE_HTTP] = "HTTP",
-    [LANGUAGE_GO] = "GO",
-    [LANGUAGE_PHP] = "PHP",
-    [LANGUAGE_OMS] = "OMS",
-    [LANGUAGE_RUST] = "RUST",
-    [LANGUAGE_NODE_JS] = "NODE_JS",
+#define LANGUAGE_TEXT(text)                                                                        \
+    {                                                                                              \
+        text, sizeof(text) - 1                                                                     \
+    }
+
+static const struct span language_names[] = {
+    [LANGUAGE_JAVA] = LANGUAGE_TEXT("JAVA"),
+    [LANGUAGE_CPP] = LANGUAGE_TEXT("CPP"),
+    [LANGUAGE_DOTNET] = LANGUAGE_TEXT("DOTNET"),
+    [LANGUAGE_PYTHON] = LANGUAGE_TEXT("PYTHON"),
+    [LANGUAGE_DELPHI] = LANGUAGE_TEXT("DELPHI"),
+    [LANGUAGE_ERLANG] = LANGUAGE_TEXT("ERLANG"),
+    [LANGUAGE_RUBY] = LANGUAGE_TEXT("RUBY"),
+    [LANGUAGE_OTHER] = LANGUAGE_TEXT("OTHER"),
+    [LANGUAGE_HTTP] = LANGUAGE_TEXT("HTTP"),
+    [LANGUAGE_GO] = LANGUAGE_TEXT("GO"),
+    [LANGUAGE_PHP] = LANGUAGE_TEXT("PHP"),
+    [LANGUAGE_OMS] = LANGUAGE_TEXT("OMS"),
+    [LANGUAGE_RUST] = LANGUAGE_TEXT("RUST"),
+    [LANGUAGE_NODE_JS] = LANGUAGE_TEXT("NODE_JS"),
 };
 
 #define N_LANGUAGES (sizeof(language_names) / sizeof(language_names[0]))
@@ -138,13 +143,13 @@ void remoting_command_rebase(
 
 const char *language_name(enum language language)
 {
-    return language_names[language < N_LANGUAGES ? language : LANGUAGE_OTHER];
+    return language_names[language < N_LANGUAGES ? language : LANGUAGE_OTHER].data;
 }
 
 enum language language_from_name(struct span name)
 {
     for (size_t i = 0; i < N_LANGUAGES; i++) {
-        if (span_equals_text(name, language_names[i])) {
+        if (span_equals(name, language_names[i])) {
             return (enum language)i;
         }
     }

@@ -12,7 +12,7 @@ n_rules=0
 n_breaches=0
 
 # Headers of libc without I/O, clocks and sockets (stdio.h is for snprintf and FILE), and the ones that wait.
-plain='(assert|byteswap|ctype|endian|errno|inttypes|limits|locale|math|stdarg|stdbool|stddef|stdint|stdio|stdlib|string|strings|sys/queue|sys/types)[.]h'
+plain='(assert|byteswap|ctype|emmintrin|endian|errno|inttypes|limits|locale|math|stdarg|stdbool|stddef|stdint|stdio|stdlib|string|strings|sys/queue|sys/types)[.]h'
 addresses='(arpa/inet|netinet/in)[.]h'
 waiting='(event.*|ev(dns|http|rpc|util).*|ares.*|sys/socket|sys/un|sys/epoll|sys/select|poll|netdb|time|sys/time|systemd/.*)'
 system='(dirent|fcntl|getopt|grp|netdb|poll|pwd|signal|sys/(ioctl|mman|random|socket|stat|time|uio|un|wait)|sysexits|termios|time|unistd)[.]h'

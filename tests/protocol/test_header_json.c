@@ -848,6 +848,63 @@ START_TEST(special_byte_is_found_at_every_offset)
 }
 END_TEST
 
+/* What the encoder copies out of the source has to be what it would write without it. */
+static void assert_source_is_what_is_written(const struct remoting_command *command)
+{
+    static struct ext_field without_source[EXT_FIELDS_MAX];
+    struct remoting_command again = *command;
+    again.ext_fields.fields = without_source;
+    for (size_t i = 0; i < command->ext_fields.n; i++) {
+        const struct ext_field *field = &command->ext_fields.fields[i];
+        without_source[i] = (struct ext_field){ .key = field->key, .value = field->value };
+    }
+    size_t size = header_json_encoded_size(&again);
+    char *text = malloc(size + 1);
+    ck_assert_ptr_nonnull(text);
+    ck_assert_uint_eq(header_json_encode(&again, text), size);
+    text[size] = '\0';
+    assert_encodes(command, text);
+    free(text);
+}
+
+START_TEST(fields_that_pass_through_are_written_as_they_would_be_anew)
+{
+    static const char header[] =
+        "{\"code\":10,\"extFields\":{\"a\":\"1\",\"bb\":\"\",\"\":\"x\", \"c\":\"\\u0041\","
+        "\"d\" :\"2\",\"e\":3,\"f\":true,\"\\u0067\":\"h\",\"i\":\"\xC2\x80\",\"j\":\"\x7F\","
+        "\"long key of more than sixteen\":\"and a value that is longer than sixteen\",\"k\":\"4\","
+        "\"l\":\"5\"},\"opaque\":1}";
+    char copy[sizeof(header)];
+    for (size_t removed = 0; removed <= 13; removed++) {
+        memcpy(copy, header, sizeof(header));
+        struct remoting_command command;
+        struct header_problem problem;
+        remoting_command_init(&command, storage, EXT_FIELDS_MAX);
+        ck_assert_int_eq(
+            (int)header_json_decode(&command, copy, sizeof(header) - 1, &problem), HEADER_OK);
+        struct ext_fields *fields = &command.ext_fields;
+        ck_assert_uint_eq(fields->n, 13);
+        ck_assert_ptr_nonnull(ext_field_source(&fields->fields[0]));
+        ck_assert_ptr_null(ext_field_source(&fields->fields[3]));
+        ck_assert_ptr_null(ext_field_source(&fields->fields[5]));
+        assert_source_is_what_is_written(&command);
+        if (removed < 13) {
+            ck_assert(ext_fields_remove(fields, fields->fields[removed].key));
+        }
+        assert_source_is_what_is_written(&command);
+        ck_assert(ext_fields_set(fields, SPAN("bb"), SPAN("another")));
+        ck_assert(ext_fields_set(fields, SPAN("l"), SPAN("5")));
+        ck_assert(ext_fields_add(fields, SPAN("new"), SPAN("\n")));
+        assert_source_is_what_is_written(&command);
+        char moved[sizeof(header)];
+        memcpy(moved, copy, sizeof(copy));
+        remoting_command_rebase(&command, copy, sizeof(copy), moved);
+        memset(copy, '?', sizeof(copy));
+        assert_source_is_what_is_written(&command);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("header_json");
@@ -871,6 +928,7 @@ int main(void)
     tcase_add_loop_test(encoding, strings_are_escaped_as_by_fastjson, 0,
         (int)(sizeof(escapes) / sizeof(escapes[0])));
     tcase_add_test(encoding, special_byte_is_found_at_every_offset);
+    tcase_add_test(encoding, fields_that_pass_through_are_written_as_they_would_be_anew);
     suite_add_tcase(suite, encoding);
     return run_suite(suite);
 }

@@ -1,0 +1,179 @@
+#include "protocol/header_json.h"
+
+#include "protocol/json_text.h"
+
+/*
+ * The encoder of header_json.h. What a decoded field looked like is what would be written for it
+ * wherever it held no special byte (ext_field_source()): a header that passes through is for the
+ * most part copied, out of text that the decoder has looked at byte by byte.
+ */
+
+/* Without dst it counts only, so that what is counted and what is written cannot differ. */
+struct sink {
+    char *dst;
+    size_t n;
+};
+
+/* Inline with all that is short, so that the sizes of literals are known. */
+__attribute__((always_inline)) static inline void put(struct sink *sink, const char *data, size_t n)
+{
+    if (sink->dst && n > 0) {
+        memcpy(sink->dst + sink->n, data, n);
+    }
+    sink->n += n;
+}
+
+#define PUT_LITERAL(sink, literal) put((sink), (literal), sizeof(literal) - 1)
+
+static void put_integer(struct sink *sink, int32_t number)
+{
+    char text[sizeof("-2147483648")];
+    char *end = text + sizeof(text);
+    char *at = end;
+    uint32_t rest = number < 0 ? 0 - (uint32_t)number : (uint32_t)number;
+    do {
+        *--at = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (number < 0) {
+        *--at = '-';
+    }
+    put(sink, at, (size_t)(end - at));
+}
+
+static void put_unicode_escape(struct sink *sink, unsigned character)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    char escape[6] = { '\\', 'u', digits[character >> 12 & 15], digits[character >> 8 & 15],
+        digits[character >> 4 & 15], digits[character & 15] };
+    put(sink, escape, sizeof(escape));
+}
+
+/*
+ * Writes the byte at data, or the character that begins there where Java escapes it; the bytes
+ * taken. Besides what JSON demands, Java escapes U+007F to U+009F and the line separators U+2028
+ * and U+2029.
+ */
+static size_t put_special(struct sink *sink, const char *data, size_t n)
+{
+    static const char escaped[] = "\"\\\b\f\n\r\t";
+    static const char letters[] = "\"\\bfnrt";
+    unsigned char byte = (unsigned char)data[0];
+    const char *found = memchr(escaped, byte, sizeof(escaped) - 1);
+    if (found) {
+        put(sink, (const char[]){ '\\', letters[found - escaped] }, 2);
+        return 1;
+    }
+    if (byte < ' ' || byte == 0x7F) {
+        put_unicode_escape(sink, byte);
+        return 1;
+    }
+    if (byte == 0xC2 && n >= 2 && ((unsigned char)data[1] & 0xE0) == 0x80) {
+        put_unicode_escape(sink, (unsigned char)data[1]);
+        return 2;
+    }
+    if (n >= 3 && (memcmp(data, "\xE2\x80\xA8", 3) == 0 || memcmp(data, "\xE2\x80\xA9", 3) == 0)) {
+        put_unicode_escape(sink, 0x2000u | ((unsigned char)data[2] & 0x3Fu));
+        return 3;
+    }
+    put(sink, data, 1);
+    return 1;
+}
+
+static void put_escaped(struct sink *sink, struct span text)
+{
+    for (size_t at = 0; at < text.n;) {
+        size_t n_plain = json_text_plain_size(text.data + at, text.n - at);
+        put(sink, text.data + at, n_plain);
+        at += n_plain;
+        if (at < text.n) {
+            at += put_special(sink, text.data + at, text.n - at);
+        }
+    }
+}
+
+static void put_string(struct sink *sink, struct span text)
+{
+    PUT_LITERAL(sink, "\"");
+    put_escaped(sink, text);
+    PUT_LITERAL(sink, "\"");
+}
+
+/*
+ * Fields that stand in the source as they are written, one behind the other, as one piece; the
+ * index of the first that is not of it.
+ */
+static inline size_t put_as_in_source(
+    struct sink *sink, const struct ext_fields *ext_fields, size_t first)
+{
+    const char *start = ext_field_source(&ext_fields->fields[first]);
+    const char *end = start + ext_fields->fields[first].source_size;
+    size_t i = first + 1;
+    for (; i < ext_fields->n; i++) {
+        const char *next = ext_field_source(&ext_fields->fields[i]);
+        if (!next || next != end + 1 || *end != ',') {
+            break;
+        }
+        end = next + ext_fields->fields[i].source_size;
+    }
+    put(sink, start, (size_t)(end - start));
+    return i;
+}
+
+static inline void put_ext_fields(struct sink *sink, const struct ext_fields *ext_fields)
+{
+    PUT_LITERAL(sink, ",\"extFields\":{");
+    for (size_t i = 0; i < ext_fields->n;) {
+        if (i > 0) {
+            PUT_LITERAL(sink, ",");
+        }
+        const struct ext_field *field = &ext_fields->fields[i];
+        if (ext_field_source(field)) {
+            i = put_as_in_source(sink, ext_fields, i);
+            continue;
+        }
+        put_string(sink, field->key);
+        PUT_LITERAL(sink, ":");
+        put_string(sink, field->value);
+        i++;
+    }
+    PUT_LITERAL(sink, "}");
+}
+
+__attribute__((always_inline)) static inline void put_header(
+    struct sink *sink, const struct remoting_command *command)
+{
+    PUT_LITERAL(sink, "{\"code\":");
+    put_integer(sink, command->code);
+    if (command->has_ext_fields || command->ext_fields.n > 0) {
+        put_ext_fields(sink, &command->ext_fields);
+    }
+    PUT_LITERAL(sink, ",\"flag\":");
+    put_integer(sink, command->flag);
+    PUT_LITERAL(sink, ",\"language\":\"");
+    struct span language = span_of(language_name(command->language));
+    put(sink, language.data, language.n);
+    PUT_LITERAL(sink, "\",\"opaque\":");
+    put_integer(sink, command->opaque);
+    if (!span_is_absent(command->remark)) {
+        PUT_LITERAL(sink, ",\"remark\":");
+        put_string(sink, command->remark);
+    }
+    PUT_LITERAL(sink, ",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":");
+    put_integer(sink, command->version);
+    PUT_LITERAL(sink, "}");
+}
+
+size_t header_json_encoded_size(const struct remoting_command *command)
+{
+    struct sink sink = { 0 };
+    put_header(&sink, command);
+    return sink.n;
+}
+
+size_t header_json_encode(const struct remoting_command *command, char *dst)
+{
+    struct sink sink = { .dst = dst };
+    put_header(&sink, command);
+    return sink.n;
+}
