@@ -243,11 +243,6 @@ static bool has_frame(const struct remotingclient *client)
     return frame_measure(data, n, FRAME_SIZE_MAX, &size) != FRAME_PARTIAL;
 }
 
-static bool has_room(const struct buffer *buffer)
-{
-    return buffer->at > 0 || buffer->n < buffer->capacity;
-}
-
 static void buffer_compact(struct buffer *buffer)
 {
     buffer->n -= buffer->at;
@@ -255,15 +250,41 @@ static void buffer_compact(struct buffer *buffer)
     buffer->at = 0;
 }
 
+/* A frame that is not all there grows the buffer to its size; one that is must be taken first. */
+static bool has_room(const struct remotingclient *client)
+{
+    const struct buffer *in = &client->in;
+    return in->at > 0 || in->n < in->capacity || !has_frame(client);
+}
+
+static int reserve_input(struct buffer *in)
+{
+    if (in->at > 0) {
+        buffer_compact(in);
+    }
+    size_t size = 0;
+    if (in->n < in->capacity) {
+        return 0;
+    }
+    if (frame_measure(in->data, in->n, FRAME_SIZE_MAX, &size) != FRAME_PARTIAL) {
+        return -EAGAIN;
+    }
+    uint8_t *larger = realloc(in->data, size);
+    if (!larger) {
+        return -ENOMEM;
+    }
+    in->data = larger;
+    in->capacity = size;
+    return 0;
+}
+
 /* Reads what is there. -EAGAIN when there is nothing, or no room before a frame is taken out. */
 static int read_ahead(struct remotingclient *client)
 {
     struct buffer *in = &client->in;
-    if (in->at > 0) {
-        buffer_compact(in);
-    }
-    if (in->n == in->capacity) {
-        return -EAGAIN;
+    const int r = reserve_input(in);
+    if (r < 0) {
+        return r;
     }
     const ssize_t n = recv(client->fd, in->data + in->n, in->capacity - in->n, MSG_DONTWAIT);
     if (n < 0) {
@@ -276,29 +297,17 @@ static int read_ahead(struct remotingclient *client)
     return 0;
 }
 
-/*
- * The size of the frame at the start of what was read. -EAGAIN when it is not all there: then there
- * is room for it.
- */
+/* The size of the frame at the start of what was read. -EAGAIN when it is not all there. */
 static int measure_frame(struct remotingclient *client, size_t *ret_size)
 {
-    struct buffer *in = &client->in;
     size_t n;
-    const uint8_t *data = unread(in, &n);
+    const uint8_t *data = unread(&client->in, &n);
     size_t size = 0;
     switch (frame_measure(data, n, FRAME_SIZE_MAX, &size)) {
     case FRAME_COMPLETE:
         *ret_size = size;
         return 0;
     case FRAME_PARTIAL:
-        if (size > in->capacity) {
-            uint8_t *larger = realloc(in->data, size);
-            if (!larger) {
-                return -ENOMEM;
-            }
-            in->data = larger;
-            in->capacity = size;
-        }
         return client->failure < 0 ? client->failure : -EAGAIN;
     case FRAME_TOO_LARGE:
     case FRAME_MALFORMED:
@@ -560,7 +569,7 @@ int remotingclient_submit(struct remotingclient *client, struct remotingclient_r
 short remotingclient_events(const struct remotingclient *client)
 {
     /* A full buffer waits for remotingclient_take(), not for more bytes. */
-    return (short)((has_room(&client->in) ? POLLIN : 0) | (has_output(client) ? POLLOUT : 0));
+    return (short)((has_room(client) ? POLLIN : 0) | (has_output(client) ? POLLOUT : 0));
 }
 
 static int left_until(uint64_t deadline_ms)
@@ -591,6 +600,9 @@ int remotingclient_step(struct remotingclient *client)
         if (r == -EAGAIN) {
             r = has_frame(client) || now_ms() < next_deadline(client) ? 0 : -ETIMEDOUT;
         }
+        if (r == -ENOMEM) {
+            return r;
+        }
         if (r < 0) {
             (void)client_fail(client, r);
         }
@@ -618,10 +630,10 @@ static int wait_for_step(struct remotingclient *client)
 static int wait_and_step(struct remotingclient *client)
 {
     const int r = wait_for_step(client);
-    if (r == 0) {
-        (void)remotingclient_step(client);
+    if (r < 0) {
+        return r;
     }
-    return r;
+    return remotingclient_step(client) == -ENOMEM ? -ENOMEM : 0;
 }
 
 /*
@@ -652,7 +664,10 @@ static int flush_output(struct remotingclient *client)
 int remotingclient_send(struct remotingclient *client, struct remotingclient_request *request,
     uint64_t token, int32_t *ret_opaque)
 {
-    int r = flush_output(client);
+    int r = reserve_in_flight(client);
+    if (r == 0) {
+        r = flush_output(client);
+    }
     if (r == 0) {
         r = remotingclient_submit(client, request, token, ret_opaque);
     }
