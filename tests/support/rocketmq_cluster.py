@@ -115,11 +115,24 @@ mappedFileSizeTimerLog=1048576
 timerWheelEnable=true
 timerFlushIntervalMs=30000
 transactionMetricFlushInterval=100
-transactionCheckInterval=1000
-transactionTimeOut=1000
+transactionCheckInterval=5000
 diskMaxUsedSpaceRatio=95
 waitTimeMillsInSendQueue=5000
 osPageCacheBusyTimeOutMills=5000
+"""
+
+
+# Authentication and authorization as of RocketMQ 5.3 (ACL 2.0). Nameservers ask nobody.
+ACL_PROPERTIES = """authenticationEnabled=true
+authorizationEnabled=true
+authenticationProvider=org.apache.rocketmq.auth.authentication.provider.DefaultAuthenticationProvider
+authenticationMetadataProvider=\
+org.apache.rocketmq.auth.authentication.provider.LocalAuthenticationMetadataProvider
+authorizationProvider=org.apache.rocketmq.auth.authorization.provider.DefaultAuthorizationProvider
+authorizationMetadataProvider=\
+org.apache.rocketmq.auth.authorization.provider.LocalAuthorizationMetadataProvider
+initAuthenticationUser={{"username":"{name}","password":"{secret}"}}
+innerClientAuthenticationCredentials={{"accessKey":"{name}","secretKey":"{secret}"}}
 """
 
 
@@ -243,7 +256,8 @@ class Cluster:
     end of the program stops what it started, unless keep_running() was called.
     """
 
-    def __init__(self, n_nameservers=1, n_brokers=1, directory=None):
+    def __init__(self, n_nameservers=1, n_brokers=1, directory=None, admin=None):
+        """admin: (name, secret) of the user that may do everything; then brokers check who asks."""
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="rocketmq-")).resolve()
         self.owns_directory = directory is None
         self.cluster = f"cluster-{os.getpid()}-{random.randrange(1 << 30):08x}"
@@ -252,6 +266,7 @@ class Cluster:
         self.ports = {}
         self.processes = {}
         self.children = {}
+        self.admin = admin
 
     @classmethod
     def attach(cls, directory):
@@ -399,6 +414,8 @@ class Cluster:
                 nameservers=";".join(self.nameservers()),
                 store=home / "store",
             )
+            if self.admin:
+                text += ACL_PROPERTIES.format(name=self.admin[0], secret=self.admin[1])
         (home / "properties").write_text(text)
 
     def _spawn(self, name):
@@ -476,7 +493,8 @@ class Cluster:
                     return broker, f"{nameserver} does not list {broker}"
         for broker, address in brokers.items():
             answer = _ask(address, remoting.GET_BROKER_CONFIG)
-            if answer is None or answer.code != 0:
+            # One that checks who asks refuses this, and is there.
+            if answer is None or answer.code not in (0, remoting.NO_PERMISSION):
                 return broker, f"{broker} does not answer"
         return None
 
