@@ -12,7 +12,7 @@
 DEFINE_CLEANUP(json_t *, json_decref)
 
 static const char help[] =
-    "remotingctl show nameservers|pools|stats\n"
+    "remotingctl show nameservers|pools|hooks|stats\n"
     "\n"
     "Prints what the daemon says about itself, as a table, or with --json as it said it (one "
     "line;\n"
@@ -25,6 +25,8 @@ static const char help[] =
     "requests\n"
     "                and errors so far, how long answers took (us), and why the last attempt "
     "failed\n"
+    "  hooks         what is added to every request: namespace, static fields, and whose key "
+    "signs\n"
     "  stats         what it counts since its start, and what it holds now\n"
     "\n"
     "  --socket, --json, --help, --version: see remotingctl --help\n"
@@ -144,6 +146,41 @@ static void add_values(struct table *table, const char *prefix, json_t *object)
     }
 }
 
+static void add_pairs(struct table *table, const char *hook, json_t *object)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(object, key, value)
+    {
+        table_add(table, span_of(hook));
+        table_add(table, span_of(key));
+        table_add(table, span_of(json_string_value(value)));
+    }
+}
+
+static void print_hooks(struct table *table, json_t *body)
+{
+    size_t i, j;
+    json_t *hook, *row;
+    json_array_foreach(json_object_get(body, "hooks"), i, hook)
+    {
+        const char *name = json_string_value(json_object_get(hook, "name"));
+        const char *namespace = json_string_value(json_object_get(hook, "namespace"));
+        if (namespace) {
+            table_add(table, span_of(name));
+            table_add(table, span_of("ns"));
+            table_add(table, span_of(namespace));
+        }
+        add_pairs(table, name, json_object_get(hook, "fields"));
+        json_array_foreach(json_object_get(hook, "credentials"), j, row)
+        {
+            table_add(table, span_of(name));
+            table_add(table, span_of(json_string_value(json_object_get(row, "name"))));
+            table_add(table, span_of(json_string_value(json_object_get(row, "accessKey"))));
+        }
+    }
+}
+
 static void print_stats(struct table *table, json_t *body)
 {
     add_values(table, "", body);
@@ -174,6 +211,12 @@ static const struct table_column pool_columns[] = {
     { "LAST FAILURE", false },
 };
 
+static const struct table_column hook_columns[] = {
+    { "HOOK", false },
+    { "NAME", false },
+    { "VALUE", false },
+};
+
 static const struct table_column stats_columns[] = {
     { "NAME", false },
     { "VALUE", true },
@@ -192,6 +235,7 @@ struct view {
 static const struct view views[] = {
     { "nameservers", SIDECAR_GET_NAMESRV_LIST, COLUMNS(nameserver_columns), print_nameservers },
     { "pools", SIDECAR_GET_POOL_STATS, COLUMNS(pool_columns), print_pools },
+    { "hooks", SIDECAR_GET_RPC_HOOKS, COLUMNS(hook_columns), print_hooks },
     { "stats", SIDECAR_GET_STATS, COLUMNS(stats_columns), print_stats },
 };
 
@@ -202,7 +246,7 @@ static const struct view *find_view(const struct invocation *invocation, const c
             return &views[i];
         }
     }
-    usage_error(invocation, "'%s' cannot be shown: nameservers, pools, stats", name);
+    usage_error(invocation, "'%s' cannot be shown: nameservers, pools, hooks, stats", name);
 }
 
 static enum exit_code print_view(const struct invocation *invocation, const struct view *view,
@@ -241,7 +285,7 @@ static enum exit_code run_show(struct invocation *invocation)
 
 const struct command command_show = {
     .name = "show",
-    .synopsis = "show nameservers|pools|stats",
+    .synopsis = "show nameservers|pools|hooks|stats",
     .help = help,
     .run = run_show,
 };

@@ -40,7 +40,7 @@ static const char help[] =
     "  route TOPIC                   which brokers hold a topic\n"
     "  invoke CODE [KEY=VALUE ...]   any command of RocketMQ or of the daemon\n"
     "  ping                          is the daemon there, and how far away\n"
-    "  show WHAT                     the daemon's nameservers, pools or stats\n"
+    "  show WHAT                     the daemon's nameservers, pools, hooks or stats\n"
     "  events                        what happens to its connections, as it happens\n"
     "  reachable ADDR ...            do nameservers and brokers answer it\n"
     "  close ADDR ...                drain its connections to them, then close them\n"

@@ -265,6 +265,8 @@ static const struct admin_command commands[] = {
     { SIDECAR_REGISTER_PROCESSOR, false, false, admin_register_processor },
     { SIDECAR_UNREGISTER_PROCESSOR, false, false, admin_unregister_processor },
     { SIDECAR_SUBSCRIBE_NET_EVENTS, false, false, subscribe_net_events },
+    { SIDECAR_GET_RPC_HOOKS, false, true, admin_get_rpc_hooks },
+    { SIDECAR_CLEAR_RPC_HOOKS, true, false, admin_clear_rpc_hooks },
     { SIDECAR_GET_STATS, false, true, get_stats },
     { SIDECAR_DRAIN, true, true, drain },
 };

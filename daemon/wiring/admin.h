@@ -3,8 +3,9 @@
  *
  * Answers the sidecar codes (30000 to 30999): what the daemon says about itself, and what it can be
  * told to do. admin.c finds the command by its code in one table, which says who may give it; the
- * commands are in admin.c, admin_pool.c, admin_processor.c and admin_nameserver.c. Each is answered with a JSON object
- * (client/PROTOCOL.md, "Control commands"), whose keys may be added to, never changed.
+ * commands are in admin.c, admin_hooks.c, admin_pool.c, admin_processor.c and admin_nameserver.c.
+ * Each is answered with a JSON object (client/PROTOCOL.md, "Control commands"), whose keys may be
+ * added to, never changed.
  */
 #pragma once
 
@@ -52,6 +53,11 @@ void admin_get_available_namesrv_list(struct invocation *invocation,
     const struct remoting_command *command, const struct command_source *source);
 void admin_update_namesrv_list(struct invocation *invocation,
     const struct remoting_command *command, const struct command_source *source);
+/* admin_hooks.c */
+void admin_get_rpc_hooks(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source);
+void admin_clear_rpc_hooks(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source);
 /* admin_processor.c */
 void admin_register_processor(struct invocation *invocation, const struct remoting_command *command,
     const struct command_source *source);

@@ -16,7 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from daemon_process import Daemon
 from fake_broker import FakeBroker, answers, echo
-from remoting import GET_MAX_OFFSET, NO_PERMISSION
+from remoting import CLEAR_RPC_HOOKS, GET_MAX_OFFSET, GET_RPC_HOOKS, NO_PERMISSION
 from scenario import TOPIC, is_own, stage
 from tap import check, contains, equal, main, test
 
@@ -103,6 +103,28 @@ def a_refusal_names_the_credentials():
         answer = call(on, "refused")
         equal((answer.code, answer.error), (NO_PERMISSION, None), "the answer")
         contains(answer.remark, "check signature failed. (signed as AK by [acl prod]", "the remark")
+
+
+@test
+def the_hooks_are_told_without_secrets_and_all_but_the_signature_can_be_taken_out():
+    with stage(settings=settings(secret_file(), addresses="127.0.0.0/8")) as on:
+        client = on.client()
+        seen = client.call(GET_RPC_HOOKS).json()
+        acl = {
+            "name": "acl",
+            "credentials": [{"name": "prod", "accessKey": "AK", "addresses": ["127.0.0.0/8"]}],
+        }
+        others = [
+            {"name": "namespace", "namespace": "blue"},
+            {"name": "static_fields", "fields": {"zone": "b"}},
+        ]
+        equal(seen, {"hooks": [*others, acl], "cleared": False}, "the hooks in their order")
+        equal(client.call(CLEAR_RPC_HOOKS).json(), {"hooks": [acl], "cleared": True}, "what is left")
+        on.broker.on(GET_MAX_OFFSET, echo)
+        is_own(call(on, "after"), "after")
+        (request,) = on.broker.seen(GET_MAX_OFFSET)
+        check("ns" not in request.ext and "zone" not in request.ext, f"saw {request.ext}")
+        equal(request.ext.get("Signature"), signature(request), "the signature stays")
 
 
 @test
