@@ -40,10 +40,10 @@
  */
 #pragma once
 
-#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/select.h> /* sigset_t, in strict C too */
 
 #ifdef __cplusplus
 extern "C" {

@@ -15,7 +15,7 @@ n_breaches=0
 plain='(assert|byteswap|ctype|emmintrin|endian|errno|inttypes|limits|locale|math|stdarg|stdbool|stddef|stdint|stdio|stdlib|string|strings|sys/queue|sys/types)[.]h'
 addresses='(arpa/inet|netinet/in)[.]h'
 waiting='(event.*|ev(dns|http|rpc|util).*|ares.*|sys/socket|sys/un|sys/epoll|sys/select|poll|netdb|time|sys/time|systemd/.*)'
-system='(dirent|fcntl|getopt|grp|netdb|poll|pwd|signal|sys/(ioctl|mman|random|socket|stat|time|uio|un|wait)|sysexits|termios|time|unistd)[.]h'
+system='(dirent|fcntl|getopt|grp|netdb|poll|pwd|signal|sys/(ioctl|mman|random|select|socket|stat|time|uio|un|wait)|sysexits|termios|time|unistd)[.]h'
 
 # breaches OURS SYSTEM FORBIDDEN PATH... : the includes of the paths' sources that are neither ours and OURS nor a
 # system's and SYSTEM, or that are FORBIDDEN. The patterns cover whole names.
@@ -82,7 +82,7 @@ check_includes 'daemon/wiring includes protocol, config, daemon/core and daemon/
 check_includes 'daemon/main.c includes protocol, config and the daemon' \
     'protocol/.*|config/.*|daemon/.*' '.*' '' daemon/main.c
 check_includes 'client includes client, protocol, libc and jansson only' \
-    'client/.*|protocol/.*' "$plain|$addresses|$system|jansson[.]h" '' client
+    'client/.*|protocol/.*' "$plain|$addresses|$system|jansson[.]h|remotingclient[.]h" '' client
 outside=$(sources -name '*.[ch]' | grep -v '^tests/' |
     xargs -r grep -nE '^[[:space:]]*#[[:space:]]*include.*[<"/]tests/' /dev/null)
 report 'nothing outside tests includes tests' "$outside"

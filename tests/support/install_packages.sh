@@ -11,7 +11,8 @@ run_packages=(
     libevent-dev libjansson-dev libinih-dev libc-ares-dev zlib1g-dev liblz4-dev libzstd-dev libssl-dev uthash-dev
     python3 openjdk-17-jre-headless maven
 )
-tests_packages=(check valgrind strace faketime)
+# The last five are the languages of client/examples.
+tests_packages=(check valgrind strace faketime php-cli ruby nodejs golang-go perl)
 bench_packages=(haproxy nginx-light libnginx-mod-stream strace linux-perf)
 
 case "${1:-}" in
@@ -32,6 +33,10 @@ is_there() {
     linux-perf) command -v perf ;;
     gcc | meson | pkg-config | python3 | haproxy | strace | valgrind) command -v "$1" ;;
     ninja-build) command -v ninja ;;
+    php-cli) command -v php ;;
+    ruby | perl) command -v "$1" ;;
+    nodejs) command -v node ;;
+    golang-go) command -v go ;;
     *) dpkg-query -W -f='${db:Status-Status}' "$1" | grep -qx installed ;;
     esac >/dev/null 2>&1
 }
