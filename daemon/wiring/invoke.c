@@ -146,6 +146,9 @@ static void session_leave(struct invocation *invocation)
     if (invocation->is_long_poll) {
         session->n_long_polls--;
     }
+    if (invocation->is_acknowledgement) {
+        session->n_acknowledgements--;
+    }
     invocation->session = NULL;
     session_invocation_left(session);
 }
@@ -549,6 +552,12 @@ static uint64_t default_timeout_ms(
     return timeout_ms < config->limits.max_timeout_ms ? timeout_ms : config->limits.max_timeout_ms;
 }
 
+/* Who holds as much as it may must still be able to give some of it back. */
+static bool is_acknowledgement(int32_t code)
+{
+    return code == REQUEST_ACK_MESSAGE || code == REQUEST_BATCH_ACK_MESSAGE;
+}
+
 /* False when the invocation was refused, and has ended. */
 static bool invocation_admit(struct invocation *invocation, struct session *session)
 {
@@ -557,6 +566,10 @@ static bool invocation_admit(struct invocation *invocation, struct session *sess
     invocation->is_long_poll = !invocation->is_oneway && router_is_long_poll(invocation->code);
     if (invocation->is_long_poll) {
         session->n_long_polls++;
+    }
+    invocation->is_acknowledgement = !invocation->is_oneway && is_acknowledgement(invocation->code);
+    if (invocation->is_acknowledgement) {
+        session->n_acknowledgements++;
     }
     if (invoker->drain->state != DRAIN_RUNNING && !admin_serves_drain(invocation->code)) {
         invocation_fail(invocation, FAILURE_DRAINING, false, "the daemon is stopping");
@@ -569,7 +582,8 @@ static bool invocation_admit(struct invocation *invocation, struct session *sess
             "%u long polls are in flight on this connection (limits.max_long_polls_per_session)",
             config->limits.max_long_polls_per_session);
     } else if (!invocation->is_oneway && !invocation->is_long_poll &&
-               session->n_in_flight - session->n_long_polls >
+               !invocation->is_acknowledgement &&
+               session->n_in_flight - session->n_long_polls - session->n_acknowledgements >
                    config->limits.max_in_flight_per_session) {
         invocation_fail(invocation, FAILURE_OVERLOADED, false,
             "%u requests are in flight on this connection (limits.max_in_flight_per_session)",

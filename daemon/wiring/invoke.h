@@ -69,8 +69,9 @@ struct invocation {
     enum serialize_type serialize_type;
     bool is_oneway;
     bool is_long_poll;
-    bool has_waited; /* for its route: not twice */
-    bool maybe_sent; /* an attempt before this one may have reached its broker */
+    bool is_acknowledgement; /* in flight beside limits.max_in_flight_per_session */
+    bool has_waited;         /* for its route: not twice */
+    bool maybe_sent;         /* an attempt before this one may have reached its broker */
     bool is_ended;
     uint64_t started_ms;
     uint64_t deadline_ms;

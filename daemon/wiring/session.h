@@ -69,6 +69,7 @@ struct session {
     struct invocation_list invocations;
     unsigned n_in_flight;
     unsigned n_long_polls;
+    unsigned n_acknowledgements;
     uint64_t n_requests;
     struct deadline frame_deadline;
     struct deadline write_deadline;

@@ -8,6 +8,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from fake_broker import Held, answers, echo, silence
 from remoting import (
+    ACK_MESSAGE,
     GET_MAX_OFFSET,
     GET_ROUTEINFO_BY_TOPIC,
     NOTIFICATION,
@@ -116,6 +117,9 @@ def more_in_flight_than_one_caller_may_have_is_overloaded():
         opaques = [on.ask(client, n) for n in range(6)]
         for opaque in opaques[4:]:
             is_refused(client.receive(opaque), f"request {opaque}")
+        receipt = {"sidecar.receipt": "r1~T~g~broker-a~0~7~7~1~60000~0~0"}
+        acknowledged = client.call(ACK_MESSAGE, receipt)
+        equal((acknowledged.code, acknowledged.error), (0, None), "an ACK beside them")
         on.ask(other, "other")
         waiting = held.wait_for(5)
         on.broker.on(GET_MAX_OFFSET, echo)
@@ -125,7 +129,7 @@ def more_in_flight_than_one_caller_may_have_is_overloaded():
             is_own(client.receive(opaque), n)
         is_own(other.receive(), "other")
         is_own(on.call(client, "again"), "again")
-        equal(len(on.broker.seen()), 6, "requests at the broker")
+        equal(len(on.broker.seen(GET_MAX_OFFSET)), 6, "requests at the broker")
 
 
 @test
