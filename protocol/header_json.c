@@ -138,21 +138,17 @@ static size_t unescape(struct span text, char *dst)
     return n;
 }
 
+static bool has_escape(struct span text)
+{
+    return text.n > 0 && memchr(text.data, '\\', text.n);
+}
+
 /* data is the input, which the caller of the decoder gave to be written to. */
 static void unescape_in_place(struct span *text)
 {
-    if (text->n > 0 && memchr(text->data, '\\', text->n)) {
+    if (has_escape(*text)) {
         text->n = unescape(*text, (char *)text->data);
     }
-}
-
-/* A short name as it is meant; buffer has NAME_ESCAPED_MAX bytes. */
-static struct span unescape_name(struct span text, char *buffer)
-{
-    if (text.n > NAME_ESCAPED_MAX) {
-        return text;
-    }
-    return (struct span){ buffer, unescape(text, buffer) };
 }
 
 /*
@@ -397,9 +393,13 @@ static bool parse_value(struct parser *parser, struct value *value)
     return true;
 }
 
-/* take_member is called for each key, before its value. Inline, so that it is no call. */
-__attribute__((always_inline)) static inline bool parse_object(
-    struct parser *parser, bool (*take_member)(struct parser *parser, struct span key))
+/*
+ * take_run is called first and takes what members it likes, each with the comma behind it;
+ * take_member is called for each further key, before its value. Inline, so that they are no calls.
+ */
+__attribute__((always_inline)) static inline bool parse_object(struct parser *parser,
+    void (*take_run)(struct parser *parser),
+    bool (*take_member)(struct parser *parser, struct span key))
 {
     if (!expect(parser, '{', "an object")) {
         return false;
@@ -409,6 +409,7 @@ __attribute__((always_inline)) static inline bool parse_object(
         parser->at++;
         return true;
     }
+    take_run(parser);
     for (;;) {
         struct span key;
         if (!expect(parser, '"', "a key in quotes") || !parse_string(parser, &key) ||
@@ -431,6 +432,40 @@ __attribute__((always_inline)) static inline bool parse_object(
  * The header's fields
  */
 
+/*
+ * The fields of a header as programs write them, "key":"value" of plain text with a comma behind,
+ * and a short key: all in a few registers. At the first that is otherwise, or the last, it stops.
+ */
+static void take_plain_ext_fields(struct parser *parser)
+{
+    struct ext_fields *ext_fields = &parser->command->ext_fields;
+    struct ext_field *field = ext_fields->fields + ext_fields->n;
+    const struct ext_field *fields_end = ext_fields->fields + ext_fields->capacity;
+    const char *at = parser->at;
+    const char *end = parser->end;
+    for (; field < fields_end && end - at > (ptrdiff_t)JSON_TEXT_BLOCK + 3 && *at == '"'; field++) {
+        const char *key = at + 1;
+        size_t key_n = json_text_plain_of_block(key);
+        const char *value = key + key_n + 3;
+        if (key_n == JSON_TEXT_BLOCK || memcmp(key + key_n, "\":\"", 3) != 0) {
+            break;
+        }
+        size_t value_n = json_text_plain_size(value, (size_t)(end - value));
+        if ((size_t)(end - value) < value_n + 2 || value[value_n] != '"' ||
+            value[value_n + 1] != ',') {
+            break;
+        }
+        *field = (struct ext_field){
+            .key = { key, key_n },
+            .value = { value, value_n },
+            .source_size = (uint32_t)(key_n + value_n + 5),
+        };
+        at = value + value_n + 2;
+    }
+    parser->at = at;
+    ext_fields->n = (size_t)(field - ext_fields->fields);
+}
+
 static void note_escapes(struct parser *parser, size_t field)
 {
     if (parser->escaped_to == 0) {
@@ -439,14 +474,19 @@ static void note_escapes(struct parser *parser, size_t field)
     parser->escaped_to = field + 1;
 }
 
+__attribute__((cold, noinline)) static void mark_too_many(struct parser *parser)
+{
+    char accepted[32];
+    (void)snprintf(accepted, sizeof(accepted), "at most %zu", parser->command->ext_fields.capacity);
+    mark_invalid(parser, SPAN("extFields"), SPAN("too many fields"), accepted);
+}
+
 /* False when the array is full. */
 static inline bool keep_ext_field(struct parser *parser, struct span key, struct span value)
 {
     struct ext_fields *ext_fields = &parser->command->ext_fields;
     if (!ext_fields_add(ext_fields, key, value)) {
-        char accepted[32];
-        (void)snprintf(accepted, sizeof(accepted), "at most %zu", ext_fields->capacity);
-        mark_invalid(parser, SPAN("extFields"), SPAN("too many fields"), accepted);
+        mark_too_many(parser);
         return false;
     }
     if (parser->saw_escape) {
@@ -524,25 +564,68 @@ static enum header_key header_key_of_name(struct span name)
     }
 }
 
+/*
+ * Names that are written with escapes are rare, and their buffer is zeroed by the compiler: not in
+ * the way of others.
+ */
+__attribute__((cold, noinline)) static enum header_key header_key_of_escaped(struct span key)
+{
+    char buffer[NAME_ESCAPED_MAX];
+    return key.n > sizeof(buffer)
+               ? KEY_UNKNOWN
+               : header_key_of_name((struct span){ buffer, unescape(key, buffer) });
+}
+
+__attribute__((cold, noinline)) static enum language language_of_escaped(struct span name)
+{
+    char buffer[NAME_ESCAPED_MAX];
+    return name.n > sizeof(buffer)
+               ? LANGUAGE_UNKNOWN
+               : language_from_name((struct span){ buffer, unescape(name, buffer) });
+}
+
 /* No known name has a backslash, so what is found is found as it stands. */
 static enum header_key find_header_key(struct span key)
 {
     enum header_key found = header_key_of_name(key);
-    if (found == KEY_UNKNOWN && key.n > 0 && memchr(key.data, '\\', key.n)) {
-        char buffer[NAME_ESCAPED_MAX];
-        return header_key_of_name(unescape_name(key, buffer));
-    }
-    return found;
+    return found == KEY_UNKNOWN && has_escape(key) ? header_key_of_escaped(key) : found;
 }
 
-static void take_integer(struct parser *parser, struct span key, const struct value *value,
-    enum remoting_command_present present, int32_t *ret_number)
+static int32_t *integer_of_key(struct remoting_command *command, enum header_key key,
+    enum remoting_command_present *ret_present)
+{
+    switch (key) {
+    case KEY_CODE:
+        *ret_present = REMOTING_HAS_CODE;
+        return &command->code;
+    case KEY_FLAG:
+        *ret_present = REMOTING_HAS_FLAG;
+        return &command->flag;
+    case KEY_OPAQUE:
+        *ret_present = REMOTING_HAS_OPAQUE;
+        return &command->opaque;
+    case KEY_VERSION:
+        *ret_present = REMOTING_HAS_VERSION;
+        return &command->version;
+    case KEY_UNKNOWN:
+    case KEY_EXT_FIELDS:
+    case KEY_LANGUAGE:
+    case KEY_REMARK:
+    case KEY_SERIALIZE_TYPE:
+        break;
+    }
+    return NULL;
+}
+
+static void take_integer(
+    struct parser *parser, enum header_key key, struct span name, const struct value *value)
 {
     if (value->kind != VALUE_INTEGER || value->integer < INT32_MIN || value->integer > INT32_MAX) {
-        mark_invalid(parser, key, value->source, "an integer from -2147483648 to 2147483647");
+        mark_invalid(parser, name, value->source, "an integer from -2147483648 to 2147483647");
         return;
     }
-    *ret_number = (int32_t)value->integer;
+    enum remoting_command_present present;
+    *integer_of_key(parser->command, key, &present) = (int32_t)value->integer;
     parser->command->present |= present;
 }
 
@@ -551,8 +634,10 @@ static void take_language(struct parser *parser, const struct value *value)
     if (value->kind == VALUE_INTEGER) {
         parser->command->language = language_from_number(value->integer);
     } else if (value->kind == VALUE_STRING) {
-        char buffer[NAME_ESCAPED_MAX];
-        parser->command->language = language_from_name(unescape_name(value->text, buffer));
+        parser->command->language = language_from_name(value->text);
+        if (parser->command->language == LANGUAGE_UNKNOWN && has_escape(value->text)) {
+            parser->command->language = language_of_escaped(value->text);
+        }
     } else {
         mark_invalid(parser, SPAN("language"), value->source, "a name or its number");
         return;
@@ -572,19 +657,12 @@ static void take_remark(struct parser *parser, const struct value *value)
 static void take_value(
     struct parser *parser, enum header_key key, struct span name, const struct value *value)
 {
-    struct remoting_command *command = parser->command;
     switch (key) {
     case KEY_CODE:
-        take_integer(parser, name, value, REMOTING_HAS_CODE, &command->code);
-        break;
     case KEY_FLAG:
-        take_integer(parser, name, value, REMOTING_HAS_FLAG, &command->flag);
-        break;
     case KEY_OPAQUE:
-        take_integer(parser, name, value, REMOTING_HAS_OPAQUE, &command->opaque);
-        break;
     case KEY_VERSION:
-        take_integer(parser, name, value, REMOTING_HAS_VERSION, &command->version);
+        take_integer(parser, key, name, value);
         break;
     case KEY_LANGUAGE:
         take_language(parser, value);
@@ -606,6 +684,39 @@ static void take_value(
     }
 }
 
+/*
+ * The value of an integer's key, where there is nothing unusual about it. False: nothing was read,
+ * and parse_value() has to say what it is.
+ */
+static inline bool take_plain_integer(struct parser *parser, enum header_key key)
+{
+    enum remoting_command_present present;
+    int32_t *integer = integer_of_key(parser->command, key, &present);
+    if (!integer) {
+        return false;
+    }
+    const char *at = parser->at;
+    const char *end = left(parser) > 11 ? at + 11 : parser->end;
+    int64_t number = 0;
+    for (; at < end && *at >= '0' && *at <= '9'; at++) {
+        number = number * 10 + (*at - '0');
+    }
+    bool is_plain = at > parser->at && at < end && (*at == ',' || *at == '}') &&
+                    (*parser->at != '0' || at == parser->at + 1) && number <= INT32_MAX;
+    if (is_plain) {
+        *integer = (int32_t)number;
+        parser->command->present |= present;
+        parser->at = at;
+    }
+    return is_plain;
+}
+
+/* Each of its keys is another one. */
+static void take_no_header_members(struct parser *parser)
+{
+    (void)parser;
+}
+
 static bool take_header_member(struct parser *parser, struct span name)
 {
     enum header_key key = find_header_key(name);
@@ -621,7 +732,10 @@ static bool take_header_member(struct parser *parser, struct span name)
     if (key == KEY_EXT_FIELDS && is_next(parser, '{')) {
         parser->command->has_ext_fields = true;
         parser->saw_special = parser->saw_escape = false;
-        return parse_object(parser, take_ext_field);
+        return parse_object(parser, take_plain_ext_fields, take_ext_field);
+    }
+    if (take_plain_integer(parser, key)) {
+        return true;
     }
     struct value value = { 0 };
     if (!parse_value(parser, &value)) {
@@ -633,7 +747,7 @@ static bool take_header_member(struct parser *parser, struct span name)
 
 static bool parse_header(struct parser *parser)
 {
-    if (!parse_object(parser, take_header_member)) {
+    if (!parse_object(parser, take_no_header_members, take_header_member)) {
         return false;
     }
     skip_blanks(parser);

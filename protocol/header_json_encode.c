@@ -25,20 +25,30 @@ __attribute__((always_inline)) static inline void put(struct sink *sink, const c
 
 #define PUT_LITERAL(sink, literal) put((sink), (literal), sizeof(literal) - 1)
 
-static void put_integer(struct sink *sink, int32_t number)
+static inline size_t digits_of(uint32_t number)
 {
-    char text[sizeof("-2147483648")];
-    char *end = text + sizeof(text);
-    char *at = end;
-    uint32_t rest = number < 0 ? 0 - (uint32_t)number : (uint32_t)number;
-    do {
-        *--at = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
-    if (number < 0) {
-        *--at = '-';
+    size_t n = 1;
+    for (uint32_t rest = number; rest >= 10; rest /= 10) {
+        n++;
     }
-    put(sink, at, (size_t)(end - at));
+    return n;
+}
+
+__attribute__((always_inline)) static inline void put_integer(struct sink *sink, int32_t number)
+{
+    uint32_t rest = number < 0 ? 0 - (uint32_t)number : (uint32_t)number;
+    if (number < 0) {
+        PUT_LITERAL(sink, "-");
+    }
+    size_t n = digits_of(rest);
+    if (sink->dst) {
+        char *at = sink->dst + sink->n + n;
+        do {
+            *--at = (char)('0' + rest % 10);
+            rest /= 10;
+        } while (rest > 0);
+    }
+    sink->n += n;
 }
 
 static void put_unicode_escape(struct sink *sink, unsigned character)
