@@ -168,6 +168,14 @@ enum pending_take pending_table_take(struct pending_table *table, uint64_t upstr
     return PENDING_TAKEN;
 }
 
+void pending_table_replace(
+    struct pending_table *table, int32_t upstream_opaque, struct pending_request *request)
+{
+    struct pending_slot *slot = &table->slots[slot_of(upstream_opaque)];
+    assert(slot->state == PENDING_SLOT_PENDING);
+    slot->request = request;
+}
+
 void pending_table_abandon(struct pending_table *table, int32_t upstream_opaque, uint64_t now_ms)
 {
     uint32_t index = slot_of(upstream_opaque);

@@ -89,6 +89,9 @@ int pending_table_put(struct pending_table *table, uint64_t upstream_id,
  */
 enum pending_take pending_table_take(struct pending_table *table, uint64_t upstream_id,
     int32_t upstream_opaque, struct pending_request **ret_request);
+/* Another request waits for the response in place of the one that is pending under this opaque. */
+void pending_table_replace(
+    struct pending_table *table, int32_t upstream_opaque, struct pending_request *request);
 /*
  * Its deadline passed or its caller went, while the connection lives: the slot goes into
  * quarantine.

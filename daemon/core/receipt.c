@@ -152,6 +152,23 @@ static bool read_offset_infos(
                receipt->queue_offset);
 }
 
+bool receipt_pop_info_read(const struct ext_fields *fields, struct receipt_pop_info *ret_info)
+{
+    int64_t revive_queue_id;
+    ret_info->start_offset_info = ext_fields_text(fields, "startOffsetInfo");
+    ret_info->msg_offset_info = ext_fields_text(fields, "msgOffsetInfo");
+    if (!ext_value_parse_i64(
+            ext_fields_text(fields, "popTime"), 0, INT64_MAX, &ret_info->pop_time_ms) ||
+        !ext_value_parse_i64(
+            ext_fields_text(fields, "invisibleTime"), 0, INT64_MAX, &ret_info->invisible_time_ms) ||
+        !ext_value_parse_i64(
+            ext_fields_text(fields, "reviveQid"), INT32_MIN, INT32_MAX, &revive_queue_id)) {
+        return false;
+    }
+    ret_info->revive_queue_id = (int32_t)revive_queue_id;
+    return true;
+}
+
 bool receipt_from_pop(const struct receipt_pop_info *info, const struct message *message,
     struct span topic, struct span group, struct span broker_name, struct receipt *ret_receipt)
 {

@@ -21,6 +21,7 @@
 #pragma once
 
 #include "daemon/core/receipt_text.h"
+#include "protocol/ext_fields.h"
 #include "protocol/message.h"
 #include "protocol/span.h"
 
@@ -55,6 +56,9 @@ struct receipt_pop_info {
     int64_t invisible_time_ms;
     int32_t revive_queue_id;
 };
+
+/* From the ext fields of a POP answer, into which it points. False where a number is none. */
+bool receipt_pop_info_read(const struct ext_fields *fields, struct receipt_pop_info *ret_info);
 
 /*
  * The receipt of one message of a POP answer. topic and group are what was asked for; the receipt

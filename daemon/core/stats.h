@@ -32,5 +32,7 @@ struct stats {
     uint64_t upstream_connects;
     uint64_t upstream_connect_failures;
     uint64_t upstream_losses; /* connections that broke */
-    uint64_t retries;         /* attempts after the first, of one request */
+    /* messages of POPs whose caller had gone, made visible again */
+    uint64_t pop_orphaned;
+    uint64_t retries; /* attempts after the first, of one request */
 };

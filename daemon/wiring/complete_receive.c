@@ -65,6 +65,11 @@ static void receive_on_end(struct invocation *invocation)
         return;
     }
     loop_deadline_clear(invocation->invoker->loop, &state->wake);
+    if (invocation->request.state == REQUEST_IN_FLIGHT) {
+        pop_release_take(&invocation->invoker->pop_releases, &invocation->request,
+            span_of(invocation->address), span_of(state->masters[state->at].broker_name),
+            state->topic, state->group);
+    }
     for (size_t i = 0; i < state->n_masters; i++) {
         notification_waiter_cancel(&state->masters[i].waiter);
         free(state->masters[i].broker_name);
@@ -197,28 +202,11 @@ static void round_start(struct invocation *invocation, size_t first)
     ask(invocation);
 }
 
-static bool pop_info_read(const struct ext_fields *fields, struct receipt_pop_info *ret_info)
-{
-    int64_t revive_queue_id;
-    ret_info->start_offset_info = ext_fields_text(fields, "startOffsetInfo");
-    ret_info->msg_offset_info = ext_fields_text(fields, "msgOffsetInfo");
-    if (!ext_value_parse_i64(
-            ext_fields_text(fields, "popTime"), 0, INT64_MAX, &ret_info->pop_time_ms) ||
-        !ext_value_parse_i64(
-            ext_fields_text(fields, "invisibleTime"), 0, INT64_MAX, &ret_info->invisible_time_ms) ||
-        !ext_value_parse_i64(
-            ext_fields_text(fields, "reviveQid"), INT32_MIN, INT32_MAX, &revive_queue_id)) {
-        return false;
-    }
-    ret_info->revive_queue_id = (int32_t)revive_queue_id;
-    return true;
-}
-
 static void answer_json(struct invocation *invocation, struct remoting_command *response)
 {
     struct receive_state *state = invocation->state;
     struct receipt_pop_info info;
-    bool has_info = pop_info_read(&response->ext_fields, &info);
+    bool has_info = receipt_pop_info_read(&response->ext_fields, &info);
     const struct message_json_source source = {
         .topic = state->topic,
         .group = state->group,

@@ -285,6 +285,7 @@ static int parts_make(struct daemon *daemon)
         .nameservers = daemon->nameservers,
         .routes = daemon->routes,
         .notifications = daemon->notifications,
+        .pop_releases = { .context = &daemon->upstreams, .pool = daemon->pool },
         .identity = daemon->identity,
         .processors = daemon->processors,
         .loop = loop,

@@ -22,6 +22,7 @@
 #include "daemon/wiring/identity.h"
 #include "daemon/wiring/nameserver.h"
 #include "daemon/wiring/notification.h"
+#include "daemon/wiring/pop_release.h"
 #include "daemon/wiring/routes.h"
 #include "daemon/wiring/session.h"
 #include "daemon/wiring/upstream_pool.h"
@@ -100,6 +101,7 @@ struct invoker {
     struct nameservers *nameservers;
     struct routes *routes;
     struct notifications *notifications;
+    struct pop_releases pop_releases;
     struct identity *identity;
     struct processors *processors;
     struct loop *loop;

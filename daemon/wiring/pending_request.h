@@ -86,6 +86,12 @@ bool pending_request_was_sent(const struct pending_request *request);
 /* upstream_pool.c: takes the request out of wherever it waits, without telling anybody. */
 struct upstream_context;
 void pending_request_cancel(struct upstream_context *context, struct pending_request *request);
+/*
+ * upstream.c: `to`, which is initialised and has its own handler and deadline_ms, takes the place of
+ * `from`, which is IN_FLIGHT and becomes IDLE. What was kept of it is not moved: it is not repeated.
+ */
+void pending_request_move(
+    struct upstream_context *context, struct pending_request *from, struct pending_request *to);
 
 void written_frame_deinit(struct written_frame *written, struct memory *memory);
 /*

@@ -700,3 +700,23 @@ void pending_request_cancel(struct upstream_context *context, struct pending_req
     in_flight_remove(upstream, request);
     in_flight_left(upstream);
 }
+
+void pending_request_move(
+    struct upstream_context *context, struct pending_request *from, struct pending_request *to)
+{
+    struct upstream *upstream = from->upstream;
+    to->address = from->address;
+    to->upstream = upstream;
+    to->upstream_opaque = from->upstream_opaque;
+    to->stream_start = from->stream_start;
+    to->sent_ms = from->sent_ms;
+    to->sent_us = from->sent_us;
+    to->was_repeated = from->was_repeated;
+    to->deadline.on_deadline = on_request_deadline;
+    pending_table_replace(context->pending, from->upstream_opaque, to);
+    in_flight_remove(upstream, from);
+    to->state = REQUEST_IN_FLIGHT;
+    TAILQ_INSERT_TAIL(&upstream->in_flight, to, link);
+    upstream->n_in_flight++;
+    loop_deadline_set(context->loop, &to->deadline, to->deadline_ms);
+}

@@ -1,0 +1,163 @@
+#include "daemon/wiring/pop_release.h"
+
+#include "daemon/core/receipt.h"
+#include "protocol/code.h"
+#include "protocol/message.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RELEASE_FIELDS 7
+/* A POP brings at most 32: what a broker sends beyond that is not worth any work. */
+#define RELEASE_MESSAGES_MAX 32
+
+struct pop_release {
+    struct pop_releases *releases;
+    struct pending_request request;
+    struct loop_reapable reapable;
+    struct span address, broker_name, topic, group; /* in text */
+    char text[];
+};
+
+static void on_reap(struct loop_reapable *reapable)
+{
+    free((char *)reapable - offsetof(struct pop_release, reapable));
+}
+
+static void release_end(struct pop_release *release)
+{
+    release->releases->n--;
+    loop_reap(release->releases->context->loop, &release->reapable, on_reap);
+}
+
+/* Oneway: nobody is told. */
+static void on_give_back_sent(struct pending_request *request)
+{
+    (void)request;
+}
+
+static void on_give_back_failure(
+    struct pending_request *request, const struct failure_report *report)
+{
+    (void)request;
+    (void)report;
+}
+
+static const struct pending_request_handler give_back_handler = {
+    .on_sent = on_give_back_sent,
+    .on_failure = on_give_back_failure,
+};
+
+static void give_back(struct pop_release *release, const struct receipt *receipt)
+{
+    struct pop_releases *releases = release->releases;
+    char extra_info[RECEIPT_TEXT_MAX], topic[RECEIPT_TEXT_MAX], queue_id[16], offset[24];
+    if (receipt_extra_info(receipt, extra_info, sizeof(extra_info)) == 0 ||
+        receipt_real_topic(receipt, topic, sizeof(topic)) == 0) {
+        return;
+    }
+    (void)snprintf(queue_id, sizeof(queue_id), "%" PRId32, receipt->queue_id);
+    (void)snprintf(offset, sizeof(offset), "%" PRId64, receipt->queue_offset);
+    struct ext_field fields[RELEASE_FIELDS];
+    struct remoting_command command = {
+        .code = REQUEST_CHANGE_MESSAGE_INVISIBLETIME,
+        .version = REMOTING_VERSION,
+        .language = LANGUAGE_CPP,
+    };
+    ext_fields_init(&command.ext_fields, fields, RELEASE_FIELDS);
+    (void)ext_fields_add(&command.ext_fields, SPAN("bname"), release->broker_name);
+    (void)ext_fields_add(&command.ext_fields, SPAN("consumerGroup"), release->group);
+    (void)ext_fields_add(&command.ext_fields, SPAN("topic"), span_of(topic));
+    (void)ext_fields_add(&command.ext_fields, SPAN("queueId"), span_of(queue_id));
+    (void)ext_fields_add(&command.ext_fields, SPAN("offset"), span_of(offset));
+    (void)ext_fields_add(&command.ext_fields, SPAN("extraInfo"), span_of(extra_info));
+    (void)ext_fields_add(
+        &command.ext_fields, SPAN("invisibleTime"), SPAN(POP_RELEASE_INVISIBLE_TEXT));
+    struct pending_request request;
+    pending_request_init(&request, &give_back_handler);
+    request.is_oneway = true;
+    request.fails_fast = true;
+    request.deadline_ms = clock_after(releases->context->loop->now_ms, POP_RELEASE_WAIT_MS);
+    const struct command_source source = { 0 };
+    upstream_pool_invoke(
+        releases->pool, release->address, POOL_LONG_POLL, &request, &command, &source);
+    /* The connection is there, it has just brought the messages; else they come again by themselves. */
+    pending_request_cancel(releases->context, &request);
+    kept_command_deinit(&request.kept);
+}
+
+static void on_response(struct pending_request *request, struct remoting_command *response,
+    const struct command_source *source)
+{
+    (void)source;
+    struct pop_release *release =
+        (struct pop_release *)(void *)((char *)request - offsetof(struct pop_release, request));
+    struct receipt_pop_info info;
+    size_t at = 0;
+    bool is_readable =
+        response->code == RESPONSE_SUCCESS && receipt_pop_info_read(&response->ext_fields, &info);
+    for (size_t n = 0; is_readable && n < RELEASE_MESSAGES_MAX && at < response->body.n; n++) {
+        struct message message;
+        struct receipt receipt;
+        size_t size;
+        enum message_status status = message_decode(
+            (const uint8_t *)response->body.data + at, response->body.n - at, &message, &size);
+        if (size == 0) {
+            break;
+        }
+        if (status == MESSAGE_OK && receipt_from_pop(&info, &message, release->topic,
+                                        release->group, release->broker_name, &receipt)) {
+            release->releases->context->stats->pop_orphaned++;
+            give_back(release, &receipt);
+        }
+        at += size;
+    }
+    release_end(release);
+}
+
+static void on_failure(struct pending_request *request, const struct failure_report *report)
+{
+    (void)report;
+    release_end(
+        (struct pop_release *)(void *)((char *)request - offsetof(struct pop_release, request)));
+}
+
+static const struct pending_request_handler release_handler = {
+    .on_response = on_response,
+    .on_failure = on_failure,
+};
+
+static struct span text_copy(char **at, struct span text)
+{
+    char *copy = *at;
+    memcpy(copy, text.data, text.n);
+    *at += text.n;
+    return (struct span){ copy, text.n };
+}
+
+void pop_release_take(struct pop_releases *releases, struct pending_request *request,
+    struct span address, struct span broker_name, struct span topic, struct span group)
+{
+    if (releases->n >= POP_RELEASES_MAX) {
+        return;
+    }
+    struct pop_release *release =
+        calloc(1, sizeof(*release) + address.n + broker_name.n + topic.n + group.n);
+    if (!release) {
+        return;
+    }
+    char *at = release->text;
+    release->releases = releases;
+    release->address = text_copy(&at, address);
+    release->broker_name = text_copy(&at, broker_name);
+    release->topic = text_copy(&at, topic);
+    release->group = text_copy(&at, group);
+    pending_request_init(&release->request, &release_handler);
+    release->request.fails_fast = true;
+    release->request.deadline_ms =
+        clock_after(releases->context->loop->now_ms, POP_RELEASE_WAIT_MS);
+    releases->n++;
+    pending_request_move(releases->context, request, &release->request);
+}

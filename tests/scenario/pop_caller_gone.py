@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Messages that were popped for a caller that has gone are given back at once"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+import remoting
+from fake_broker import Held
+from remoting import CHANGE_MESSAGE_INVISIBLETIME, POP_MESSAGE
+from scenario import is_own, stage
+from tap import equal, less, main, test, wait_until
+
+GET_STATS = 30012
+GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "protocol" / "golden"
+# What RocketMQ 5.5.0 answered to a POP of this topic and group: four messages.
+POPPED = remoting.decode((GOLDEN / "pop_message_first.json.response.bin").read_bytes())
+TOPIC, GROUP = "GoldenPop", "GID-pop-fresh"
+PLACES = [(0, 0), (0, 1), (0, 2), (1, 0)]
+
+
+def pop(client, **more):
+    return client.send(POP_MESSAGE, {"topic": TOPIC, "consumerGroup": GROUP, **more})
+
+
+def answer_all(waiting):
+    for connection, request in waiting:
+        connection.answer(request, POPPED.code, POPPED.ext, POPPED.body)
+
+
+def orphaned(on):
+    return on.client().call(GET_STATS).json()["popOrphaned"]
+
+
+@test
+def each_message_of_a_pop_whose_caller_went_is_made_visible_again_and_counted():
+    with stage() as on:
+        held = Held()
+        on.broker.on(POP_MESSAGE, held)
+        gone = on.client()
+        pop(gone)
+        waiting = held.wait_for(1)
+        files = on.daemon.files()
+        gone.close()
+        wait_until(lambda: on.daemon.files() < files, 5, "the daemon sees that it has gone")
+        answer_all(waiting)
+        given_back = on.broker.wait_for(4, CHANGE_MESSAGE_INVISIBLETIME)
+        for request, (queue_id, offset) in zip(given_back, PLACES):
+            # As in the acknowledgements that the broker took for these messages.
+            info = f"0 {POPPED.ext['popTime']} 8000 0 0 broker-a {queue_id} {offset}"
+            equal(
+                [request.ext[key] for key in ("topic", "consumerGroup", "queueId", "offset")],
+                [TOPIC, GROUP, str(queue_id), str(offset)],
+                "the message that is given back",
+            )
+            equal(request.ext["extraInfo"], info, "its receipt")
+            less(int(request.ext["invisibleTime"]), 5001, "milliseconds until it is visible")
+        equal(orphaned(on), 4, "messages counted")
+        is_own(on.call(on.client(), "next"), "next")
+
+
+@test
+def a_caller_that_stays_keeps_its_messages():
+    with stage() as on:
+        held = Held()
+        on.broker.on(POP_MESSAGE, held)
+        client = on.client()
+        opaque = pop(client, **{"sidecar.answerFormat": "json"})
+        answer_all(held.wait_for(1))
+        equal(len(client.receive(opaque).json()), 4, "messages")
+        is_own(on.call(on.client(), "next"), "next")
+        equal(on.broker.seen(CHANGE_MESSAGE_INVISIBLETIME), [], "what was given back")
+        equal(orphaned(on), 0, "messages counted")
+
+
+@test
+def a_storm_of_callers_that_go_keeps_a_bounded_number_waiting():
+    with stage({"limits": {"max_long_polls_per_session": 2000}}) as on:
+        held = Held()
+        on.broker.on(POP_MESSAGE, held)
+        gone = on.client()
+        for _ in range(1200):
+            pop(gone)
+        waiting = held.wait_for(1200)
+        files = on.daemon.files()
+        gone.close()
+        wait_until(lambda: on.daemon.files() < files, 5, "the daemon sees that it has gone")
+        answer_all(waiting)
+        # 1,024 are taken over; what is beyond comes again after its invisible time.
+        wait_until(lambda: orphaned(on) >= 4 * 1024, 20, "1,024 POPs are given back")
+        is_own(on.call(on.client(), "next"), "next")
+        equal(orphaned(on), 4 * 1024, "messages counted")
+        on.broker.wait_for(4 * 1024, CHANGE_MESSAGE_INVISIBLETIME, timeout=20)
+
+
+@test
+def a_broker_that_dies_before_it_answers_leaves_nothing_behind():
+    with stage() as on:
+        held = Held()
+        on.broker.on(POP_MESSAGE, held)
+        gone = on.client()
+        pop(gone)
+        held.wait_for(1)
+        files = on.daemon.files()
+        gone.close()
+        wait_until(lambda: on.daemon.files() < files, 5, "the daemon sees that it has gone")
+        on.broker.close_connections()
+        is_own(on.call(on.client(), "next"), "next")
+        equal(orphaned(on), 0, "messages counted")
+
+
+main()
