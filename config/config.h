@@ -116,8 +116,9 @@ struct config {
         unsigned max_broker_requests_per_session; /* 256 */
     } limits;
     struct {
-        char *producer_group; /* remotingd */
-        unsigned retries;     /* 2 */
+        char *producer_group;         /* remotingd */
+        unsigned retries;             /* 2 */
+        bool latency_fault_tolerance; /* yes */
     } send;
     struct {
         uint64_t invisible_time_ms; /* 60s */

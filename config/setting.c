@@ -43,9 +43,12 @@
 #define MODE(section, key, default, ...)                                                           \
     ROW(section, key, SETTING_MODE, FIELD(mode_t, section.key), .default_text = default,           \
         .range = { 0, 0777 }, __VA_ARGS__)
-#define LOG_LEVEL(section, key, default, ...)                                                      \
-    ROW(section, key, SETTING_LOG_LEVEL, FIELD(enum config_log_level, section.key),                \
-        .default_text = default, __VA_ARGS__)
+#define SWITCH(section, key, default, ...)                                                         \
+    ROW(section, key, SETTING_SWITCH, FIELD(bool, section.key), .default_text = default,           \
+        .choices = { "no", "yes" }, __VA_ARGS__)
+#define CHOICE(type, section, key, default, ...)                                                   \
+    ROW(section, key, SETTING_CHOICE, FIELD(enum type, section.key), .default_text = default,      \
+        __VA_ARGS__)
 #define TEXT(kind, section, key, default, max_bytes, ...)                                          \
     ROW(section, key, kind, FIELD(char *, section.key), .default_text = default,                   \
         .range = { 0, max_bytes }, __VA_ARGS__)
@@ -154,6 +157,8 @@ const struct setting settings[] = {
         .sentence = "The producer group of sends that name none."),
     COUNT(send, retries, "2", 0, 16,
         .sentence = "Further attempts of a send that failed, within its deadline."),
+    SWITCH(send, latency_fault_tolerance, "yes",
+        .sentence = "Sends pass over brokers that were slow or refused, for as long as RocketMQ's table says."),
 
     DURATION(consume, invisible_time, "60s", S(1), H(12),
         .sentence = "How long a received message stays hidden from others, where the caller does not say."),
@@ -183,22 +188,19 @@ const struct setting settings[] = {
     DURATION(drain, timeout, "30s", 0, H(1),
         .sentence = "How long requests in flight may take to finish when the daemon stops."),
 
-    LOG_LEVEL(log, level, "info",
+    CHOICE(config_log_level, log, level, "info",
+        .choices = {
+            [CONFIG_LOG_ERROR] = "error",
+            [CONFIG_LOG_WARNING] = "warning",
+            [CONFIG_LOG_INFO] = "info",
+            [CONFIG_LOG_DEBUG] = "debug",
+        },
         .sentence = "The least weighty line that is logged: error, warning, info or debug."),
 };
 /* clang-format on */
 
 const size_t n_settings = sizeof(settings) / sizeof(*settings);
 _Static_assert(sizeof(settings) / sizeof(*settings) <= SETTINGS_MAX, "SETTINGS_MAX is too small");
-
-static const char *const log_level_names[] = {
-    [CONFIG_LOG_ERROR] = "error",
-    [CONFIG_LOG_WARNING] = "warning",
-    [CONFIG_LOG_INFO] = "info",
-    [CONFIG_LOG_DEBUG] = "debug",
-};
-
-#define N_LOG_LEVELS (sizeof(log_level_names) / sizeof(*log_level_names))
 
 bool setting_is_list(const struct setting *setting)
 {
@@ -222,7 +224,7 @@ const struct setting *setting_find(const char *section, const char *key)
 
 bool setting_is_number(const struct setting *setting)
 {
-    return setting->kind <= SETTING_LOG_LEVEL;
+    return setting->kind <= SETTING_CHOICE;
 }
 
 static enum value_number setting_number_kind(const struct setting *setting)
@@ -237,30 +239,45 @@ static enum value_number setting_number_kind(const struct setting *setting)
     return kinds[setting->kind];
 }
 
-/* Levels have words of their own; everything else is read and written by value.c. */
+static bool is_of_words(const struct setting *setting)
+{
+    return setting->kind == SETTING_SWITCH || setting->kind == SETTING_CHOICE;
+}
+
+/* "error, warning, info or debug is accepted" */
+static void choices_describe(const struct setting *setting, struct value_reason *ret_reason)
+{
+    size_t n = 0;
+    for (size_t i = 0; setting->choices[i] && n < sizeof(ret_reason->text); i++) {
+        const char *before = i == 0 ? "" : setting->choices[i + 1] ? ", " : " or ";
+        n += (size_t)snprintf(ret_reason->text + n, sizeof(ret_reason->text) - n, "%s%s%s", before,
+            setting->choices[i], setting->choices[i + 1] ? "" : " is accepted");
+    }
+}
+
+/* Words stand for their place; every other number is read and written by value.c. */
 static bool number_read(const struct setting *setting, const char *text, uint64_t *ret_number,
     struct value_reason *ret_reason)
 {
-    if (setting->kind != SETTING_LOG_LEVEL) {
+    if (!is_of_words(setting)) {
         return value_read_number(
             setting_number_kind(setting), text, setting->range, ret_number, ret_reason);
     }
-    for (size_t i = 0; i < N_LOG_LEVELS; i++) {
-        if (strcmp(text, log_level_names[i]) == 0) {
+    for (size_t i = 0; setting->choices[i]; i++) {
+        if (strcmp(text, setting->choices[i]) == 0) {
             *ret_number = i;
             return true;
         }
     }
-    (void)snprintf(
-        ret_reason->text, sizeof(ret_reason->text), "error, warning, info or debug is accepted");
+    choices_describe(setting, ret_reason);
     return false;
 }
 
 void setting_format_number(
     const struct setting *setting, uint64_t number, char dst[static VALUE_NUMBER_MAX])
 {
-    if (setting->kind == SETTING_LOG_LEVEL) {
-        (void)snprintf(dst, VALUE_NUMBER_MAX, "%s", log_level_names[number]);
+    if (is_of_words(setting)) {
+        (void)snprintf(dst, VALUE_NUMBER_MAX, "%s", setting->choices[number]);
     } else {
         value_format_number(setting_number_kind(setting), number, dst);
     }
@@ -283,7 +300,10 @@ uint64_t setting_number(const struct setting *setting, const struct config *conf
     if (setting->kind == SETTING_MODE) {
         return *(const mode_t *)field;
     }
-    return *(const enum config_log_level *)field;
+    if (setting->kind == SETTING_SWITCH) {
+        return *(const bool *)field;
+    }
+    return *(const unsigned *)field; /* an enum */
 }
 
 static void number_set(const struct setting *setting, struct config *config, uint64_t number)
@@ -298,8 +318,10 @@ static void number_set(const struct setting *setting, struct config *config, uin
         *(unsigned *)field = (unsigned)number;
     } else if (setting->kind == SETTING_MODE) {
         *(mode_t *)field = (mode_t)number;
+    } else if (setting->kind == SETTING_SWITCH) {
+        *(bool *)field = number != 0;
     } else {
-        *(enum config_log_level *)field = (enum config_log_level)number;
+        *(unsigned *)field = (unsigned)number; /* an enum */
     }
 }
 
@@ -529,7 +551,7 @@ static void dump_manual(const struct setting *setting, FILE *file)
 {
     fprintf(file, "# %s\n# Default: %s", setting->sentence,
         *setting->default_text ? setting->default_text : "none");
-    if (setting_is_number(setting) && setting->kind != SETTING_LOG_LEVEL) {
+    if (setting_is_number(setting) && !is_of_words(setting)) {
         char min[VALUE_NUMBER_MAX];
         char max[VALUE_NUMBER_MAX];
         setting_format_number(setting, setting->range.min, min);

@@ -18,7 +18,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define SETTINGS_MAX 64 /* for arrays beside the table */
+#define SETTINGS_MAX        80 /* for arrays beside the table */
+#define SETTING_CHOICES_MAX 4
 
 /* The numbers come first. */
 enum setting_kind {
@@ -26,7 +27,8 @@ enum setting_kind {
     SETTING_SIZE,
     SETTING_COUNT,
     SETTING_MODE,
-    SETTING_LOG_LEVEL,
+    SETTING_SWITCH, /* bool: no or yes */
+    SETTING_CHOICE, /* an enum, whose values are the words of `choices` */
     SETTING_PATH,
     SETTING_SYSTEM_GROUP,
     SETTING_ROCKETMQ_GROUP,
@@ -47,8 +49,9 @@ struct setting {
     const char *default_text; /* read by the same parser as the file */
     struct value_range range; /* of a number; of a text, max is its bytes */
     uint64_t step;            /* a number must be a multiple of it */
-    const char *example;      /* for the dump, of what has no default */
-    bool is_required;         /* not empty, where the section stands */
+    const char *choices[SETTING_CHOICES_MAX + 1]; /* the last is NULL */
+    const char *example;                          /* for the dump, of what has no default */
+    bool is_required;                             /* not empty, where the section stands */
     const char *sentence;
 };
 

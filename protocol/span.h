@@ -47,6 +47,12 @@ static inline bool span_equals_text(struct span span, const char *text)
     return span_equals(span, span_of(text));
 }
 
+/* Whether `part`, which is not empty, stands anywhere in it. */
+static inline bool span_contains(struct span span, struct span part)
+{
+    return span.n >= part.n && memmem(span.data, span.n, part.data, part.n) != NULL;
+}
+
 static inline bool span_starts_with(struct span span, struct span prefix)
 {
     return span.n >= prefix.n && (prefix.n == 0 || memcmp(span.data, prefix.data, prefix.n) == 0);

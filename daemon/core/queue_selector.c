@@ -44,17 +44,16 @@ int publish_queues_from_route(const struct topic_route *route, int32_t queue_num
 }
 
 const struct publish_queue *queue_select(
-    const struct publish_queue *queues, size_t n, uint32_t *turn, const bool *usable, size_t avoid)
+    const struct publish_queue *queues, size_t n, uint32_t *turn, const uint8_t *worth)
 {
-    /* How far from the start the best queue is, and how good it is: 2 usable, 1 not avoided. */
+    /* How far from the start the best queue is. */
     size_t best = 0;
     int best_worth = -1;
-    for (size_t i = 0; i < n && best_worth < 3; i++) {
+    for (size_t i = 0; i < n && best_worth < BROKER_WORTH_ALL; i++) {
         const struct publish_queue *queue = &queues[(*turn + i) % n];
-        int worth = (usable[queue->broker] ? 2 : 0) + (queue->broker != avoid ? 1 : 0);
-        if (worth > best_worth) {
+        if (worth[queue->broker] > best_worth) {
             best = i;
-            best_worth = worth;
+            best_worth = worth[queue->broker];
         }
     }
     const struct publish_queue *queue = &queues[(*turn + best) % n];

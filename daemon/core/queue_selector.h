@@ -2,9 +2,9 @@
  * Queue selector
  *
  * Which queue a send takes: the writable queues of a route's masters, sorted by broker name and
- * queue id as Java has them, taken in turn. A broker that is out of use, or that just refused this
- * send, is passed over while another can take it. A sharding key fixes the queue for good: the same
- * key, the same queue, as long as the route is the same.
+ * queue id as Java has them, taken in turn. A broker that is out of use, slow, or that just refused
+ * this send, is passed over while another can take it. A sharding key fixes the queue for good: the
+ * same key, the same queue, as long as the route is the same.
  */
 #pragma once
 
@@ -33,13 +33,21 @@ int publish_queues_from_route(const struct topic_route *route, int32_t queue_num
     struct publish_queue **ret_queues, size_t *ret_n);
 
 /*
- * *turn is where the next selection starts; it is advanced past the queue chosen. usable[broker]
- * tells which brokers are not out of use. avoid is the index of a broker that this send tried
- * already, SIZE_MAX for none. Never fails: where no broker is usable, one is taken all the same. n
- * > 0.
+ * What speaks for a broker, the sum of these; the most is taken. As in Java's selectOneMessageQueue
+ * another broker than the last one comes before one that is fast, and one that can be reached before
+ * both.
+ */
+#define BROKER_WORTH_AVAILABLE 1 /* fault_tolerance.h */
+#define BROKER_WORTH_UNTRIED   2 /* this send did not just fail there */
+#define BROKER_WORTH_REACHABLE 4 /* its address is not out of use */
+#define BROKER_WORTH_ALL       7
+
+/*
+ * *turn is where the next selection starts; it is advanced past the queue chosen. worth[broker] is
+ * as above. Never fails: where every broker is worth nothing, one is taken all the same. n > 0.
  */
 const struct publish_queue *queue_select(
-    const struct publish_queue *queues, size_t n, uint32_t *turn, const bool *usable, size_t avoid);
+    const struct publish_queue *queues, size_t n, uint32_t *turn, const uint8_t *worth);
 
 /*
  * As Java's SelectMessageQueueByHash with the key's String.hashCode() (of the bytes: equal for

@@ -53,7 +53,7 @@ static void topic_row_free(struct route_table *table, struct topic_row *row)
     HASH_DEL(table->topics, row);
     topic_route_free(row->entry.route);
     free(row->entry.queues);
-    free(row->entry.usable);
+    free(row->entry.worth);
     free(row->entry.topic);
     free(row);
 }
@@ -161,11 +161,11 @@ int route_table_put(
 {
     CLEANUP(topic_route_free) struct topic_route *route = taken_route;
     struct publish_queue *queues = NULL;
-    bool *usable = NULL;
+    uint8_t *worth = NULL;
     size_t n_queues = 0;
     if (route) {
-        usable = calloc(route->n_brokers > 0 ? route->n_brokers : 1, sizeof(*usable));
-        if (!usable) {
+        worth = calloc(route->n_brokers > 0 ? route->n_brokers : 1, sizeof(*worth));
+        if (!worth) {
             return -ENOMEM;
         }
         int32_t queue_nums_max =
@@ -176,7 +176,7 @@ int route_table_put(
         }
         if (r < 0) {
             free(queues);
-            free(usable);
+            free(worth);
             return r;
         }
     }
@@ -185,7 +185,7 @@ int route_table_put(
         row = topic_row_new(table, topic, now_ms);
         if (!row) {
             free(queues);
-            free(usable);
+            free(worth);
             return -ENOMEM;
         }
         /* Daemons that start together must not all begin with the same queue. */
@@ -193,10 +193,10 @@ int route_table_put(
     }
     topic_route_free(row->entry.route);
     free(row->entry.queues);
-    free(row->entry.usable);
+    free(row->entry.worth);
     row->entry.route = TAKE(route);
     row->entry.queues = queues;
-    row->entry.usable = usable;
+    row->entry.worth = worth;
     row->entry.n_queues = n_queues;
     row->entry.fetched_ms = now_ms;
     row->entry.is_expired = false;

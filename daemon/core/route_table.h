@@ -39,8 +39,8 @@ struct route_entry {
     struct topic_route *route; /* NULL: the topic does not exist */
     struct publish_queue *queues;
     size_t n_queues;
-    bool *usable;  /* a flag a broker of the route, for queue_select(); filled by who selects */
-    uint32_t turn; /* of queue_select() */
+    uint8_t *worth; /* of each broker of the route, for queue_select(); filled by who selects */
+    uint32_t turn;  /* of queue_select() */
     uint32_t receive_turn;
     uint64_t fetched_ms;
     bool is_expired; /* an answer showed it to be out of date */

@@ -4,7 +4,7 @@
  * sidecar.retry=at-least-once, also where that is unknown), all inside one deadline. Field names
  * and defaults are those of Java's DefaultMQProducerImpl.sendKernelImpl.
  */
-#include "daemon/wiring/invoke.h"
+#include "daemon/wiring/send.h"
 
 #include "daemon/core/transaction_receipt.h"
 #include "daemon/wiring/processor.h"
@@ -26,12 +26,6 @@
  * traceparent with their separators, and what a request is to be answered by.
  */
 #define PROPERTIES_ADDED_SIZE (256 + ROCKETMQ_NAME_MAX)
-
-/* The names of a field in SEND_MESSAGE and in its V2 form (SendMessageRequestHeaderV2.java). */
-struct send_names {
-    struct span producer_group, topic, default_topic, default_topic_queue_nums, queue_id, sys_flag,
-        born_timestamp, flag, properties, reconsume_times, unit_mode, batch, broker_name;
-};
 
 static const struct send_names names_v1 = {
     .producer_group = { "producerGroup", 13 },
@@ -65,29 +59,11 @@ static const struct send_names names_v2 = {
     .broker_name = { "n", 1 },
 };
 
-struct send_state {
-    const struct send_names *names;
-    struct span topic;
-    char *properties;
-    char uniq_key[UNIQ_KEY_SIZE];
-    char born_timestamp[24];
-    char queue_id_text[16];
-    char sys_flag_text[16];
-    char receipt[RECEIPT_TEXT_MAX]; /* of a half message */
-    char attempts_text[16];
-    char broker_name[256];
-    bool has_queue_id; /* the caller chose the queue */
-    struct span sharding_key;
-    unsigned n_attempts;
-    size_t n_masters;    /* of the route: with one there is nowhere else to go */
-    size_t tried_broker; /* index in the route of the last attempt, SIZE_MAX before the first */
-    struct span fixed_broker; /* sidecar.broker or bname */
-};
-
 static void send_on_end(struct invocation *invocation)
 {
     struct send_state *state = invocation->state;
     if (state) {
+        send_attempts_end(state);
         free(state->properties);
         free(state);
         invocation->state = NULL;
@@ -299,157 +275,7 @@ static bool fields_complete(struct invocation *invocation, struct send_state *st
     return true;
 }
 
-/* --- the queue, and attempts --- */
-
-/*
- * An attempt whose silence may be answered by another one gets its share of what is left; any other
- * one all of it.
- */
-static uint64_t attempt_deadline_ms(const struct invocation *invocation)
-{
-    const struct send_state *state = invocation->state;
-    unsigned n_attempts_max = invocation->invoker->config->send.retries + 1;
-    if (invocation->sidecar.retry != SIDECAR_RETRY_AT_LEAST_ONCE || state->n_masters <= 1 ||
-        state->n_attempts >= n_attempts_max) {
-        return invocation->deadline_ms;
-    }
-    uint64_t now_ms = invocation->invoker->loop->now_ms;
-    uint64_t left_ms = clock_until(now_ms, invocation->deadline_ms);
-    return clock_after(now_ms, left_ms / (n_attempts_max - state->n_attempts));
-}
-
-static void attempt_send(struct invocation *invocation, const char *address, bool fails_fast)
-{
-    struct send_state *state = invocation->state;
-    struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
-    (void)ext_fields_set(fields, state->names->broker_name, span_of(state->broker_name));
-    uint64_t deadline_ms = attempt_deadline_ms(invocation);
-    state->n_attempts++;
-    if (state->n_attempts > 1) {
-        invocation->invoker->stats->retries++;
-    }
-    const struct command_source source = invocation_kept_source(invocation);
-    invocation_send(invocation, span_of(address), &invocation->request.kept.command, &source,
-        deadline_ms, fails_fast);
-}
-
-/* The queue of this attempt; NULL where the route has none that fits. */
-static const struct publish_queue *queue_choose(
-    struct invocation *invocation, struct route_entry *entry, bool *ret_is_only_broker)
-{
-    struct send_state *state = invocation->state;
-    const struct topic_route *route = entry->route;
-    bool *usable = entry->usable;
-    size_t n_usable = 0;
-    state->n_masters = 0;
-    for (size_t i = 0; i < route->n_brokers; i++) {
-        const char *master = broker_data_master(&route->brokers[i]);
-        usable[i] =
-            master &&
-            upstream_pool_can_use(invocation->invoker->pool, span_of(master), POOL_NORMAL) &&
-            i != state->tried_broker;
-        n_usable += usable[i];
-        state->n_masters += master != NULL;
-    }
-    *ret_is_only_broker = n_usable <= 1;
-    if (!span_is_empty(state->sharding_key)) {
-        *ret_is_only_broker = true;
-        return queue_select_by_key(entry->queues, entry->n_queues, state->sharding_key);
-    }
-    return queue_select(entry->queues, entry->n_queues, &entry->turn, usable, state->tried_broker);
-}
-
-static void send_by_route(struct invocation *invocation)
-{
-    struct send_state *state = invocation->state;
-    struct route_entry *entry = invocation_route(invocation, state->topic, true);
-    if (!entry) {
-        return;
-    }
-    if (entry->n_queues == 0) {
-        invocation_fail(invocation, FAILURE_NO_BROKER, false,
-            "topic %.*s has no queue that can be written to: no broker of its route has a master "
-            "and the permission to write",
-            SPAN_ARGS(state->topic));
-        return;
-    }
-    if (state->has_queue_id && entry->route->n_brokers > 1) {
-        invocation_fail(invocation, FAILURE_INVALID, false,
-            "%.*s is given, but topic %.*s lives on %zu brokers: add sidecar.broker, or leave the "
-            "queue to the daemon",
-            SPAN_ARGS(state->names->queue_id), SPAN_ARGS(state->topic), entry->route->n_brokers);
-        return;
-    }
-    bool is_only_broker;
-    const struct publish_queue *queue = queue_choose(invocation, entry, &is_only_broker);
-    const struct broker_data *broker = &entry->route->brokers[queue->broker];
-    state->tried_broker = queue->broker;
-    (void)snprintf(state->broker_name, sizeof(state->broker_name), "%s", broker->broker_name);
-    if (!state->has_queue_id) {
-        (void)snprintf(
-            state->queue_id_text, sizeof(state->queue_id_text), "%" PRId32, queue->queue_id);
-        (void)ext_fields_set(&invocation->request.kept.command.ext_fields, state->names->queue_id,
-            span_of(state->queue_id_text));
-    }
-    attempt_send(invocation, broker_data_master(broker), !is_only_broker);
-}
-
-/* sidecar.broker fixes the broker; the queue is still ours to choose where the caller did not. */
-static void send_by_broker(struct invocation *invocation)
-{
-    struct send_state *state = invocation->state;
-    const char *address;
-    if (!invocation_broker(invocation, state->fixed_broker, &address)) {
-        return;
-    }
-    (void)snprintf(
-        state->broker_name, sizeof(state->broker_name), "%.*s", SPAN_ARGS(state->fixed_broker));
-    if (!state->has_queue_id) {
-        (void)ext_fields_set(
-            &invocation->request.kept.command.ext_fields, state->names->queue_id, SPAN("0"));
-    }
-    attempt_send(invocation, address, false);
-}
-
-static void attempt(struct invocation *invocation)
-{
-    struct send_state *state = invocation->state;
-    if (span_is_empty(state->fixed_broker)) {
-        send_by_route(invocation);
-    } else {
-        send_by_broker(invocation);
-    }
-}
-
-/* Whether another attempt is allowed at all. */
-static bool has_attempts_left(const struct invocation *invocation)
-{
-    const struct send_state *state = invocation->state;
-    const struct invoker *invoker = invocation->invoker;
-    return invocation->sidecar.retry != SIDECAR_RETRY_NO && span_is_empty(state->fixed_broker) &&
-           span_is_empty(state->sharding_key) && !state->has_queue_id &&
-           state->n_attempts <= invoker->config->send.retries &&
-           invoker->loop->now_ms < invocation->deadline_ms &&
-           invoker->drain->state == DRAIN_RUNNING;
-}
-
-/*
- * Answers with which the broker says that it did not store the message, and another one may
- * (commands.md).
- */
-static bool means_not_stored(int32_t code)
-{
-    switch (code) {
-    case RESPONSE_SYSTEM_BUSY:
-    case RESPONSE_SERVICE_NOT_AVAILABLE:
-    case RESPONSE_TOPIC_NOT_EXIST:
-    case RESPONSE_FLOW_CONTROL:
-    case RESPONSE_GO_AWAY:
-        return true;
-    default:
-        return false;
-    }
-}
+/* --- the answer --- */
 
 /* A half message was stored: its sender can decide about it, with the receipt. */
 static void half_message_stored(
@@ -476,12 +302,11 @@ static void send_on_response(struct invocation *invocation, struct remoting_comm
     bool was_created = response->code == RESPONSE_SUCCESS &&
                        route_table_find(table, state->topic, invocation->invoker->loop->now_ms,
                            &entry) == ROUTE_ABSENT;
-    if (was_created || response->code == RESPONSE_TOPIC_NOT_EXIST) {
-        /* The broker has just created the topic, or has lost it: the next one asks again. */
+    if (was_created) {
+        /* The broker has just created the topic: the next one asks again. */
         route_table_expire(table, state->topic);
     }
-    if (means_not_stored(response->code) && state->n_masters > 1 && has_attempts_left(invocation)) {
-        attempt(invocation);
+    if (send_repeats_response(invocation, response)) {
         return;
     }
     (void)snprintf(state->attempts_text, sizeof(state->attempts_text), "%u", state->n_attempts);
@@ -499,22 +324,8 @@ static void send_on_response(struct invocation *invocation, struct remoting_comm
     invocation_answer(invocation, response, source->owner);
 }
 
-static void send_on_failure(struct invocation *invocation, const struct failure_report *report)
-{
-    bool may_repeat =
-        !report->maybe_sent || invocation->sidecar.retry == SIDECAR_RETRY_AT_LEAST_ONCE;
-    bool is_of_the_way = report->failure == FAILURE_UNREACHABLE ||
-                         report->failure == FAILURE_CONNECTION_LOST ||
-                         report->failure == FAILURE_TIMEOUT;
-    if (may_repeat && is_of_the_way && has_attempts_left(invocation)) {
-        attempt(invocation);
-    } else {
-        invocation_fail_report(invocation, report);
-    }
-}
-
 static const struct invocation_steps send_steps = {
-    .on_route = attempt,
+    .on_route = send_attempt,
     .on_response = send_on_response,
     .on_failure = send_on_failure,
     .on_end = send_on_end,
@@ -529,7 +340,7 @@ void complete_send_start(struct invocation *invocation)
     }
     const struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
     state->names = invocation->code == REQUEST_SEND_MESSAGE ? &names_v1 : &names_v2;
-    state->tried_broker = SIZE_MAX;
+    state->invocation = invocation;
     state->topic = ext_fields_get(fields, state->names->topic);
     state->has_queue_id = !span_is_empty(ext_fields_get(fields, state->names->queue_id));
     state->fixed_broker = invocation->sidecar.broker;
@@ -549,6 +360,6 @@ void complete_send_start(struct invocation *invocation)
         return;
     }
     if (fields_complete(invocation, state)) {
-        attempt(invocation);
+        send_attempt(invocation);
     }
 }

@@ -81,7 +81,8 @@ int invoker_init(struct invoker *invoker)
     TAILQ_INIT(&invoker->invocations);
     free_list_init(&invoker->free_invocations, sizeof(struct invocation), INVOCATIONS_KEPT);
     invoker->opaques = calloc(OPAQUE_BUCKETS, sizeof(struct invocation *));
-    return invoker->opaques ? 0 : -1;
+    invoker->fault_tolerance = fault_tolerance_new();
+    return invoker->opaques && invoker->fault_tolerance ? 0 : -1;
 }
 
 void invoker_deinit(struct invoker *invoker)
@@ -90,6 +91,7 @@ void invoker_deinit(struct invoker *invoker)
     free_list_deinit(&invoker->free_invocations);
     free(invoker->opaques);
     invoker->opaques = NULL;
+    invoker->fault_tolerance = fault_tolerance_free(invoker->fault_tolerance);
 }
 
 static struct invocation *invocation_new(struct invoker *invoker, struct session *session,

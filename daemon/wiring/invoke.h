@@ -16,6 +16,7 @@
 
 #include "config/config.h"
 #include "daemon/core/drain.h"
+#include "daemon/core/fault_tolerance.h"
 #include "daemon/core/router.h"
 #include "daemon/core/sidecar_fields.h"
 #include "daemon/core/uniq_key.h"
@@ -104,6 +105,7 @@ struct invoker {
     struct pop_releases pop_releases;
     struct identity *identity;
     struct processors *processors;
+    struct fault_tolerance *fault_tolerance; /* of the brokers that sends go to */
     struct loop *loop;
     struct memory *memory;
     struct stats *stats;

@@ -11,6 +11,12 @@ void pending_request_init(
     deadline_init(&request->deadline, NULL);
 }
 
+uint64_t pending_request_waits_until_ms(const struct pending_request *request)
+{
+    uint64_t unsent_ms = request->unsent_deadline_ms;
+    return unsent_ms > 0 && unsent_ms < request->deadline_ms ? unsent_ms : request->deadline_ms;
+}
+
 bool pending_request_was_sent(const struct pending_request *request)
 {
     return request->state == REQUEST_IN_FLIGHT &&

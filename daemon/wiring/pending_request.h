@@ -73,6 +73,8 @@ struct pending_request {
     uint64_t sent_ms;
     uint64_t sent_us;
     uint64_t deadline_ms; /* of this attempt */
+    /* WAITING: an earlier end, for who has somewhere else to go; 0: deadline_ms */
+    uint64_t unsent_deadline_ms;
     struct deadline deadline;
     struct kept_command kept; /* WAITING: what to send; deinitialised by who owns the request */
     TAILQ_ENTRY(pending_request) link; /* WAITING: the address's; IN_FLIGHT: the upstream's */
@@ -81,6 +83,8 @@ TAILQ_HEAD(pending_request_list, pending_request);
 
 void pending_request_init(
     struct pending_request *request, const struct pending_request_handler *handler);
+/* Until when it waits for a connection. */
+uint64_t pending_request_waits_until_ms(const struct pending_request *request);
 /* Whether a byte of it may have reached the other side. */
 bool pending_request_was_sent(const struct pending_request *request);
 /* upstream_pool.c: takes the request out of wherever it waits, without telling anybody. */

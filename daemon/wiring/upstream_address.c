@@ -159,7 +159,7 @@ static int waiting_add(struct upstream_address *address, struct pending_request 
     request->address = address;
     request->sent_ms = context->loop->now_ms;
     request->deadline.on_deadline = on_waiting_deadline;
-    loop_deadline_set(context->loop, &request->deadline, request->deadline_ms);
+    loop_deadline_set(context->loop, &request->deadline, pending_request_waits_until_ms(request));
     TAILQ_INSERT_TAIL(&address->waiting, request, link);
     return 0;
 }
@@ -188,7 +188,7 @@ static bool must_give_up(
     const struct upstream_address *address, const struct pending_request *request)
 {
     return (request->fails_fast && !address->is_hurried) ||
-           request->deadline_ms <= upstream_address_next_attempt_ms(address);
+           pending_request_waits_until_ms(request) <= upstream_address_next_attempt_ms(address);
 }
 
 /*

@@ -104,14 +104,23 @@ END_TEST
 
 /* Two queues on the brokers 0 and 1, one on 2. */
 static const struct publish_queue five[] = { { 0, 0 }, { 0, 1 }, { 1, 0 }, { 1, 1 }, { 2, 0 } };
-static const bool all_usable[] = { true, true, true };
-static const bool none_usable[] = { false, false, false };
+static const uint8_t all_good[] = { BROKER_WORTH_ALL, BROKER_WORTH_ALL, BROKER_WORTH_ALL };
+static const uint8_t none_good[] = { 0, 0, 0 };
+
+/* Whose addresses are in use, and which broker was tried already (SIZE_MAX: none). */
+static void set_worth(uint8_t *worth, const bool *reachable, size_t tried)
+{
+    for (size_t i = 0; i < N_BROKERS; i++) {
+        worth[i] = (uint8_t)((reachable[i] ? BROKER_WORTH_REACHABLE : 0) |
+                             (i != tried ? BROKER_WORTH_UNTRIED : 0) | BROKER_WORTH_AVAILABLE);
+    }
+}
 
 START_TEST(queues_are_taken_in_turn)
 {
     uint32_t turn = 3;
     for (size_t i = 3; i < 28; i++) {
-        ck_assert_ptr_eq(queue_select(five, 5, &turn, all_usable, SIZE_MAX), &five[i % 5]);
+        ck_assert_ptr_eq(queue_select(five, 5, &turn, all_good), &five[i % 5]);
     }
 }
 END_TEST
@@ -121,7 +130,7 @@ START_TEST(turn_may_go_round)
     uint32_t turn = UINT32_MAX - 2;
     unsigned n_taken[5] = { 0 };
     for (size_t i = 0; i < 10; i++) {
-        n_taken[queue_select(five, 5, &turn, all_usable, SIZE_MAX) - five]++;
+        n_taken[queue_select(five, 5, &turn, all_good) - five]++;
     }
     for (size_t i = 0; i < 5; i++) {
         ck_assert_uint_ge(n_taken[i], 1);
@@ -150,8 +159,10 @@ START_TEST(brokers_that_may_not_be_good_are_passed_over_while_another_can_take_i
 {
     const struct selection *c = &selections[_i];
     uint32_t turn = 0;
+    uint8_t worth[N_BROKERS];
+    set_worth(worth, c->usable, c->avoid);
     for (size_t i = 0; i < 6; i++) {
-        const struct publish_queue *queue = queue_select(five, 5, &turn, c->usable, c->avoid);
+        const struct publish_queue *queue = queue_select(five, 5, &turn, worth);
         ck_assert_msg(queue == &five[c->expected[i]], "%s: selection %zu is queue %td", c->name, i,
             queue - five);
         ck_assert_uint_eq(turn % 5, (c->expected[i] + 1) % 5);
@@ -159,13 +170,28 @@ START_TEST(brokers_that_may_not_be_good_are_passed_over_while_another_can_take_i
 }
 END_TEST
 
+/* MQFaultStrategy: available and not the last; then reachable and not the last; then any. */
+START_TEST(slow_broker_is_passed_over_but_not_for_the_one_that_just_failed)
+{
+    uint32_t turn = 0;
+    uint8_t worth[] = { BROKER_WORTH_REACHABLE | BROKER_WORTH_UNTRIED, BROKER_WORTH_ALL,
+        BROKER_WORTH_AVAILABLE | BROKER_WORTH_UNTRIED };
+    ck_assert_uint_eq(queue_select(five, 5, &turn, worth)->broker, 1);
+    worth[1] = BROKER_WORTH_REACHABLE | BROKER_WORTH_AVAILABLE;
+    ck_assert_uint_eq(queue_select(five, 5, &turn, worth)->broker, 0);
+    worth[0] = BROKER_WORTH_UNTRIED;
+    ck_assert_uint_eq(queue_select(five, 5, &turn, worth)->broker, 1);
+    worth[1] = 0;
+    ck_assert_uint_eq(queue_select(five, 5, &turn, worth)->broker, 2);
+}
+END_TEST
+
 START_TEST(only_queue_is_taken_whatever_is_said_of_it)
 {
     uint32_t turn = 0;
     for (size_t i = 0; i < 3; i++) {
-        ck_assert_ptr_eq(queue_select(five, 1, &turn, none_usable, 0), five);
-        ck_assert_ptr_eq(queue_select(five, 1, &turn, none_usable, SIZE_MAX), five);
-        ck_assert_ptr_eq(queue_select(five, 1, &turn, all_usable, 0), five);
+        ck_assert_ptr_eq(queue_select(five, 1, &turn, none_good), five);
+        ck_assert_ptr_eq(queue_select(five, 1, &turn, all_good), five);
     }
 }
 END_TEST
@@ -179,6 +205,8 @@ START_TEST(selection_is_right_for_every_mix)
     for (unsigned mix = 0; mix < 8; mix++) {
         const bool usable[] = { mix & 1, mix & 2, mix & 4 };
         for (size_t avoid = 0; avoid <= N_BROKERS; avoid++) {
+            uint8_t worth[N_BROKERS];
+            set_worth(worth, usable, avoid);
             size_t n_good = 0;
             for (size_t i = 0; i < 5; i++) {
                 n_good += usable[five[i].broker] && five[i].broker != avoid;
@@ -186,7 +214,7 @@ START_TEST(selection_is_right_for_every_mix)
             bool is_taken[5] = { false };
             uint32_t turn = mix;
             for (size_t i = 0; i < (n_good > 0 ? n_good : 1); i++) {
-                const struct publish_queue *queue = queue_select(five, 5, &turn, usable, avoid);
+                const struct publish_queue *queue = queue_select(five, 5, &turn, worth);
                 ck_assert(n_good == 0 || (usable[queue->broker] && queue->broker != avoid));
                 ck_assert(!is_taken[queue - five]);
                 is_taken[queue - five] = true;
@@ -245,6 +273,7 @@ int main(void)
     tcase_add_test(select, turn_may_go_round);
     tcase_add_loop_test(select,
         brokers_that_may_not_be_good_are_passed_over_while_another_can_take_it, 0, N(selections));
+    tcase_add_test(select, slow_broker_is_passed_over_but_not_for_the_one_that_just_failed);
     tcase_add_test(select, only_queue_is_taken_whatever_is_said_of_it);
     tcase_add_test(select, selection_is_right_for_every_mix);
     TCase *key = tcase_create("key");

@@ -148,7 +148,7 @@ START_TEST(entry_has_the_queues_of_its_route)
     ck_assert_uint_eq(entry->n_queues, 7);
     ck_assert_int_eq(entry->queues[6].queue_id, 6);
     ck_assert_str_eq(entry->route->brokers[entry->queues[6].broker].broker_name, "broker-a");
-    entry->usable[0] = true; /* as many flags as brokers */
+    entry->worth[0] = 7; /* as many as brokers */
     uint32_t turn = entry->turn;
     ck_assert_int_eq(
         route_table_put(table, SPAN("T"), route_new("broker-b", 2, 0, 2), START_MS), 0);

@@ -1,0 +1,57 @@
+/*
+ * Send
+ *
+ * What the two halves of a SEND share: complete_send.c fills what the caller left out and writes the
+ * answer; send_attempt.c chooses the queue, and another one where an attempt failed.
+ *
+ * An attempt is repeated, at most send.retries times and inside the one deadline, where the message
+ * was surely not stored, or with sidecar.retry=at-least-once also where that is unknown. Where there
+ * is somewhere else to go an attempt gets its share of what is left of the deadline: with
+ * at-least-once the whole of it, with `safe` only the time in which nothing was written yet. What
+ * shows that the route is out of date (the topic is not there, sending is forbidden there, nobody
+ * listens) has the route asked for once, and the next attempt goes by the answer, or by the old
+ * route where no nameserver answers in time. A sharding key or a queue of the caller's is never
+ * moved: it is tried again at its broker, wherever that is now.
+ */
+#pragma once
+
+#include "daemon/core/receipt_text.h"
+#include "daemon/core/uniq_key.h"
+#include "daemon/wiring/invoke.h"
+
+/* The names of a field in SEND_MESSAGE and in its V2 form (SendMessageRequestHeaderV2.java). */
+struct send_names {
+    struct span producer_group, topic, default_topic, default_topic_queue_nums, queue_id, sys_flag,
+        born_timestamp, flag, properties, reconsume_times, unit_mode, batch, broker_name;
+};
+
+struct send_state {
+    struct invocation *invocation;
+    const struct send_names *names;
+    struct span topic;
+    char *properties;
+    char uniq_key[UNIQ_KEY_SIZE];
+    char born_timestamp[24];
+    char queue_id_text[16];
+    char sys_flag_text[16];
+    char receipt[RECEIPT_TEXT_MAX]; /* of a half message */
+    char attempts_text[16];
+    char broker_name[256]; /* of the last attempt, "" before the first */
+    bool has_queue_id;     /* the caller chose the queue */
+    struct span sharding_key;
+    unsigned n_attempts;
+    size_t n_masters;         /* of the route: with one there is nowhere else to go */
+    struct span fixed_broker; /* sidecar.broker or bname */
+    bool has_refreshed;       /* its route was asked for because of an attempt: not twice */
+    struct route_waiter refresh;
+    struct deadline refresh_deadline;
+};
+
+/* The first attempt, and invocation_steps.on_route: it was waiting for a route. */
+void send_attempt(struct invocation *invocation);
+/* True: another attempt, or the wait for it, has begun (or its failure has ended all). */
+bool send_repeats_response(struct invocation *invocation, const struct remoting_command *response);
+/* invocation_steps.on_failure: another attempt, or the end. */
+void send_on_failure(struct invocation *invocation, const struct failure_report *report);
+/* Ends what waits. */
+void send_attempts_end(struct send_state *state);
