@@ -1,18 +1,26 @@
 #!/usr/bin/env python3
-"""The daemon was stopped for a while, as a laptop that sleeps or a machine that is moved"""
+"""Clocks that jump: the daemon was stopped for a while, or somebody set the wall clock"""
 
+import glob
 import os
 import pathlib
 import signal
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from fake_broker import Held, echo
-from remoting import GET_MAX_OFFSET
-from scenario import is_own, stage
-from tap import equal, less, main, test, wait_until
+from remoting import GET_MAX_OFFSET, SEND_MESSAGE, SEND_MESSAGE_V2
+from scenario import TOPIC, is_own, stage
+from tap import check, equal, less, main, skip, test, wait_until
+
+# Debian's package faketime; the name of the machine's architecture is part of the path.
+FAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
+HOUR_SECONDS = 3600
+GET_STATS = 30012
+GET_POOL_STATS = 30006
 
 
 def state_of(pid):
@@ -81,6 +89,74 @@ def a_silent_broker_is_told_as_ever_and_not_given_up_for_the_time_that_was_slept
             is_own(on.call(client, n), n)
         # The probe was answered, for the broker is alive.
         equal(len(on.broker.connections), 1, "connections to the broker")
+
+
+def with_wall_clock(offset_file):
+    """A command that runs the daemon with a wall clock that is as far off as the file says."""
+    library = next(iter(glob.glob(FAKETIME)), None)
+    if library is None:
+        skip("not run: libfaketime is not installed (Debian's package faketime)")
+    settings = {
+        "LD_PRELOAD": library,
+        "FAKETIME_TIMESTAMP_FILE": offset_file,
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    return ["env", *(f"{key}={value}" for key, value in settings.items())]
+
+
+def negatives(value, path="statistics"):
+    """Where in this JSON value there are numbers below 0."""
+    if isinstance(value, dict):
+        return [row for key in value for row in negatives(value[key], f"{path}.{key}")]
+    if isinstance(value, list):
+        return [row for i, item in enumerate(value) for row in negatives(item, f"{path}[{i}]")]
+    return [path] if isinstance(value, (int, float)) and value < 0 else []
+
+
+def born_seconds(on, client):
+    """The time of birth that the daemon gave a message, by its wall clock."""
+    answer = client.call(SEND_MESSAGE, {"topic": TOPIC}, b"x")
+    equal((answer.code, answer.error), (0, None), f"a send ({answer.remark})")
+    sent = on.broker.seen(SEND_MESSAGE, SEND_MESSAGE_V2)[-1]
+    return int(sent.ext.get("bornTimestamp") or sent.ext["g"]) / 1000
+
+
+@test
+def a_wall_clock_that_is_set_by_an_hour_moves_no_deadline():
+    with tempfile.NamedTemporaryFile("w") as offset:
+
+        def set_wall_clock(seconds):
+            offset.seek(0)
+            offset.truncate()
+            offset.write(f"{seconds:+d}")
+            offset.flush()
+
+        set_wall_clock(0)
+        # The sanitizer wants to be loaded first, and need not be.
+        through, asan = with_wall_clock(offset.name), "verify_asan_link_order=0"
+        with stage(through=through, asan_options=asan) as on:
+            client = on.client()
+            for seconds in (HOUR_SECONDS, -HOUR_SECONDS, 0):
+                held = Held()
+                on.broker.on(GET_MAX_OFFSET, held)
+                patient = [on.ask(client, n, {"sidecar.timeoutMillis": 60000}) for n in range(20)]
+                short = on.ask(client, "short", {"sidecar.timeoutMillis": 700})
+                waiting = held.wait_for(21)
+                began = time.monotonic()
+                set_wall_clock(seconds)
+                equal(client.receive(short).error, "timeout", "the one with 700 ms")
+                took = time.monotonic() - began
+                check(0.5 < took < 3.0, f"it had its deadline (took {took:.2f} s)")
+                for connection, request in waiting:
+                    connection.echo(request)
+                for n, opaque in enumerate(patient):
+                    is_own(client.receive(opaque), n)
+                off = born_seconds(on, client) - time.time() - seconds
+                check(abs(off) < 60, f"the wall clock was set by {seconds} s (off by {off:.0f} s)")
+                for code in (GET_STATS, GET_POOL_STATS):
+                    equal(negatives(client.call(code).json()), [], f"negative numbers of {code}")
+            equal(len(on.broker.connections), 1, "connections to the broker")
 
 
 main()

@@ -3,7 +3,6 @@
 
 import os
 import pathlib
-import random
 import re
 import sys
 import threading
@@ -12,9 +11,8 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import remoting
-from fake_broker import Held
 from remoting import GET_MAX_OFFSET, Command
-from scenario import is_own, stage
+from scenario import stage
 from tap import check, equal, less, main, note, test, wait_until
 
 N_TIMEOUTS = int(os.environ.get("N_TIMEOUTS", "200000"))
@@ -135,82 +133,6 @@ def two_hundred_thousand_of_them_cost_no_memory_and_no_connection():
         for client in clients:
             check(client.is_silent(0.05), "late answers reach nobody")
         is_over.set()
-
-
-@test
-def answers_at_the_very_deadline_give_each_request_one_outcome():
-    with stage(BREAKER) as on:
-        clients = [on.client() for _ in range(20)]
-        rng = random.Random(3)
-        held = Held()
-        on.broker.on(GET_MAX_OFFSET, held)
-        outcomes = {"answer": 0, "timeout": 0}
-        n_rounds = 40
-        for turn in range(n_rounds):
-            held.waiting.clear()
-            began = time.monotonic()
-            for n, client in enumerate(clients):
-                on.ask(client, f"{turn} {n}", {"sidecar.timeoutMillis": 40}, opaque=turn)
-            waiting = held.wait_for(len(clients))
-            # From half the deadline to one and a half: a good share of them at it.
-            for i, (connection, request) in enumerate(sorted(waiting, key=lambda _: rng.random())):
-                due = began + 0.030 + 0.001 * i
-                time.sleep(max(0.0, due - time.monotonic()))
-                connection.echo(request)
-            for n, client in enumerate(clients):
-                answer = client.receive(turn)
-                if answer.error is None:
-                    is_own(answer, f"{turn} {n}")
-                    outcomes["answer"] += 1
-                else:
-                    equal((answer.error, answer.code), ("timeout", 10002), "the failure")
-                    outcomes["timeout"] += 1
-        for client in clients:
-            check(client.is_silent(0.02), "no request has a second outcome")
-        note(outcomes)
-        equal(sum(outcomes.values()), n_rounds * len(clients), "outcomes: one for each request")
-        check(all(outcomes.values()), f"both were seen (saw {outcomes})")
-        equal(len(on.broker.connections), 1, "connections to the broker")
-
-
-@test
-def late_answers_of_two_hundred_callers_are_given_to_nobody():
-    """Half of the answers come too late, while all callers go on with the same opaques"""
-    with stage(BREAKER) as on:
-        clients = [on.client() for _ in range(200)]
-        rng = random.Random(1)
-        held = Held()
-        on.broker.on(GET_MAX_OFFSET, held)
-        is_over = threading.Event()
-
-        def answer_sometime():
-            due = []
-            while not is_over.is_set():
-                now = time.monotonic()
-                taken, held.waiting = held.waiting, []
-                due += [(now + rng.uniform(0, 0.4), *row) for row in taken]
-                for row in [row for row in due if row[0] <= now]:
-                    row[1].echo(row[2])
-                due = [row for row in due if row[0] > now]
-                time.sleep(0.002)
-
-        thread = threading.Thread(target=answer_sometime, daemon=True)
-        thread.start()
-        n_late = 0
-        for turn in range(8):
-            for n, client in enumerate(clients):
-                on.ask(client, f"{turn} {n}", {"sidecar.timeoutMillis": 200}, opaque=1)
-            for n, client in enumerate(clients):
-                answer = client.receive(1)
-                if answer.error is None:
-                    is_own(answer, f"{turn} {n}")
-                else:
-                    equal((answer.error, answer.code), ("timeout", 10002), "the failure")
-                    n_late += 1
-        is_over.set()
-        thread.join()
-        check(100 < n_late < 1500, f"about half of 1600 came too late (saw {n_late})")
-        equal(len(on.broker.connections), 1, "connections to the broker")
 
 
 main()

@@ -11,8 +11,7 @@ run_packages=(
     libevent-dev libjansson-dev libinih-dev libc-ares-dev zlib1g-dev liblz4-dev libzstd-dev libssl-dev uthash-dev
     python3 openjdk-17-jre-headless maven
 )
-# The last five are the languages of client/examples.
-tests_packages=(check valgrind strace faketime php-cli ruby nodejs golang-go perl)
+tests_packages=(check faketime valgrind strace)
 bench_packages=(haproxy nginx-light libnginx-mod-stream strace linux-perf)
 
 case "${1:-}" in
