@@ -93,10 +93,13 @@ def a_connection_that_nobody_uses_is_told_as_idle():
     with stage({"pool": {"max_idle": "1s", "cleanup_interval": "100ms"}}) as on:
         listening, client = subscriber(on), on.client()
         is_own(on.call(client, "x"), "x")
-        equal(next_event(listening)[0], "CONNECTED", "the first event")
-        event, address, _, cause = next_event(listening)
-        equal((event, address), ("IDLE", on.broker.address), "the second event")
-        contains(cause, "pool.max_idle", "the cause")
+        # The daemon may ask its nameserver on its own account meanwhile.
+        events = []
+        while len(events) < 2:
+            event = next_event(listening)
+            events += [event] if event[1] == on.broker.address else []
+        equal([event[0] for event in events], ["CONNECTED", "IDLE"], "the events of the broker")
+        contains(events[1][3], "pool.max_idle", "the cause")
 
 
 @test
