@@ -81,7 +81,9 @@ def polls_that_stay_parked_without_a_caller_are_so_many_and_no_more():
 @test
 def questions_for_routes_that_outlive_their_callers_are_so_many_and_no_more():
     limits = {"max_in_flight": 600, "max_in_flight_per_session": 600}
-    with stage({"limits": limits, "upstream": {"request_timeout": "5s"}}) as on:
+    # Silence is what this is about, and not to be found out.
+    patient = {"upstream": {"request_timeout": "5s"}, "breaker": {"failures": 1000}}
+    with stage({"limits": limits, **patient}) as on:
         on.nameserver.on(GET_ROUTEINFO_BY_TOPIC, silence)
         client, other = on.client(), on.client()
 
