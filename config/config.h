@@ -37,6 +37,12 @@ enum config_log_level {
     CONFIG_LOG_DEBUG,
 };
 
+enum config_compression {
+    CONFIG_COMPRESS_ZLIB,
+    CONFIG_COMPRESS_LZ4,
+    CONFIG_COMPRESS_ZSTD,
+};
+
 /* A list of texts. The texts are owned by the config. */
 struct config_list {
     char *items[CONFIG_ADDRESSES_MAX];
@@ -116,9 +122,12 @@ struct config {
         unsigned max_broker_requests_per_session; /* 256 */
     } limits;
     struct {
-        char *producer_group;         /* remotingd */
-        unsigned retries;             /* 2 */
-        bool latency_fault_tolerance; /* yes */
+        char *producer_group;                  /* remotingd */
+        unsigned retries;                      /* 2 */
+        bool latency_fault_tolerance;          /* yes */
+        size_t compress_over;                  /* 4KiB; 0: never */
+        enum config_compression compress_type; /* zlib */
+        size_t max_message_size;               /* 4MiB */
     } send;
     struct {
         uint64_t invisible_time_ms; /* 60s */

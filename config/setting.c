@@ -159,6 +159,17 @@ const struct setting settings[] = {
         .sentence = "Further attempts of a send that failed, within its deadline."),
     SWITCH(send, latency_fault_tolerance, "yes",
         .sentence = "Sends pass over brokers that were slow or refused, for as long as RocketMQ's table says."),
+    SIZE(send, compress_over, "4KiB", 0, MIB(16),
+        .sentence = "Bodies of so many bytes and more are compressed; 0B is never."),
+    CHOICE(config_compression, send, compress_type, "zlib",
+        .choices = {
+            [CONFIG_COMPRESS_ZLIB] = "zlib",
+            [CONFIG_COMPRESS_LZ4] = "lz4",
+            [CONFIG_COMPRESS_ZSTD] = "zstd",
+        },
+        .sentence = "zlib, lz4 or zstd; consumers older than RocketMQ 5 know zlib alone."),
+    SIZE(send, max_message_size, "4MiB", KIB(1), MIB(16),
+        .sentence = "The largest body of a send, before it is compressed; brokers have a limit of their own."),
 
     DURATION(consume, invisible_time, "60s", S(1), H(12),
         .sentence = "How long a received message stays hidden from others, where the caller does not say."),

@@ -52,6 +52,10 @@
 #define PROPERTY_TRANSACTION_PREPARED "TRAN_MSG"
 #define PROPERTY_WAIT_STORE_OK        "WAIT"
 #define PROPERTY_SHARDING_KEY         "__SHARDINGKEY"
+#define PROPERTY_DELAY_LEVEL          "DELAY"
+#define PROPERTY_TIMER_DELAY_SEC      "TIMER_DELAY_SEC"
+#define PROPERTY_TIMER_DELAY_MS       "TIMER_DELAY_MS"
+#define PROPERTY_TIMER_DELIVER_MS     "TIMER_DELIVER_MS"
 
 struct message_host {
     uint8_t ip[16]; /* the first 4 or all 16 */
@@ -130,3 +134,19 @@ enum message_body_status {
 };
 enum message_body_status message_body_decompress(
     const struct message *message, size_t size_limit, char **ret_body, size_t *ret_size);
+
+/* CompressionType.java: the numbers that stand in MESSAGE_SYSFLAG_COMPRESSION. */
+enum message_compression {
+    MESSAGE_COMPRESSION_LZ4 = 1,
+    MESSAGE_COMPRESSION_ZSTD = 2,
+    MESSAGE_COMPRESSION_ZLIB = 3,
+};
+/* So many bytes it takes at most. */
+size_t message_body_compress_bound(enum message_compression compression, size_t n);
+/*
+ * As Java's client compresses (level 5), into dst, which has the room of the bound. The number of
+ * bytes; 0 without memory.
+ */
+size_t message_body_compress(enum message_compression compression, struct span body, char *dst);
+/* The sysFlag of a body that was compressed so. */
+int32_t message_compression_sys_flag(enum message_compression compression);

@@ -273,3 +273,44 @@ enum message_body_status message_body_decompress(
     *ret_size = result.n;
     return MESSAGE_BODY_OK;
 }
+
+/* Message.compressLevel of DefaultMQProducer. */
+#define COMPRESS_LEVEL 5
+
+size_t message_body_compress_bound(enum message_compression compression, size_t n)
+{
+    switch (compression) {
+    case MESSAGE_COMPRESSION_LZ4:
+        return LZ4F_compressFrameBound(n, NULL);
+    case MESSAGE_COMPRESSION_ZSTD:
+        return ZSTD_compressBound(n);
+    case MESSAGE_COMPRESSION_ZLIB:
+        break;
+    }
+    return compressBound((uLong)n);
+}
+
+size_t message_body_compress(enum message_compression compression, struct span body, char *dst)
+{
+    size_t capacity = message_body_compress_bound(compression, body.n);
+    uLongf n_zlib = (uLongf)capacity;
+    size_t n;
+    switch (compression) {
+    case MESSAGE_COMPRESSION_LZ4:
+        n = LZ4F_compressFrame(dst, capacity, body.data, body.n, NULL);
+        return LZ4F_isError(n) ? 0 : n;
+    case MESSAGE_COMPRESSION_ZSTD:
+        n = ZSTD_compress(dst, capacity, body.data, body.n, COMPRESS_LEVEL);
+        return ZSTD_isError(n) ? 0 : n;
+    case MESSAGE_COMPRESSION_ZLIB:
+        break;
+    }
+    const Bytef *src = (const Bytef *)body.data;
+    int r = compress2((Bytef *)dst, &n_zlib, src, (uLong)body.n, COMPRESS_LEVEL);
+    return r == Z_OK ? (size_t)n_zlib : 0;
+}
+
+int32_t message_compression_sys_flag(enum message_compression compression)
+{
+    return MESSAGE_SYSFLAG_COMPRESSED | (int32_t)compression << 8;
+}

@@ -79,6 +79,66 @@ static bool take_transaction(struct taking *taking, struct ext_field field)
     return taking->fields->is_half || refuse(taking, field, "half is accepted, or leave it out");
 }
 
+static bool take_body_format(struct taking *taking, struct ext_field field)
+{
+    taking->fields->has_json_body = span_equals(field.value, SPAN("json"));
+    if (!taking->fields->has_json_body && !span_equals(field.value, SPAN("native"))) {
+        return refuse(taking, field, "json or native are accepted");
+    }
+    return true;
+}
+
+static bool are_hex(struct span text)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.data[i];
+        if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f')) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool are_zeros(struct span text)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.data[i] != '0') {
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
+ * W3C Trace Context, 3.2: version-traceid-parentid-flags. A version to come may have more behind
+ * one more dash.
+ */
+static bool is_traceparent(struct span text)
+{
+    if (text.n < 55 || text.data[2] != '-' || text.data[35] != '-' || text.data[52] != '-') {
+        return false;
+    }
+    struct span version = { text.data, 2 };
+    struct span trace_id = { text.data + 3, 32 };
+    struct span parent_id = { text.data + 36, 16 };
+    struct span flags = { text.data + 53, 2 };
+    bool has_its_size = text.n == 55 || (!span_equals(version, SPAN("00")) && text.data[55] == '-');
+    return has_its_size && are_hex(version) && are_hex(trace_id) && are_hex(parent_id) &&
+           are_hex(flags) && !span_equals(version, SPAN("ff")) && !are_zeros(trace_id) &&
+           !are_zeros(parent_id);
+}
+
+static bool take_traceparent(struct taking *taking, struct ext_field field)
+{
+    if (!is_traceparent(field.value)) {
+        return refuse(taking, field,
+            "a W3C traceparent is accepted: 00-<32 hex digits>-<16 hex digits>-<2 hex digits>, in "
+            "lower case, the ids not zero");
+    }
+    taking->fields->traceparent = field.value;
+    return true;
+}
+
 static bool take_text(struct taking *taking, struct ext_field field, struct span *ret_text)
 {
     if (span_is_empty(field.value)) {
@@ -105,7 +165,7 @@ static bool take_one(struct taking *taking, struct ext_field field)
         return take_text(taking, field, &fields->receipt);
     }
     if (span_equals(name, SPAN("traceparent"))) {
-        return take_text(taking, field, &fields->traceparent);
+        return take_traceparent(taking, field);
     }
     if (span_equals(name, SPAN("timeoutMillis"))) {
         return take_timeout(taking, field);
@@ -119,13 +179,16 @@ static bool take_one(struct taking *taking, struct ext_field field)
     if (span_equals(name, SPAN("answerFormat"))) {
         return take_answer_format(taking, field);
     }
+    if (span_equals(name, SPAN("bodyFormat"))) {
+        return take_body_format(taking, field);
+    }
     if (span_equals(name, SPAN("transaction"))) {
         return take_transaction(taking, field);
     }
     struct span key = utf8_cut(field.key, SHOWN_MAX);
     (void)snprintf(taking->problem, taking->problem_size,
         "%.*s is no field of this version: sidecar.addr, broker, topic, receipt, traceparent, "
-        "timeoutMillis, code, retry, answerFormat and transaction are",
+        "timeoutMillis, code, retry, answerFormat, bodyFormat and transaction are",
         SPAN_ARGS(key));
     return false;
 }

@@ -31,8 +31,9 @@ struct sidecar_fields {
     bool has_code;
     int32_t code;
     enum sidecar_retry retry;
-    bool wants_json; /* sidecar.answerFormat=json */
-    bool is_half;    /* sidecar.transaction=half */
+    bool wants_json;    /* sidecar.answerFormat=json */
+    bool has_json_body; /* sidecar.bodyFormat=json */
+    bool is_half;       /* sidecar.transaction=half */
 };
 
 /*

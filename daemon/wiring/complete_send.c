@@ -6,6 +6,7 @@
  */
 #include "daemon/wiring/send.h"
 
+#include "daemon/core/send_property.h"
 #include "daemon/core/transaction_receipt.h"
 #include "daemon/wiring/processor.h"
 #include "daemon/wiring/wall_clock.h"
@@ -65,6 +66,7 @@ static void send_on_end(struct invocation *invocation)
     if (state) {
         send_attempts_end(state);
         free(state->properties);
+        free(state->batch_texts);
         free(state);
         invocation->state = NULL;
         invocation->uniq_key = SPAN_ABSENT;
@@ -73,49 +75,14 @@ static void send_on_end(struct invocation *invocation)
 
 /* --- what the caller left out --- */
 
-static bool property_text_is_valid(
-    struct invocation *invocation, struct span name, struct span text)
-{
-    for (size_t i = 0; i < text.n; i++) {
-        if (text.data[i] == MESSAGE_PROPERTY_NAME_END ||
-            text.data[i] == MESSAGE_PROPERTY_VALUE_END) {
-            struct span shown = utf8_cut(name, 64);
-            invocation_fail(invocation, FAILURE_INVALID, false,
-                "property.%.*s contains the byte %d: RocketMQ cannot store the bytes 1 and 2 in "
-                "properties",
-                SPAN_ARGS(shown), text.data[i]);
-            return false;
-        }
-    }
-    return true;
-}
-
-static size_t property_append(char *at, struct span name, struct span value)
-{
-    size_t n = 0;
-    memcpy(at, name.data, name.n);
-    n += name.n;
-    at[n++] = MESSAGE_PROPERTY_NAME_END;
-    if (value.n > 0) {
-        memcpy(at + n, value.data, value.n);
-    }
-    n += value.n;
-    at[n++] = MESSAGE_PROPERTY_VALUE_END;
-    return n;
-}
-
 /* One property.NAME field: checked against those already there, and appended at *at. */
 static bool property_merge(
     struct invocation *invocation, char *properties, size_t *at, struct ext_field field)
 {
     struct span name = { field.key.data + PROPERTY_PREFIX.n, field.key.n - PROPERTY_PREFIX.n };
-    if (name.n == 0) {
-        invocation_fail(
-            invocation, FAILURE_INVALID, false, "property. has no name: property.NAME is needed");
-        return false;
-    }
-    if (!property_text_is_valid(invocation, name, name) ||
-        !property_text_is_valid(invocation, name, field.value)) {
+    char problem[FAILURE_CAUSE_SIZE];
+    if (!send_property_is_valid(name, field.value, problem, sizeof(problem))) {
+        invocation_fail(invocation, FAILURE_INVALID, false, "%s", problem);
         return false;
     }
     if (!span_is_absent(message_property((struct span){ properties, *at }, name))) {
@@ -124,7 +91,7 @@ static bool property_merge(
             SPAN_ARGS(name), SPAN_ARGS(name));
         return false;
     }
-    *at += property_append(properties + *at, name, field.value);
+    *at += send_property_write(properties + *at, name, field.value);
     return true;
 }
 
@@ -134,7 +101,7 @@ static size_t properties_room(
     size_t n = given.n + traceparent.n + PROPERTIES_ADDED_SIZE;
     for (size_t i = 0; i < fields->n; i++) {
         if (span_starts_with(fields->fields[i].key, PROPERTY_PREFIX)) {
-            n += fields->fields[i].key.n + fields->fields[i].value.n + 2;
+            n += send_property_size(fields->fields[i].key, fields->fields[i].value);
         }
     }
     return n;
@@ -153,7 +120,7 @@ static bool properties_are_small(struct invocation *invocation, size_t n)
 static void property_default(char *properties, size_t *at, struct span name, struct span value)
 {
     if (span_is_absent(message_property((struct span){ properties, *at }, name))) {
-        *at += property_append(properties + *at, name, value);
+        *at += send_property_write(properties + *at, name, value);
     }
 }
 
@@ -253,11 +220,15 @@ static bool fields_complete(struct invocation *invocation, struct send_state *st
 {
     const struct send_names *names = state->names;
     bool is_batch = invocation->code == REQUEST_SEND_BATCH_MESSAGE;
+    if (!send_body_is_small(invocation)) {
+        return false;
+    }
     if (invocation->sidecar.is_half && !half_message_complete(invocation, state)) {
         return false;
     }
     /* The messages of a batch carry their own properties in the body. */
-    if (!is_batch && !properties_complete(invocation, state)) {
+    if (is_batch ? !send_body_batch(invocation)
+                 : !properties_complete(invocation, state) || !send_body_compress(invocation)) {
         return false;
     }
     (void)snprintf(
@@ -343,6 +314,7 @@ void complete_send_start(struct invocation *invocation)
     state->invocation = invocation;
     state->topic = ext_fields_get(fields, state->names->topic);
     state->has_queue_id = !span_is_empty(ext_fields_get(fields, state->names->queue_id));
+    state->has_sys_flag = !span_is_empty(ext_fields_get(fields, state->names->sys_flag));
     state->fixed_broker = invocation->sidecar.broker;
     if (span_is_empty(state->fixed_broker)) {
         state->fixed_broker = ext_fields_text(fields, "bname");
@@ -357,6 +329,11 @@ void complete_send_start(struct invocation *invocation)
     if (span_is_empty(invocation->request.kept.command.body)) {
         invocation_fail(invocation, FAILURE_INVALID, false,
             "the message has no body: RocketMQ takes none that is empty");
+        return;
+    }
+    if (invocation->sidecar.has_json_body && invocation->code != REQUEST_SEND_BATCH_MESSAGE) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "sidecar.bodyFormat=json is for batches (code %d)", REQUEST_SEND_BATCH_MESSAGE);
         return;
     }
     if (fields_complete(invocation, state)) {

@@ -1,8 +1,9 @@
 /*
  * Send
  *
- * What the two halves of a SEND share: complete_send.c fills what the caller left out and writes the
- * answer; send_attempt.c chooses the queue, and another one where an attempt failed.
+ * What the parts of a SEND share: complete_send.c fills what the caller left out and writes the
+ * answer; send_body.c compresses and makes batches; send_attempt.c chooses the queue, and another one
+ * where an attempt failed.
  *
  * An attempt is repeated, at most send.retries times and inside the one deadline, where the message
  * was surely not stored, or with sidecar.retry=at-least-once also where that is unknown. Where there
@@ -30,6 +31,7 @@ struct send_state {
     const struct send_names *names;
     struct span topic;
     char *properties;
+    char *batch_texts; /* unique keys and the sharding key of a batch */
     char uniq_key[UNIQ_KEY_SIZE];
     char born_timestamp[24];
     char queue_id_text[16];
@@ -38,6 +40,7 @@ struct send_state {
     char attempts_text[16];
     char broker_name[256]; /* of the last attempt, "" before the first */
     bool has_queue_id;     /* the caller chose the queue */
+    bool has_sys_flag;     /* the caller wrote it: the body is not touched */
     struct span sharding_key;
     unsigned n_attempts;
     size_t n_masters;         /* of the route: with one there is nowhere else to go */
@@ -46,6 +49,15 @@ struct send_state {
     struct route_waiter refresh;
     struct deadline refresh_deadline;
 };
+
+/*
+ * send_body.c; false: the invocation failed. Compresses from send.compress_over on, as Java's client
+ * does, unless the caller wrote the sysFlag itself.
+ */
+bool send_body_compress(struct invocation *invocation);
+bool send_body_is_small(struct invocation *invocation);
+/* Makes the batch of a JSON body, or checks that a body is one; sets uniq_key and sharding_key. */
+bool send_body_batch(struct invocation *invocation);
 
 /* The first attempt, and invocation_steps.on_route: it was waiting for a route. */
 void send_attempt(struct invocation *invocation);

@@ -164,7 +164,10 @@ static const struct refused_case refused[] = {
     { "sidecar.broker", "", "value" },
     { "sidecar.topic", "", "value" },
     { "sidecar.receipt", "", "value" },
-    { "sidecar.traceparent", "", "value" },
+    { "sidecar.traceparent", "", "W3C" },
+    { "sidecar.traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0", "W3C" },
+    { "sidecar.traceparent", "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", "W3C" },
+    { "sidecar.bodyFormat", "xml", "json or native" },
 };
 
 START_TEST(value_that_makes_no_sense_is_named_with_what_is_accepted)
