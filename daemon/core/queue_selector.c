@@ -1,7 +1,32 @@
 #include "daemon/core/queue_selector.h"
 
+#include "protocol/ext_fields.h"
+
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+
+/*
+ * How many queues orderTopicConf ("broker-a:4;broker-b:4") gives a broker: 0 where it does not name
+ * it, or makes no sense.
+ */
+static int32_t order_queue_nums(const char *order_topic_conf, struct span broker_name)
+{
+    while (order_topic_conf && *order_topic_conf) {
+        size_t n = strcspn(order_topic_conf, ";");
+        struct span item = { order_topic_conf, n };
+        int64_t queue_nums;
+        if (item.n > broker_name.n + 1 && span_starts_with(item, broker_name) &&
+            item.data[broker_name.n] == ':' &&
+            ext_value_parse_i64(
+                (struct span){ item.data + broker_name.n + 1, item.n - broker_name.n - 1 }, 0,
+                INT32_MAX, &queue_nums)) {
+            return (int32_t)queue_nums;
+        }
+        order_topic_conf += n + (order_topic_conf[n] == ';');
+    }
+    return 0;
+}
 
 /* The number of queues of one row that a send may use; the broker's index in *ret_broker. */
 static int32_t row_queue_nums(const struct topic_route *route, const struct queue_data *row,
@@ -16,6 +41,10 @@ static int32_t row_queue_nums(const struct topic_route *route, const struct queu
     }
     *ret_broker = (size_t)(broker - route->brokers);
     int32_t n = row->write_queue_nums;
+    if (route->order_topic_conf && route->order_topic_conf[0]) {
+        int32_t n_ordered = order_queue_nums(route->order_topic_conf, span_of(row->broker_name));
+        return n_ordered < n ? n_ordered : n;
+    }
     return queue_nums_max > 0 && n > queue_nums_max ? queue_nums_max : n;
 }
 
@@ -59,6 +88,19 @@ const struct publish_queue *queue_select(
     const struct publish_queue *queue = &queues[(*turn + best) % n];
     *turn += (uint32_t)best + 1;
     return queue;
+}
+
+const struct publish_queue *queue_select_of_broker(
+    const struct publish_queue *queues, size_t n, uint32_t *turn, size_t broker)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct publish_queue *queue = &queues[(*turn + i) % n];
+        if (queue->broker == broker) {
+            *turn += (uint32_t)i + 1;
+            return queue;
+        }
+    }
+    return NULL;
 }
 
 const struct publish_queue *queue_select_by_key(

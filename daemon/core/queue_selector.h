@@ -26,7 +26,9 @@ struct publish_queue {
 #define DEFAULT_TOPIC_QUEUE_NUMS 4
 
 /*
- * The queues that can be written to, on the heap. queue_nums_max caps the number a broker (for the
+ * The queues that can be written to, on the heap. A topic with an orderTopicConf has the queues that
+ * it names (those of them that a broker would take): keys go by their number, which must not change
+ * with every queue that is added. queue_nums_max caps the number a broker (for the
  * route of TBW102), 0 does not. 0 and *ret_n == 0 when there is none; -ENOMEM.
  */
 int publish_queues_from_route(const struct topic_route *route, int32_t queue_nums_max,
@@ -49,6 +51,9 @@ int publish_queues_from_route(const struct topic_route *route, int32_t queue_num
 const struct publish_queue *queue_select(
     const struct publish_queue *queues, size_t n, uint32_t *turn, const uint8_t *worth);
 
+/* The same among the queues of one broker: NULL where it has none. */
+const struct publish_queue *queue_select_of_broker(
+    const struct publish_queue *queues, size_t n, uint32_t *turn, size_t broker);
 /*
  * As Java's SelectMessageQueueByHash with the key's String.hashCode() (of the bytes: equal for
  * ASCII). n > 0.

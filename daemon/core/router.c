@@ -244,11 +244,17 @@ void router_decide(const struct route_question *question, struct route_answer *r
         }
         return;
     }
+    struct span bname = ext_fields_text(question->ext_fields, "bname");
+    if (!span_is_empty(question->receipt) &&
+        !(span_is_empty(question->broker) && span_is_empty(bname))) {
+        (void)snprintf(ret_answer->reason, sizeof(ret_answer->reason),
+            "sidecar.receipt names the broker: leave sidecar.broker and bname out");
+        return;
+    }
     if (!span_is_empty(question->receipt)) {
         answer(ret_answer, ROUTE_TO_RECEIPT, SPAN_ABSENT);
         return;
     }
-    struct span bname = ext_fields_text(question->ext_fields, "bname");
     if (!span_is_empty(question->broker) || !span_is_empty(bname)) {
         answer(ret_answer, ROUTE_TO_BROKER,
             span_is_empty(question->broker) ? bname : question->broker);

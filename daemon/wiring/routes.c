@@ -3,6 +3,7 @@
 #include "daemon/wiring/log.h"
 #include "protocol/code.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,6 +147,7 @@ static const char *topic_route_status_text(enum topic_route_status status)
     return "?";
 }
 
+/* 0, -EINVAL for an answer of no use, which was logged, or -ENOMEM. */
 static int topic_put(struct routes *routes, struct span topic, struct span body)
 {
     struct topic_route *route = NULL;
@@ -154,7 +156,7 @@ static int topic_put(struct routes *routes, struct span topic, struct span body)
         char quoted[LOG_QUOTE_SIZE];
         log_warning("route topic=%s refused: the nameserver's answer is %s",
             log_quote(topic.data, topic.n, quoted), topic_route_status_text(status));
-        return -1;
+        return status == TOPIC_ROUTE_NO_MEMORY ? -ENOMEM : -EINVAL;
     }
     return route_table_put(routes->table, topic, route, routes->context->loop->now_ms);
 }
@@ -167,7 +169,7 @@ static int cluster_put(struct routes *routes, struct span body)
     if (status != TOPIC_ROUTE_OK) {
         log_warning("cluster table refused: the nameserver's answer is %s",
             topic_route_status_text(status));
-        return -1;
+        return status == TOPIC_ROUTE_NO_MEMORY ? -ENOMEM : -EINVAL;
     }
     routes->has_cluster = true;
     routes->cluster_fetched_ms = routes->context->loop->now_ms;
@@ -187,9 +189,14 @@ static void on_response(struct nameserver_call *call, struct remoting_command *r
     if (response->code == RESPONSE_SUCCESS) {
         r = topic.n > 0 ? topic_put(routes, topic, response->body)
                         : cluster_put(routes, response->body);
-        failure_set(&report, FAILURE_NO_ROUTE, false,
-            "the nameserver's answer about %s%s is of no use (see the log)",
-            topic.n > 0 ? "topic " : "the cluster", fetch->topic);
+        if (r == -ENOMEM) {
+            failure_set(&report, FAILURE_OVERLOADED, false, "out of memory for %s%s",
+                topic.n > 0 ? "the route of topic " : "the cluster table", fetch->topic);
+        } else {
+            failure_set(&report, FAILURE_NO_ROUTE, false,
+                "the nameserver's answer about %s%s is of no use (see the log)",
+                topic.n > 0 ? "topic " : "the cluster", fetch->topic);
+        }
     } else if (response->code == RESPONSE_TOPIC_NOT_EXIST && topic.n > 0) {
         r = route_table_put(routes->table, topic, NULL, routes->context->loop->now_ms);
         failure_set(&report, FAILURE_OVERLOADED, false, "out of memory");

@@ -192,34 +192,6 @@ static void attempt_by_route(struct invocation *invocation)
         has_more && ((may_move(state) && n_good > 1) || may_refresh(invocation)));
 }
 
-/* sidecar.broker fixes the broker; the queue is still ours to choose where the caller did not. */
-static void attempt_by_broker(struct invocation *invocation)
-{
-    struct send_state *state = invocation->state;
-    const char *address;
-    if (!invocation_broker(invocation, state->fixed_broker, &address)) {
-        return;
-    }
-    (void)snprintf(
-        state->broker_name, sizeof(state->broker_name), "%.*s", SPAN_ARGS(state->fixed_broker));
-    if (!state->has_queue_id) {
-        queue_id_set(invocation, 0);
-    }
-    attempt_send(invocation, address, false);
-}
-
-void send_attempt(struct invocation *invocation)
-{
-    const struct send_state *state = invocation->state;
-    if (span_is_empty(state->fixed_broker)) {
-        attempt_by_route(invocation);
-    } else {
-        attempt_by_broker(invocation);
-    }
-}
-
-/* --- and the next one --- */
-
 static void on_refreshed(struct route_waiter *waiter, const struct failure_report *report)
 {
     struct send_state *state =
@@ -239,14 +211,11 @@ static void on_refresh_deadline(struct deadline *deadline, uint64_t now_ms)
     send_attempt(state->invocation);
 }
 
-/* The route may be out of date, and is asked for: true, and the next attempt follows. */
-static bool refresh(struct invocation *invocation)
+/* Asks for the route, once; then, with it or without, send_attempt(). */
+static void route_ask(struct invocation *invocation)
 {
     struct send_state *state = invocation->state;
     struct invoker *invoker = invocation->invoker;
-    if (!may_refresh(invocation)) {
-        return false;
-    }
     uint64_t now_ms = now_of(invocation);
     state->has_refreshed = true;
     state->refresh.on_fetched = on_refreshed;
@@ -255,6 +224,66 @@ static bool refresh(struct invocation *invocation)
     uint64_t until_ms = clock_after(now_ms, clock_until(now_ms, invocation->deadline_ms) / 2);
     loop_deadline_set(invoker->loop, &state->refresh_deadline, until_ms);
     routes_wait_topic(invoker->routes, state->topic, until_ms, &state->refresh);
+}
+
+/*
+ * The next one of this broker's queues; 0, which every broker has, where no route names the topic
+ * there: the broker knows better than its nameserver what it has.
+ */
+static int32_t broker_queue_choose(struct invocation *invocation, struct route_entry *entry)
+{
+    const struct send_state *state = invocation->state;
+    const struct broker_data *broker =
+        entry && entry->route ? topic_route_find_broker(entry->route, state->fixed_broker) : NULL;
+    const struct publish_queue *queue = NULL;
+    if (broker) {
+        queue = queue_select_of_broker(
+            entry->queues, entry->n_queues, &entry->turn, (size_t)(broker - entry->route->brokers));
+    }
+    return queue ? queue->queue_id : 0;
+}
+
+/* sidecar.broker fixes the broker; the queue is still ours to choose where the caller did not. */
+static void attempt_by_broker(struct invocation *invocation)
+{
+    struct send_state *state = invocation->state;
+    struct route_entry *entry;
+    const char *address;
+    bool is_known = routes_find(invocation->invoker->routes, state->topic, &entry) != ROUTE_UNKNOWN;
+    if (!state->has_queue_id && !is_known && !state->has_refreshed) {
+        route_ask(invocation);
+        return;
+    }
+    if (!invocation_broker(invocation, state->fixed_broker, &address)) {
+        return;
+    }
+    (void)snprintf(
+        state->broker_name, sizeof(state->broker_name), "%.*s", SPAN_ARGS(state->fixed_broker));
+    if (!state->has_queue_id) {
+        queue_id_set(invocation, broker_queue_choose(invocation, entry));
+    }
+    attempt_send(invocation, address, false);
+}
+
+void send_attempt(struct invocation *invocation)
+{
+    const struct send_state *state = invocation->state;
+    if (span_is_empty(state->fixed_broker)) {
+        attempt_by_route(invocation);
+    } else {
+        attempt_by_broker(invocation);
+    }
+}
+
+/* --- and the next one --- */
+
+/* The route may be out of date, and is asked for: true, and the next attempt follows. */
+static bool refresh(struct invocation *invocation)
+{
+    if (!may_refresh(invocation)) {
+        return false;
+    }
+    route_ask(invocation);
     return true;
 }
 

@@ -1,5 +1,6 @@
 #include "daemon/core/queue_selector.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "tests/support/run_suite.h"
@@ -99,6 +100,27 @@ START_TEST(queues_of_a_topic_to_be_made_are_capped_a_broker)
     const struct publish_queue expected[] = { { 0, 0 }, { 0, 1 }, { 0, 2 }, { 0, 3 }, { 1, 0 } };
     const struct topic_route route = route_of(queues, 2);
     assert_queues(&route, DEFAULT_TOPIC_QUEUE_NUMS, expected, 5);
+}
+END_TEST
+
+START_TEST(ordered_topic_has_the_queues_of_its_configuration)
+{
+    struct queue_data queues[] = { row(brokers[0].broker_name, 8, PERM_WRITE),
+        row(brokers[1].broker_name, 2, PERM_WRITE) };
+    const struct publish_queue expected[] = { { 0, 0 }, { 0, 1 }, { 0, 2 }, { 1, 0 }, { 1, 1 } };
+    static const char *const all[] = { "a:3;b:2", "b:2;a:3", "x:1;a:3;b:2147483647;",
+        "aa:9;a:3;b:2" };
+    struct topic_route route = route_of(queues, 2);
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        char conf[64];
+        (void)snprintf(conf, sizeof(conf), "%s", all[i]);
+        route.order_topic_conf = conf;
+        assert_queues(&route, 0, expected, 5);
+    }
+    route.order_topic_conf = (char[]){ "a:3;b:-1" };
+    assert_queues(&route, 0, expected, 3);
+    route.order_topic_conf = (char[]){ ";:;a;a:;b:x" };
+    assert_queues(&route, 0, NULL, 0);
 }
 END_TEST
 
@@ -224,6 +246,16 @@ START_TEST(selection_is_right_for_every_mix)
 }
 END_TEST
 
+START_TEST(queues_of_one_broker_are_taken_in_turn)
+{
+    uint32_t turn = 0;
+    for (size_t i = 0; i < 6; i++) {
+        ck_assert_ptr_eq(queue_select_of_broker(five, 5, &turn, 1), &five[2 + i % 2]);
+    }
+    ck_assert_ptr_null(queue_select_of_broker(five, 5, &turn, 3));
+}
+END_TEST
+
 struct key_case {
     const char *key;
     int32_t hash_code; /* of Java's String.hashCode() */
@@ -268,7 +300,9 @@ int main(void)
     tcase_add_test(queues, queues_that_cannot_be_written_to_are_left_out);
     tcase_add_test(queues, route_without_a_writable_queue_has_none);
     tcase_add_test(queues, queues_of_a_topic_to_be_made_are_capped_a_broker);
+    tcase_add_test(queues, ordered_topic_has_the_queues_of_its_configuration);
     TCase *select = tcase_create("select");
+    tcase_add_test(select, queues_of_one_broker_are_taken_in_turn);
     tcase_add_test(select, queues_are_taken_in_turn);
     tcase_add_test(select, turn_may_go_round);
     tcase_add_loop_test(select,

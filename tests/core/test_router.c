@@ -93,6 +93,8 @@ static const struct route_case cases[] = {
       .target = ROUTE_TO_RECEIVE, .target_name = "T" },
     { "POP without a topic", 200050,
       .target = ROUTE_IS_INVALID },
+    { "ACK by receipt and broker", 200051, .broker = "a", .receipt = "r",
+        .target = ROUTE_IS_INVALID },
     { "ACK by receipt", 200051, .receipt = "r",
       .target = ROUTE_TO_RECEIPT },
     { "CHANGE_INVISIBLE by receipt", 200053, .receipt = "r",

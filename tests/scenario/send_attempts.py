@@ -2,6 +2,7 @@
 """Which brokers a send tries, and in how much of its deadline"""
 
 import contextlib
+import json
 import pathlib
 import sys
 import time
@@ -248,6 +249,51 @@ def a_sharding_key_stays_with_its_queue_while_that_refuses():
             equal((answer.code, answer.ext["brokerName"]), (SYSTEM_BUSY, queue[0]), retry)
         asked = [(row.ext["queueId"]) for row in broker.seen(SEND_MESSAGE)]
         equal(set(asked), {queue[1]}, "queues of this key")
+
+
+@test
+def sends_to_a_broker_of_the_callers_choice_go_round_its_queues():
+    with two_brokers() as (daemon, nameserver, a, b):
+        client = daemon.client()
+        queues = [send(client, **{"sidecar.broker": b.name}).ext["echo.queueId"] for _ in range(8)]
+        equal(sorted(queues), sorted("01230123"), "the queues of eight sends")
+        equal((len(a.seen(SEND_MESSAGE)), len(b.seen(SEND_MESSAGE))), (0, 8), "who took them")
+        nameserver.no_route.add("Elsewhere")
+        answer = client.call(SEND_MESSAGE, {"topic": "Elsewhere", "sidecar.broker": b.name}, b"x")
+        equal((answer.error, answer.ext["echo.queueId"]), (None, "0"), "a topic without a route")
+
+
+@test
+def a_nameserver_that_invents_brokers_and_queues_is_held_to_the_limits():
+    row = {"brokerName": "x", "perm": 6, "readQueueNums": 4, "writeQueueNums": 4, "topicSysFlag": 0}
+    data = {"brokerName": "x", "cluster": "c", "brokerAddrs": {"0": "127.0.0.1:22"}}
+    many = range(20000)
+    routes = (
+        {"brokerDatas": [], "queueDatas": []},
+        {"brokerDatas": [{**data, "brokerName": f"b{i}"} for i in many], "queueDatas": []},
+        {"brokerDatas": [data], "queueDatas": [{**row, "brokerName": f"b{i}"} for i in many]},
+        {"brokerDatas": [data], "queueDatas": [{**row, "writeQueueNums": 2**31 - 1}]},
+        {"brokerDatas": [data, data], "queueDatas": [row]},
+        {"brokerDatas": [data], "queueDatas": [row, row]},
+        {"brokerDatas": [data], "queueDatas": [row], "orderTopicConf": "x:2147483647;" * 1000},
+        {"brokerDatas": [{**data, "brokerAddrs": {"0": "nonsense"}}], "queueDatas": [row]},
+        {"brokerDatas": [data], "queueDatas": [{**row, "perm": 4}]},
+    )
+    with two_brokers() as (daemon, nameserver, a, _):
+        client = daemon.client()
+        for i, route in enumerate(routes):
+            body = json.dumps(route).encode()
+            nameserver.on(GET_ROUTEINFO_BY_TOPIC, answers(body=body))
+            ext = {"topic": f"Topic{i}", "sidecar.timeoutMillis": "500"}
+            answer = client.call(SEND_MESSAGE, ext, b"x")
+            contains(
+                ("no-route", "no-broker", "unreachable", "connection-lost", "timeout"),
+                answer.error,
+                f"the failure with route {i} ({answer.remark})",
+            )
+        nameserver.on(GET_ROUTEINFO_BY_TOPIC, None)
+        nameserver.route_to = [a]
+        equal(send(client).error, None, "a send by a good route")
 
 
 main()
