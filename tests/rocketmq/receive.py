@@ -11,13 +11,14 @@ import remoting
 from remoting import (
     ACK_MESSAGE,
     CHANGE_MESSAGE_INVISIBLETIME,
+    GET_STATS,
     POP_MESSAGE,
     ROCKETMQ,
     SEND_MESSAGE,
     SIDECAR,
 )
 from rocketmq_story import cluster, daemon, new_topic, receive, receive_all, succeeded
-from tap import check, equal, less, main, test
+from tap import check, equal, less, main, test, wait_until
 
 
 def send_all(client, topic, bodies):
@@ -208,6 +209,34 @@ def a_receipt_that_nobody_wrote_is_invalid():
                 (remoting.MESSAGE_ILLEGAL, "invalid"),
                 f"the answer for {receipt}",
             )
+
+
+@test(deadline=90)
+def what_was_popped_for_a_caller_that_went_comes_again_long_before_its_invisible_time():
+    topic = new_topic()
+    with daemon() as running:
+        client = running.client()
+        send_all(client, topic, [f"orphan {n}" for n in range(16)])
+
+        def is_orphaned():
+            # Whether it goes before its answer comes is a race, so several go, with one each.
+            gone = running.client()
+            ext = {"topic": topic, "consumerGroup": "receive-8", "invisibleTime": 600000}
+            gone.send(POP_MESSAGE, {**ext, "maxMsgNums": 1})
+            gone.close()
+            return client.call(GET_STATS).json()["popOrphaned"] > 0
+
+        wait_until(is_orphaned, 20, "a message is popped for a caller that went")
+        again = wait_until(
+            lambda: [
+                row
+                for row in receive_all(client, topic, "receive-8", 1, timeout=3)
+                if row["reconsumeTimes"] > 0
+            ],
+            60,
+            "a message that was given to somebody before",
+        )
+    check(again[0]["body"].startswith("orphan "), f"it is one of ours (saw {again[0]})")
 
 
 main()
