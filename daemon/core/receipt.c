@@ -254,3 +254,27 @@ size_t receipt_real_topic(const struct receipt *receipt, char *dst, size_t dst_s
     }
     return 0;
 }
+
+size_t receipt_command_fields(
+    const struct receipt *receipt, struct ext_fields *fields, char *texts, size_t texts_size)
+{
+    const char *end = texts + texts_size;
+    struct span info = { texts, receipt_extra_info(receipt, texts, texts_size) };
+    char *at = texts + info.n;
+    struct span topic = { at, receipt_real_topic(receipt, at, (size_t)(end - at)) };
+    at += topic.n;
+    struct span queue_id = { at,
+        receipt_text_write(at, (size_t)(end - at), "%" PRId32, receipt->queue_id) };
+    at += queue_id.n;
+    struct span offset = { at,
+        receipt_text_write(at, (size_t)(end - at), "%" PRId64, receipt->queue_offset) };
+    at += offset.n;
+    bool is_fine = info.n > 0 && topic.n > 0 && queue_id.n > 0 && offset.n > 0 &&
+                   ext_fields_add(fields, SPAN("bname"), receipt->broker_name) &&
+                   ext_fields_add(fields, SPAN("consumerGroup"), receipt->group) &&
+                   ext_fields_add(fields, SPAN("topic"), topic) &&
+                   ext_fields_add(fields, SPAN("queueId"), queue_id) &&
+                   ext_fields_add(fields, SPAN("offset"), offset) &&
+                   ext_fields_add(fields, SPAN("extraInfo"), info);
+    return is_fine ? (size_t)(at - texts) : 0;
+}

@@ -84,3 +84,15 @@ size_t receipt_extra_info(const struct receipt *receipt, char *dst, size_t dst_s
  * its length, or 0.
  */
 size_t receipt_real_topic(const struct receipt *receipt, char *dst, size_t dst_size);
+
+/*
+ * The ext fields by which a broker finds the message of an ACK or CHANGE_INVISIBLE: bname,
+ * consumerGroup, topic, queueId, offset, extraInfo. They are added to fields; those that the receipt
+ * has not as text are written to texts, which must outlive them. The bytes used of texts, or 0 when
+ * they or the fields do not fit.
+ */
+#define RECEIPT_COMMAND_FIELDS 6
+/* Enough for a receipt of n bytes: nothing in texts is longer than where it stands in the receipt. */
+#define RECEIPT_COMMAND_TEXTS_MAX(n) (3 * (n) + 16)
+size_t receipt_command_fields(
+    const struct receipt *receipt, struct ext_fields *fields, char *texts, size_t texts_size);

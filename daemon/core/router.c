@@ -12,6 +12,7 @@ enum place {
     PLACE_SEND,
     PLACE_RECEIVE,
     PLACE_RECEIPT,         /* by sidecar.receipt, else as PLACE_ONE_MASTER */
+    PLACE_RECEIPTS,        /* by the receipts in the body */
     PLACE_ONE_MASTER,      /* names a queue or a stored offset: the broker must be certain */
     PLACE_IDENTITY,        /* speaks for who is at the other end of the connection */
     PLACE_BROKER_OR_TOPIC, /* group-only commands: sidecar.broker or sidecar.topic */
@@ -50,6 +51,7 @@ static const struct code_row code_rows[] = {
     { REQUEST_RECALL_MESSAGE, PLACE_ONE_MASTER, "topic", false },
     { REQUEST_POP_MESSAGE, PLACE_RECEIVE, "topic", false },
     { REQUEST_ACK_MESSAGE, PLACE_RECEIPT, "topic", false },
+    { REQUEST_BATCH_ACK_MESSAGE, PLACE_RECEIPTS, NULL, false },
     { REQUEST_CHANGE_MESSAGE_INVISIBLETIME, PLACE_RECEIPT, "topic", false },
     { REQUEST_NOTIFICATION, PLACE_ONE_MASTER, "topic", true },
     { REQUEST_GET_ROUTEINFO_BY_TOPIC, PLACE_NAMESERVER_READ, NULL, true },
@@ -195,6 +197,9 @@ static void answer_by_place(const struct route_question *question, const struct 
         return;
     case PLACE_RECEIVE:
         answer_by_topic(question, row, ROUTE_TO_RECEIVE, ret_answer);
+        return;
+    case PLACE_RECEIPTS:
+        answer(ret_answer, ROUTE_TO_RECEIPTS, SPAN_ABSENT);
         return;
     case PLACE_RECEIPT:
     case PLACE_ONE_MASTER:

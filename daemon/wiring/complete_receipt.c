@@ -121,7 +121,8 @@ void complete_receipt_start(struct invocation *invocation)
         invocation->code != REQUEST_CHANGE_MESSAGE_INVISIBLETIME) {
         invocation_fail(invocation, FAILURE_INVALID, false,
             "code %d takes no sidecar.receipt: END_TRANSACTION (37), "
-            "ACK_MESSAGE (200051) and CHANGE_MESSAGE_INVISIBLETIME (200053) do",
+            "ACK_MESSAGE (200051) and CHANGE_MESSAGE_INVISIBLETIME (200053) do, and "
+            "BATCH_ACK_MESSAGE (200151) an array of them as its body",
             (int)invocation->code);
         return;
     }

@@ -714,6 +714,9 @@ static void dispatch(struct invocation *invocation, const struct route_answer *a
             command->code == REQUEST_END_TRANSACTION ? complete_transaction_start
                                                      : complete_receipt_start);
         return;
+    case ROUTE_TO_RECEIPTS:
+        start_kept(invocation, command, source, complete_batch_ack_start);
+        return;
     case ROUTE_TO_ONE_MASTER:
         if (invocation_keep(invocation, command, source)) {
             forward_to_one_master(invocation);

@@ -197,10 +197,11 @@ void forward_to_broker(struct invocation *invocation, const struct remoting_comm
     const struct command_source *source);
 void forward_to_one_master(struct invocation *invocation);
 void forward_to_any_master(struct invocation *invocation);
-/* complete_send.c, complete_receive.c, complete_receipt.c, complete_heartbeat.c: it is kept. */
+/* complete_*.c: it is kept. */
 void complete_send_start(struct invocation *invocation);
 void complete_receive_start(struct invocation *invocation);
 void complete_receipt_start(struct invocation *invocation);
+void complete_batch_ack_start(struct invocation *invocation);
 void complete_heartbeat_start(struct invocation *invocation);
 void complete_transaction_start(struct invocation *invocation);
 /*

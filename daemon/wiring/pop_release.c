@@ -4,12 +4,9 @@
 #include "protocol/code.h"
 #include "protocol/message.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define RELEASE_FIELDS 7
 /* A POP brings at most 32: what a broker sends beyond that is not worth any work. */
 #define RELEASE_MESSAGES_MAX 32
 
@@ -53,26 +50,17 @@ static const struct pending_request_handler give_back_handler = {
 static void give_back(struct pop_release *release, const struct receipt *receipt)
 {
     struct pop_releases *releases = release->releases;
-    char extra_info[RECEIPT_TEXT_MAX], topic[RECEIPT_TEXT_MAX], queue_id[16], offset[24];
-    if (receipt_extra_info(receipt, extra_info, sizeof(extra_info)) == 0 ||
-        receipt_real_topic(receipt, topic, sizeof(topic)) == 0) {
-        return;
-    }
-    (void)snprintf(queue_id, sizeof(queue_id), "%" PRId32, receipt->queue_id);
-    (void)snprintf(offset, sizeof(offset), "%" PRId64, receipt->queue_offset);
-    struct ext_field fields[RELEASE_FIELDS];
+    char texts[RECEIPT_COMMAND_TEXTS_MAX(RECEIPT_TEXT_MAX)];
+    struct ext_field fields[RECEIPT_COMMAND_FIELDS + 1];
     struct remoting_command command = {
         .code = REQUEST_CHANGE_MESSAGE_INVISIBLETIME,
         .version = REMOTING_VERSION,
         .language = LANGUAGE_CPP,
     };
-    ext_fields_init(&command.ext_fields, fields, RELEASE_FIELDS);
-    (void)ext_fields_add(&command.ext_fields, SPAN("bname"), release->broker_name);
-    (void)ext_fields_add(&command.ext_fields, SPAN("consumerGroup"), release->group);
-    (void)ext_fields_add(&command.ext_fields, SPAN("topic"), span_of(topic));
-    (void)ext_fields_add(&command.ext_fields, SPAN("queueId"), span_of(queue_id));
-    (void)ext_fields_add(&command.ext_fields, SPAN("offset"), span_of(offset));
-    (void)ext_fields_add(&command.ext_fields, SPAN("extraInfo"), span_of(extra_info));
+    ext_fields_init(&command.ext_fields, fields, RECEIPT_COMMAND_FIELDS + 1);
+    if (receipt_command_fields(receipt, &command.ext_fields, texts, sizeof(texts)) == 0) {
+        return;
+    }
     (void)ext_fields_add(
         &command.ext_fields, SPAN("invisibleTime"), SPAN(POP_RELEASE_INVISIBLE_TEXT));
     struct pending_request request;

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Receiving, acknowledging, and what happens to those who do not"""
 
+import json
 import pathlib
 import sys
 import time
@@ -10,6 +11,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import remoting
 from remoting import (
     ACK_MESSAGE,
+    BATCH_ACK_MESSAGE,
     CHANGE_MESSAGE_INVISIBLETIME,
     GET_STATS,
     POP_MESSAGE,
@@ -237,6 +239,25 @@ def what_was_popped_for_a_caller_that_went_comes_again_long_before_its_invisible
             "a message that was given to somebody before",
         )
     check(again[0]["body"].startswith("orphan "), f"it is one of ours (saw {again[0]})")
+
+
+@test(deadline=90)
+def a_batch_of_receipts_of_both_brokers_is_acknowledged_and_the_rest_comes_again():
+    topic = new_topic()
+    bodies = [f"batched {n:02}" for n in range(16)]
+    with daemon() as running:
+        client = running.client()
+        send_all(client, topic, bodies)
+        rows = receive_all(client, topic, "receive-9", 16, acknowledge=False, invisibleTime=5000)
+        equal({row["brokerName"] for row in rows}, set(cluster().brokers()), "their brokers")
+        kept, given = rows[0], [row["receipt"] for row in rows[1:]] + ["r1~garbage"]
+        answer = client.call(BATCH_ACK_MESSAGE, body=json.dumps(given).encode())
+        told = succeeded(answer, "the answer to BATCH_ACK_MESSAGE").json()
+        equal([row["receipt"] for row in told], given, "the receipts that are told of")
+        equal([row["code"] for row in told], [0] * 15 + [remoting.MESSAGE_ILLEGAL], "the codes")
+        again = receive_all(client, topic, "receive-9", 1, timeout=60)
+        equal(bodies_of(again), [kept["body"]], "what comes again")
+        equal(receive(client, topic, "receive-9", poll_millis=6000), [], "what comes after that")
 
 
 main()
