@@ -231,31 +231,64 @@ static json_t *next_to_json(
     return NULL;
 }
 
+/* The message at the start of (data, n) is left out; *ret_size is how far to walk on. */
+static void leave_out(const uint8_t *data, size_t n, const struct message_json_source *source,
+    struct message_json_counts *counts, size_t *ret_size)
+{
+    struct message message;
+    struct receipt receipt;
+    size_t size = 0;
+    bool is_message = message_decode(data, n, &message, &size) == MESSAGE_OK;
+    if (counts->n_truncated++ == 0) {
+        counts->left_out_offset = is_message ? message.queue_offset : -1;
+    }
+    if (is_message && source->on_left_out && source->pop &&
+        receipt_from_pop(
+            source->pop, &message, source->topic, source->group, source->broker_name, &receipt)) {
+        source->on_left_out(source->context, &receipt);
+    }
+    *ret_size = size > 0 ? size : n;
+}
+
+/*
+ * Appends the message at the start of (data, n) if it fits, and otherwise leaves *ret_fits false.
+ * False without memory.
+ */
+static bool append_next(struct text *text, const uint8_t *data, size_t n,
+    const struct message_json_source *source, bool is_first, bool *ret_fits, size_t *ret_size)
+{
+    CLEANUP(json_free) json_t *object = next_to_json(data, n, source, ret_size);
+    char *dump = object ? json_dumps(object, JSON_COMPACT) : NULL;
+    if (!dump) {
+        return false;
+    }
+    size_t dump_n = strlen(dump);
+    *ret_fits = text->n + dump_n + 2 <= MESSAGE_JSON_SIZE_MAX;
+    bool is_fine =
+        !*ret_fits || ((is_first || text_append(text, ",", 1)) && text_append(text, dump, dump_n));
+    free(dump);
+    return is_fine;
+}
+
 char *message_json_from_body(struct span body, const struct message_json_source *source,
     struct message_json_counts *ret_counts, size_t *ret_size)
 {
     struct text text = { 0 };
-    struct message_json_counts counts = { 0 };
+    struct message_json_counts counts = { .left_out_offset = -1 };
     bool is_fine = text_append(&text, "[", 1);
-    size_t at = 0;
-    while (is_fine && at < body.n) {
-        size_t size;
-        CLEANUP(json_free)
-        json_t *object = next_to_json((const uint8_t *)body.data + at, body.n - at, source, &size);
-        char *dump = object ? json_dumps(object, JSON_COMPACT) : NULL;
-        if (!dump) {
-            is_fine = false;
-            break;
+    size_t size;
+    for (size_t at = 0; is_fine && at < body.n; at += size) {
+        const uint8_t *data = (const uint8_t *)body.data + at;
+        bool fits = counts.n < MESSAGE_JSON_COUNT_MAX;
+        if (fits && counts.n_truncated == 0) {
+            is_fine = append_next(&text, data, body.n - at, source, counts.n == 0, &fits, &size);
         }
-        size_t n = strlen(dump);
-        if (text.n + n + 2 > MESSAGE_JSON_SIZE_MAX) {
-            counts.n_truncated++;
-        } else {
-            is_fine = (counts.n == 0 || text_append(&text, ",", 1)) && text_append(&text, dump, n);
+        /* What stands behind one that does not fit is left out too: their order stays. */
+        if (fits && counts.n_truncated == 0) {
             counts.n++;
+        } else {
+            leave_out(data, body.n - at, source, &counts, &size);
         }
-        free(dump);
-        at += size;
     }
     if (!is_fine || !text_append(&text, "]", 1)) {
         free(text.data);

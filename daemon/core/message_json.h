@@ -20,10 +20,11 @@
 #include <stddef.h>
 
 /*
- * What the answer may take: a frame, less its header. The messages that do not fit are left out and
- * counted.
+ * What the answer may take: a frame, less its header; and what may be decoded in one turn of the
+ * loop. The messages that do not fit are left out and counted.
  */
-#define MESSAGE_JSON_SIZE_MAX (15 * 1024 * 1024)
+#define MESSAGE_JSON_SIZE_MAX  (15 * 1024 * 1024)
+#define MESSAGE_JSON_COUNT_MAX 8192
 
 /* Where the messages came from. NULL pop: no receipts are made. */
 struct message_json_source {
@@ -32,11 +33,16 @@ struct message_json_source {
     struct span broker_name;
     const struct receipt_pop_info *pop;
     size_t max_decompressed;
+    /* Told of each message that is left out and has a receipt. May be NULL. */
+    void (*on_left_out)(void *context, const struct receipt *receipt);
+    void *context;
 };
 
 struct message_json_counts {
     size_t n;           /* in the array */
-    size_t n_truncated; /* left out */
+    size_t n_truncated; /* left out: from the first one that does not fit on */
+    /* where n_truncated > 0 and the first one left out is a message: its queue offset, else -1 */
+    int64_t left_out_offset;
 };
 
 /* The text on the heap, to be freed by the caller; NULL without memory. */

@@ -58,6 +58,15 @@ struct receive_state {
 
 static void round_start(struct invocation *invocation, size_t first);
 
+/* The POP is at a broker, and nobody waits for its messages any more. */
+static void receive_abandon(struct invocation *invocation)
+{
+    const struct receive_state *state = invocation->state;
+    pop_release_take(&invocation->invoker->pop_releases, &invocation->request,
+        span_of(invocation->address), span_of(state->masters[state->at].broker_name), state->topic,
+        state->group);
+}
+
 static void receive_on_end(struct invocation *invocation)
 {
     struct receive_state *state = invocation->state;
@@ -66,9 +75,7 @@ static void receive_on_end(struct invocation *invocation)
     }
     loop_deadline_clear(invocation->invoker->loop, &state->wake);
     if (invocation->request.state == REQUEST_IN_FLIGHT) {
-        pop_release_take(&invocation->invoker->pop_releases, &invocation->request,
-            span_of(invocation->address), span_of(state->masters[state->at].broker_name),
-            state->topic, state->group);
+        receive_abandon(invocation);
     }
     for (size_t i = 0; i < state->n_masters; i++) {
         notification_waiter_cancel(&state->masters[i].waiter);
@@ -202,6 +209,13 @@ static void round_start(struct invocation *invocation, size_t first)
     ask(invocation);
 }
 
+/* A message that does not fit the answer. Brokers give at most so many as a release takes. */
+static void on_left_out(void *context, const struct receipt *receipt)
+{
+    struct invocation *invocation = context;
+    pop_release_message(&invocation->invoker->pop_releases, span_of(invocation->address), receipt);
+}
+
 static void answer_json(struct invocation *invocation, struct remoting_command *response)
 {
     struct receive_state *state = invocation->state;
@@ -213,6 +227,8 @@ static void answer_json(struct invocation *invocation, struct remoting_command *
         .broker_name = span_of(state->masters[state->at].broker_name),
         .pop = has_info ? &info : NULL,
         .max_decompressed = invocation->invoker->config->limits.max_decompressed,
+        .on_left_out = on_left_out,
+        .context = invocation,
     };
     struct message_json_counts counts;
     size_t size;
@@ -383,6 +399,7 @@ static const struct invocation_steps receive_steps = {
     .on_route = receive_on_route,
     .on_response = receive_on_response,
     .on_failure = receive_on_failure,
+    .on_deadline = receive_abandon,
     .on_end = receive_on_end,
 };
 

@@ -9,19 +9,63 @@
 #include "protocol/address.h"
 #include "protocol/code.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void forward_on_response(struct invocation *invocation, struct remoting_command *response,
-    const struct command_source *source)
+static bool answers_messages(int32_t code)
+{
+    return code == REQUEST_PULL_MESSAGE || code == REQUEST_LITE_PULL_MESSAGE ||
+           code == REQUEST_POP_MESSAGE || code == REQUEST_QUERY_MESSAGE ||
+           code == REQUEST_VIEW_MESSAGE_BY_ID;
+}
+
+/* The broker whose master it was sent to by topic; absent where the route has changed since. */
+static struct span broker_of_topic(const struct invocation *invocation)
+{
+    struct route_entry *entry;
+    enum route_entry_state state =
+        routes_find(invocation->invoker->routes, invocation->name, &entry);
+    for (size_t i = 0;
+         (state == ROUTE_FRESH || state == ROUTE_STALE) && i < entry->route->n_brokers; i++) {
+        const struct broker_data *broker = &entry->route->brokers[i];
+        const char *master = broker_data_master(broker);
+        if (master && strcmp(master, invocation->address) == 0) {
+            return span_of(broker->broker_name);
+        }
+    }
+    return SPAN_ABSENT;
+}
+
+/*
+ * What was left out of the answer to a PULL is not lost, it is pulled next: a caller goes on at
+ * nextBeginOffset.
+ */
+static void truncated_tell(struct invocation *invocation, struct remoting_command *response,
+    const struct message_json_counts *counts, char texts[2][24])
+{
+    (void)snprintf(texts[0], 24, "%zu", counts->n_truncated);
+    (void)ext_fields_set(&response->ext_fields, SPAN("sidecar.truncated"), span_of(texts[0]));
+    bool is_pull =
+        invocation->code == REQUEST_PULL_MESSAGE || invocation->code == REQUEST_LITE_PULL_MESSAGE;
+    if (is_pull && counts->n > 0 && counts->left_out_offset >= 0) {
+        (void)snprintf(texts[1], 24, "%" PRId64, counts->left_out_offset);
+        (void)ext_fields_set(&response->ext_fields, SPAN("nextBeginOffset"), span_of(texts[1]));
+    }
+}
+
+static void answer_by(struct invocation *invocation, struct remoting_command *response,
+    const struct command_source *source, struct span broker_name)
 {
     struct invoker *invoker = invocation->invoker;
-    if (!invocation->sidecar.wants_json || response->code != RESPONSE_SUCCESS) {
+    if (!invocation->sidecar.wants_json || response->code != RESPONSE_SUCCESS ||
+        !answers_messages(invocation->code)) {
         invocation_answer(invocation, response, source->owner);
         return;
     }
     const struct message_json_source json_source = {
+        .broker_name = broker_name,
         .max_decompressed = invoker->config->limits.max_decompressed,
     };
     struct message_json_counts counts;
@@ -31,14 +75,27 @@ static void forward_on_response(struct invocation *invocation, struct remoting_c
         invocation_fail(invocation, FAILURE_OVERLOADED, true, "no memory to decode the messages");
         return;
     }
-    char truncated[24];
+    char texts[2][24];
     if (counts.n_truncated > 0) {
-        (void)snprintf(truncated, sizeof(truncated), "%zu", counts.n_truncated);
-        (void)ext_fields_set(&response->ext_fields, SPAN("sidecar.truncated"), span_of(truncated));
+        truncated_tell(invocation, response, &counts, texts);
     }
     response->body = (struct span){ json, size };
     invocation_answer(invocation, response, NULL);
     free(json);
+}
+
+/* By address: nobody has said whose it is. */
+static void address_on_response(struct invocation *invocation, struct remoting_command *response,
+    const struct command_source *source)
+{
+    answer_by(invocation, response, source, SPAN_ABSENT);
+}
+
+/* By broker: where JSON is wanted the command is kept, and the name of its way is the broker. */
+static void broker_on_response(struct invocation *invocation, struct remoting_command *response,
+    const struct command_source *source)
+{
+    answer_by(invocation, response, source, invocation->name);
 }
 
 /* By topic: the command is kept, and the name of its way is the topic. */
@@ -48,7 +105,15 @@ static void topic_on_response(struct invocation *invocation, struct remoting_com
     if (response->code == RESPONSE_TOPIC_NOT_EXIST) {
         route_table_expire(routes_table(invocation->invoker->routes), invocation->name);
     }
-    forward_on_response(invocation, response, source);
+    answer_by(invocation, response, source,
+        invocation->sidecar.wants_json ? broker_of_topic(invocation) : SPAN_ABSENT);
+}
+
+/* What a completion has added (complete_pull.c). */
+static void forward_on_end(struct invocation *invocation)
+{
+    free(invocation->state);
+    invocation->state = NULL;
 }
 
 static void forward_on_failure(struct invocation *invocation, const struct failure_report *report)
@@ -213,13 +278,13 @@ static void any_master_on_route(struct invocation *invocation)
 #define FORWARD_STEPS(route_function, response_function)                                           \
     {                                                                                              \
         .on_route = (route_function), .on_response = (response_function),                          \
-        .on_failure = forward_on_failure,                                                          \
+        .on_failure = forward_on_failure, .on_end = forward_on_end,                                \
     }
 
 static const struct invocation_steps address_steps =
-    FORWARD_STEPS(address_on_route, forward_on_response);
+    FORWARD_STEPS(address_on_route, address_on_response);
 static const struct invocation_steps broker_steps =
-    FORWARD_STEPS(broker_on_route, forward_on_response);
+    FORWARD_STEPS(broker_on_route, broker_on_response);
 static const struct invocation_steps one_master_steps =
     FORWARD_STEPS(one_master_on_route, topic_on_response);
 static const struct invocation_steps any_master_steps =

@@ -17,13 +17,7 @@
 /* Kept for reuse: 240 KiB. */
 #define INVOCATIONS_KEPT 256
 /* A topic (255 with its retry prefix), a broker name, an address. */
-#define WAY_NAME_MAX (ADDRESS_TEXT_MAX - 1)
-/*
- * What a POP or suspended PULL may take longer than its poll time: brokers look at expired polls
- * every few seconds.
- */
-#define LONG_POLL_GRACE_MS         5000
-#define PULL_SYSFLAG_SUSPEND       0x2
+#define WAY_NAME_MAX               (ADDRESS_TEXT_MAX - 1)
 #define LOGGED_FAILURES_PER_SECOND 10
 
 /* --- the table of client opaques --- */
@@ -64,6 +58,7 @@ static void on_request_response(struct pending_request *request, struct remoting
 static void on_request_sent(struct pending_request *request);
 static void on_request_failure(
     struct pending_request *request, const struct failure_report *report);
+static void on_request_deadline(struct pending_request *request);
 static void on_waited(struct route_waiter *waiter, const struct failure_report *report);
 static void on_wait_deadline(struct deadline *deadline, uint64_t now_ms);
 
@@ -71,6 +66,7 @@ static const struct pending_request_handler request_handler = {
     .on_response = on_request_response,
     .on_sent = on_request_sent,
     .on_failure = on_request_failure,
+    .on_deadline = on_request_deadline,
 };
 
 /* Before its way is known nothing can happen to it but its end. */
@@ -470,6 +466,14 @@ static void on_request_failure(struct pending_request *request, const struct fai
     invocation->steps->on_failure(invocation, report);
 }
 
+static void on_request_deadline(struct pending_request *request)
+{
+    struct invocation *invocation = invocation_of_request(request);
+    if (invocation->steps->on_deadline) {
+        invocation->steps->on_deadline(invocation);
+    }
+}
+
 /* Answers that a caller could not parse: nameservers leave the quotes of numeric keys out. */
 static void answer_with_valid_json(
     struct invocation *invocation, struct remoting_command *response, struct frame_buffer *owner)
@@ -542,7 +546,7 @@ static uint64_t default_timeout_ms(
         poll_ms = (int64_t)config->consume.poll_time_ms;
         (void)ext_value_parse_i64(ext_fields_text(ext_fields, "pollTime"), 0, INT32_MAX, &poll_ms);
     } else if (code == REQUEST_PULL_MESSAGE || code == REQUEST_LITE_PULL_MESSAGE) {
-        int64_t sys_flag = 0;
+        int64_t sys_flag = PULL_SYSFLAG_SUSPEND; /* where it is to be completed */
         (void)ext_value_parse_i64(ext_fields_text(ext_fields, "sysFlag"), 0, INT32_MAX, &sys_flag);
         if (sys_flag & PULL_SYSFLAG_SUSPEND) {
             (void)ext_value_parse_i64(
@@ -620,6 +624,11 @@ static bool is_signed(const struct remoting_command *command)
     return !span_is_empty(ext_fields_text(&command->ext_fields, "Signature"));
 }
 
+static bool is_pull(int32_t code)
+{
+    return code == REQUEST_PULL_MESSAGE || code == REQUEST_LITE_PULL_MESSAGE;
+}
+
 /* Commands with steps of their own: the command is kept, then the steps begin. */
 static void start_kept(struct invocation *invocation, const struct remoting_command *command,
     const struct command_source *source, void (*start)(struct invocation *invocation))
@@ -647,14 +656,14 @@ static bool name_is_valid(struct invocation *invocation)
 /*
  * A command that passes through, by address or by broker. Long polls are parked for long: they are
  * kept here, since what was written for them is not (upstream.c), and they are to be repeated as
- * well.
+ * well. So is what asks for JSON: its broker's name stands in it.
  */
 static void dispatch_forward(struct invocation *invocation, const struct remoting_command *command,
     const struct command_source *source,
     void (*forward)(struct invocation *invocation, const struct remoting_command *command,
         const struct command_source *source))
 {
-    if (!invocation->is_long_poll) {
+    if (!invocation->is_long_poll && !invocation->sidecar.wants_json) {
         forward(invocation, command, source);
     } else if (invocation_keep(invocation, command, source)) {
         const struct command_source kept = invocation_kept_source(invocation);
@@ -699,6 +708,8 @@ static void dispatch(struct invocation *invocation, const struct route_answer *a
             start_kept(invocation, command, source, complete_send_start);
         } else if (command->code == REQUEST_POP_MESSAGE) {
             start_kept(invocation, command, source, complete_receive_start);
+        } else if (is_pull(command->code) && !is_signed(command)) {
+            start_kept(invocation, command, source, complete_pull_at_broker_start);
         } else {
             dispatch_forward(invocation, command, source, forward_to_broker);
         }
@@ -718,7 +729,9 @@ static void dispatch(struct invocation *invocation, const struct route_answer *a
         start_kept(invocation, command, source, complete_batch_ack_start);
         return;
     case ROUTE_TO_ONE_MASTER:
-        if (invocation_keep(invocation, command, source)) {
+        if (is_pull(command->code) && !is_signed(command)) {
+            start_kept(invocation, command, source, complete_pull_at_master_start);
+        } else if (invocation_keep(invocation, command, source)) {
             forward_to_one_master(invocation);
         }
         return;

@@ -34,6 +34,12 @@
 
 /* Fields that completion may add to a kept command. */
 #define INVOCATION_SPARE_FIELDS 24
+/*
+ * What a POP or suspended PULL may take longer than its poll time: brokers look at expired polls
+ * every few seconds.
+ */
+#define LONG_POLL_GRACE_MS   5000
+#define PULL_SYSFLAG_SUSPEND 0x2 /* PullSysFlag.java */
 
 struct invocation;
 struct processors;
@@ -48,6 +54,11 @@ struct invocation_steps {
     void (*on_response)(struct invocation *invocation, struct remoting_command *response,
         const struct command_source *source);
     void (*on_failure)(struct invocation *invocation, const struct failure_report *report);
+    /*
+     * The request is at its broker and its deadline is over: on_failure follows. What still comes is
+     * dropped unless the request is moved now (pending_request_move). May be NULL.
+     */
+    void (*on_deadline)(struct invocation *invocation);
     /* It ends: free what `state` holds. May be NULL. */
     void (*on_end)(struct invocation *invocation);
 };
@@ -200,6 +211,8 @@ void forward_to_any_master(struct invocation *invocation);
 /* complete_*.c: it is kept. */
 void complete_send_start(struct invocation *invocation);
 void complete_receive_start(struct invocation *invocation);
+void complete_pull_at_broker_start(struct invocation *invocation);
+void complete_pull_at_master_start(struct invocation *invocation);
 void complete_receipt_start(struct invocation *invocation);
 void complete_batch_ack_start(struct invocation *invocation);
 void complete_heartbeat_start(struct invocation *invocation);

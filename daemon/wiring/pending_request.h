@@ -40,6 +40,11 @@ struct pending_request_handler {
     /* A oneway request was given to the connection. */
     void (*on_sent)(struct pending_request *request);
     void (*on_failure)(struct pending_request *request, const struct failure_report *report);
+    /*
+     * Its deadline is over while it is IN_FLIGHT; on_failure follows. Who still wants what comes
+     * late moves it now. May be NULL.
+     */
+    void (*on_deadline)(struct pending_request *request);
 };
 
 enum pending_request_state {

@@ -1,6 +1,5 @@
 #include "daemon/wiring/pop_release.h"
 
-#include "daemon/core/receipt.h"
 #include "protocol/code.h"
 #include "protocol/message.h"
 
@@ -47,9 +46,9 @@ static const struct pending_request_handler give_back_handler = {
     .on_failure = on_give_back_failure,
 };
 
-static void give_back(struct pop_release *release, const struct receipt *receipt)
+void pop_release_message(
+    struct pop_releases *releases, struct span address, const struct receipt *receipt)
 {
-    struct pop_releases *releases = release->releases;
     char texts[RECEIPT_COMMAND_TEXTS_MAX(RECEIPT_TEXT_MAX)];
     struct ext_field fields[RECEIPT_COMMAND_FIELDS + 1];
     struct remoting_command command = {
@@ -63,14 +62,14 @@ static void give_back(struct pop_release *release, const struct receipt *receipt
     }
     (void)ext_fields_add(
         &command.ext_fields, SPAN("invisibleTime"), SPAN(POP_RELEASE_INVISIBLE_TEXT));
+    releases->context->stats->pop_orphaned++;
     struct pending_request request;
     pending_request_init(&request, &give_back_handler);
     request.is_oneway = true;
     request.fails_fast = true;
     request.deadline_ms = clock_after(releases->context->loop->now_ms, POP_RELEASE_WAIT_MS);
     const struct command_source source = { 0 };
-    upstream_pool_invoke(
-        releases->pool, release->address, POOL_LONG_POLL, &request, &command, &source);
+    upstream_pool_invoke(releases->pool, address, POOL_LONG_POLL, &request, &command, &source);
     /* The connection is there, it has just brought the messages; else they come again by themselves. */
     pending_request_cancel(releases->context, &request);
     kept_command_deinit(&request.kept);
@@ -97,8 +96,7 @@ static void on_response(struct pending_request *request, struct remoting_command
         }
         if (status == MESSAGE_OK && receipt_from_pop(&info, &message, release->topic,
                                         release->group, release->broker_name, &receipt)) {
-            release->releases->context->stats->pop_orphaned++;
-            give_back(release, &receipt);
+            pop_release_message(release->releases, release->address, &receipt);
         }
         at += size;
     }

@@ -1,9 +1,10 @@
 /*
  * POP release
  *
- * Takes over a POP_MESSAGE that is at its broker when its caller goes. The messages that still come
- * would be invisible to everybody for their whole invisible time: each is given back with
- * CHANGE_MESSAGE_INVISIBLETIME and a short time, and counted.
+ * Takes over a POP_MESSAGE that is at its broker when its caller goes or its deadline is over. The
+ * messages that still come would be invisible to everybody for their whole invisible time: each is
+ * given back with CHANGE_MESSAGE_INVISIBLETIME and a short time, and counted. So is one that does not
+ * fit its answer.
  *
  * So many are taken over at a time and each waits so long; what is beyond that comes again after its
  * invisible time. Giving back is oneway, on the connection that brought the messages: what is lost
@@ -11,6 +12,7 @@
  */
 #pragma once
 
+#include "daemon/core/receipt.h"
 #include "daemon/wiring/upstream_pool.h"
 
 #include <sys/queue.h>
@@ -35,3 +37,6 @@ struct pop_releases {
  */
 void pop_release_take(struct pop_releases *releases, struct pending_request *request,
     struct span address, struct span broker_name, struct span topic, struct span group);
+/* Gives one message back, on a connection to the address that brought it. */
+void pop_release_message(
+    struct pop_releases *releases, struct span address, const struct receipt *receipt);

@@ -479,9 +479,14 @@ static void on_request_deadline(struct deadline *deadline, uint64_t now_ms)
         pending_request_was_sent(request) ? "" : " (it has taken nothing of the request so far)");
     uint64_t sent_ms = request->sent_ms;
     bool is_probe = request == &upstream->probe;
-    pending_table_abandon(upstream->context->pending, request->upstream_opaque, now_ms);
+    if (request->handler->on_deadline) {
+        request->handler->on_deadline(request);
+    }
+    if (request->state == REQUEST_IN_FLIGHT) {
+        pending_table_abandon(upstream->context->pending, request->upstream_opaque, now_ms);
+        in_flight_remove(upstream, request);
+    }
     upstream->address_stats->errors++;
-    in_flight_remove(upstream, request);
     request->handler->on_failure(request, &report);
     if (!is_probe) {
         silence_count(upstream, sent_ms);

@@ -15,6 +15,7 @@ from remoting import (
     CHANGE_MESSAGE_INVISIBLETIME,
     GET_STATS,
     POP_MESSAGE,
+    PULL_MESSAGE,
     ROCKETMQ,
     SEND_MESSAGE,
     SIDECAR,
@@ -258,6 +259,104 @@ def a_batch_of_receipts_of_both_brokers_is_acknowledged_and_the_rest_comes_again
         again = receive_all(client, topic, "receive-9", 1, timeout=60)
         equal(bodies_of(again), [kept["body"]], "what comes again")
         equal(receive(client, topic, "receive-9", poll_millis=6000), [], "what comes after that")
+
+
+def allow_expressions(client):
+    """Brokers filter by SQL92 where they are told to; both stay so for the stories that follow."""
+    for name in cluster().brokers():
+        ext = {"sidecar.broker": name}
+        succeeded(client.call(remoting.UPDATE_BROKER_CONFIG, ext, b"enablePropertyFilter=true\n"))
+
+
+@test
+def a_receive_gets_what_its_tags_or_its_expression_ask_for_and_leaves_the_rest_alone():
+    topic = new_topic()
+    with daemon() as running:
+        client = running.client()
+        allow_expressions(client)
+        for n in range(12):
+            ext = {"topic": topic, "property.n": str(n), "property.TAGS": f"tag{n % 3}"}
+            succeeded(client.call(SEND_MESSAGE, ext, f"filtered {n:02}".encode()))
+        filters = {
+            "receive-tag": ({"exp": "tag0 || tag2"}, [n for n in range(12) if n % 3 != 1]),
+            "receive-sql": ({"exp": "n > 7", "expType": "SQL92"}, [8, 9, 10, 11]),
+        }
+        for group, (ext, numbers) in filters.items():
+            rows = receive_all(client, topic, group, len(numbers), **ext)
+            bodies = [f"filtered {n:02}" for n in numbers]
+            equal(bodies_of(rows), bodies, f"what {group} receives")
+            equal(receive(client, topic, group, poll_millis=1500, **ext), [], "what comes then")
+
+
+def pull(client, topic, broker, queue_id, offset, **more):
+    ext = {
+        "topic": topic,
+        "consumerGroup": "receive-pull",
+        "queueId": queue_id,
+        "queueOffset": offset,
+        "sidecar.broker": broker,
+        "sidecar.answerFormat": "json",
+        **more,
+    }
+    return client.call(PULL_MESSAGE, ext, timeout=30)
+
+
+@test
+def a_pull_without_a_heartbeat_finds_what_a_tag_or_an_expression_asks_for():
+    topic = new_topic()
+    broker = sorted(cluster().brokers())[0]
+    with daemon() as running:
+        client = running.client()
+        for n in range(6):
+            ext = {
+                "topic": topic,
+                "sidecar.broker": broker,
+                "queueId": 1,
+                "property.TAGS": "even" if n % 2 == 0 else "odd",
+                "property.n": str(n),
+            }
+            succeeded(client.call(SEND_MESSAGE, ext, f"pulled {n}".encode()))
+        answer = wait_until(
+            lambda: (found := pull(client, topic, broker, 1, 0)).code == 0 and found,
+            15,
+            "messages",
+        )
+        rows = succeeded(answer).json()
+        equal([row["body"] for row in rows], [f"pulled {n}" for n in range(6)], "all of them")
+        equal({row["brokerName"] for row in rows}, {broker}, "the broker they came from")
+        equal(answer.ext["nextBeginOffset"], "6", "where to go on")
+        rows = succeeded(pull(client, topic, broker, 1, 0, subscription="odd")).json()
+        equal([row["body"] for row in rows], ["pulled 1", "pulled 3", "pulled 5"], "by tag")
+        allow_expressions(client)
+        ext = {"subscription": "n > 3", "expressionType": "SQL92"}
+        rows = succeeded(pull(client, topic, broker, 1, 0, **ext)).json()
+        equal([row["body"] for row in rows], ["pulled 4", "pulled 5"], "by expression")
+        equal(pull(client, topic, broker, 1, 6).code, remoting.PULL_NOT_FOUND, "at the end")
+
+
+@test
+def a_pull_that_is_parked_is_answered_when_a_message_comes():
+    topic = new_topic()
+    broker = sorted(cluster().brokers())[0]
+    with daemon() as running:
+        client, sending = running.client(), running.client()
+        to = {"topic": topic, "sidecar.broker": broker, "queueId": 0}
+        succeeded(sending.call(SEND_MESSAGE, to, b"first"))
+        wait_until(lambda: pull(client, topic, broker, 0, 0).code == 0, 15, "the first one")
+        opaque = client.send(
+            PULL_MESSAGE,
+            {
+                **to,
+                "consumerGroup": "receive-pull",
+                "queueOffset": 1,
+                "suspendTimeoutMillis": 15000,
+                "sidecar.answerFormat": "json",
+            },
+        )
+        check(client.is_silent(0.3), "nothing is there to be answered")
+        succeeded(sending.call(SEND_MESSAGE, to, b"second"))
+        rows = succeeded(client.receive(opaque, timeout=25)).json()
+        equal(bodies_of(rows), ["second"], "what the parked one is answered")
 
 
 main()

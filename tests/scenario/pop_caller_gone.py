@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Messages that were popped for a caller that has gone are given back at once"""
+"""Messages that were popped and reach nobody are given back at once"""
 
 import pathlib
+import struct
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import remoting
-from fake_broker import Held
-from remoting import CHANGE_MESSAGE_INVISIBLETIME, POP_MESSAGE
+from fake_broker import Held, answers
+from remoting import CHANGE_MESSAGE_INVISIBLETIME, POP_MESSAGE, PULL_MESSAGE
 from scenario import is_own, stage
 from tap import equal, less, main, test, wait_until
 
@@ -108,6 +109,66 @@ def a_broker_that_dies_before_it_answers_leaves_nothing_behind():
         on.broker.close_connections()
         is_own(on.call(on.client(), "next"), "next")
         equal(orphaned(on), 0, "messages counted")
+
+
+@test
+def what_comes_after_the_deadline_of_the_caller_is_given_back():
+    with stage() as on:
+        held = Held()
+        on.broker.on(POP_MESSAGE, held)
+        client = on.client()
+        answer = client.receive(pop(client, **{"sidecar.timeoutMillis": 500}))
+        equal(answer.error, "timeout", "the failure")
+        answer_all(held.wait_for(1))
+        on.broker.wait_for(4, CHANGE_MESSAGE_INVISIBLETIME)
+        equal(orphaned(on), 4, "messages counted")
+        is_own(on.call(client, "next"), "next")
+
+
+def stored(offset, body):
+    """One message as brokers store it, by the layout of RocketMQ's MessageDecoder."""
+    rest = struct.pack(">iiiiqqiq", -626843481, 0, 0, 0, offset, offset, 0, 1700000000000)
+    hosts = bytes((127, 0, 0, 1)) + struct.pack(">iq", 1, 1700000000000)
+    hosts += bytes((127, 0, 0, 1)) + struct.pack(">iiqi", 2, 0, 0, len(body))
+    topic = TOPIC.encode()
+    rest += hosts + body + bytes((len(topic),)) + topic + struct.pack(">h", 0)
+    return struct.pack(">i", len(rest) + 4) + rest
+
+
+@test
+def what_does_not_fit_the_answer_is_given_back_and_counted():
+    ext = {
+        "popTime": "1700000000000",
+        "invisibleTime": "60000",
+        "reviveQid": "3",
+        "startOffsetInfo": "0 0 0",
+        "msgOffsetInfo": "0 0 0,1,2,3",
+    }
+    # In base64 three take 16 MiB; the small one stands behind what does not fit.
+    bodies = [b"\xff" * (4 << 20)] * 3 + [b"small"]
+    body = b"".join(stored(offset, each) for offset, each in enumerate(bodies))
+    with stage() as on:
+        on.broker.on(POP_MESSAGE, answers(ext=ext, body=body))
+        client = on.client(timeout=30)
+        answer = client.receive(pop(client, **{"sidecar.answerFormat": "json"}))
+        equal([row["queueOffset"] for row in answer.json()], [0, 1], "what the caller has")
+        equal(answer.ext.get("sidecar.truncated"), "2", "messages left out")
+        given_back = on.broker.wait_for(2, CHANGE_MESSAGE_INVISIBLETIME)
+        equal([request.ext["offset"] for request in given_back], ["2", "3"], "what is given back")
+        equal(orphaned(on), 2, "messages counted")
+
+
+@test
+def a_pull_whose_answer_does_not_fit_goes_on_at_what_was_left_out():
+    body = b"".join(stored(offset, b"\xff" * (4 << 20)) for offset in (7, 8, 9))
+    ext = {"nextBeginOffset": "10", "minOffset": "0", "maxOffset": "10"}
+    with stage() as on:
+        on.broker.on(PULL_MESSAGE, answers(ext=ext, body=body))
+        ask = {"topic": TOPIC, "consumerGroup": GROUP, "queueId": 0, "queueOffset": 7}
+        ask["sidecar.answerFormat"] = "json"
+        answer = on.client(timeout=30).call(PULL_MESSAGE, ask)
+        equal([row["queueOffset"] for row in answer.json()], [7, 8], "what the caller has")
+        equal(answer.ext["nextBeginOffset"], "9", "where it goes on")
 
 
 main()
