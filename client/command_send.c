@@ -1,6 +1,7 @@
 #include "client/command.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include "client/input.h"
 #include "client/output.h"
 #include "protocol/code.h"
+#include "protocol/ext_fields.h"
 #include "protocol/message.h"
 
 DEFINE_CLEANUP(char *, free)
@@ -24,11 +26,17 @@ static const char help[] =
     "message\n"
     "its id, broker, queue and offset in the queue.\n"
     "\n"
+    "  --file PATH            read PATH instead of the standard input (- is that)\n"
     "  --lines                one message a line, up to 64 on their way at once: their order in\n"
     "                         the queues is not that of the lines, nor is that of the output\n"
     "  --tag TAG              the message's tag, for consumers that filter\n"
-    "  --key KEY              the message's key (KEYS), by which it can be found\n"
+    "  --key KEY              a key, by which it can be found; repeatable\n"
     "  --property NAME=VALUE  a property; repeatable\n"
+    "  --delay DELAY          who consumes sees it that much later: a DURATION as in 90s (brokers\n"
+    "                         take up to 3 days), or a level of RocketMQ's from 1 to 18\n"
+    "  --sharding-key KEY     messages of one key go to one queue; with --lines each one waits\n"
+    "                         for the answer to the one before, so that the order is kept\n"
+    "  --oneway               wait for no answer, print nothing: failures stay unknown\n"
     "  --group GROUP          the producer group; default: the daemon's\n"
     "  --timeout DURATION     the daemon's deadline; default: its upstream.request_timeout\n"
     "  --socket, --json, --help, --version: see remotingctl --help\n"
@@ -36,19 +44,30 @@ static const char help[] =
     "With --lines a failed message does not stop the others; the exit code is the first\n"
     "failure's. A failure says \"sent: no\" when repeating it is safe, \"sent: maybe\" when not.\n"
     "\n"
+    "Exit codes: 0 all stored (--oneway: handed to the daemon), 1 a broker refused, 2 wrong usage\n"
+    "or input that does not fit a frame, 3 not delivered by the daemon, 5 no daemon.\n"
+    "\n"
     "Examples:\n"
     "  remotingctl send orders 'hello, world'\n"
     "  remotingctl send orders --tag paid --key order-17 --property region=eu < order.json\n"
+    "  remotingctl send reminders 'call back' --delay 90s\n"
+    "  remotingctl send orders --lines --file orders.txt --sharding-key customer-7\n"
     "  tail -f access.log | remotingctl send access --lines --json\n";
 
 enum {
     OPTION_LINES = OPTION_OWN,
+    OPTION_FILE,
     OPTION_TAG,
     OPTION_KEY,
     OPTION_PROPERTY,
+    OPTION_DELAY,
+    OPTION_SHARDING_KEY,
+    OPTION_ONEWAY,
     OPTION_GROUP,
     OPTION_TIMEOUT,
 };
+
+#define DELAY_LEVEL_MAX 18 /* of a broker's default messageDelayLevel */
 
 #define PROGRESS_INTERVAL_S 1
 
@@ -60,6 +79,10 @@ struct send_run {
     const struct invocation *invocation;
     struct remotingclient_request *request; /* the same for every message but for the body */
     struct remotingclient *client;
+    const char *file; /* NULL: the standard input */
+    bool by_lines;
+    bool is_oneway;
+    size_t in_flight_max;
     uint64_t n_lines;
     uint64_t n_sent;
     uint64_t n_failed;
@@ -68,44 +91,126 @@ struct send_run {
     time_t progress_at_s;
 };
 
-static bool read_options(struct invocation *invocation, struct remotingclient_request *request)
+/* Java's producer, too, keeps the keys of a message in one property, with spaces between them. */
+static void add_key(const struct invocation *invocation, char **keys, const char *key)
+{
+    char *joined = NULL;
+    const int n = *keys ? asprintf(&joined, "%s %s", *keys, key) : asprintf(&joined, "%s", key);
+    if (n < 0) {
+        usage_error(invocation, "there is no memory for --key %s", key);
+    }
+    free(*keys);
+    *keys = joined;
+}
+
+static void add_delay(
+    const struct invocation *invocation, struct remotingclient_request *request, const char *text)
+{
+    int64_t level;
+    if (ext_value_parse_i64(span_of(text), 1, INT32_MAX, &level)) {
+        if (level > DELAY_LEVEL_MAX) {
+            usage_error(invocation,
+                "--delay '%s' is no level: those are from 1 to 18. A duration has a unit, as in "
+                "500ms, 5s, 2min",
+                text);
+        }
+        remotingclient_request_add(request, "property.DELAY", text);
+        return;
+    }
+    remotingclient_request_add_number(
+        request, "property.TIMER_DELAY_MS", option_duration_ms(invocation, "--delay", text));
+}
+
+/* The options that become fields of the request. */
+static void add_option(
+    const struct invocation *invocation, struct remotingclient_request *request, int option)
+{
+    switch (option) {
+    case OPTION_TAG:
+        remotingclient_request_add_property(request, PROPERTY_TAGS, optarg);
+        break;
+    case OPTION_PROPERTY:
+        (void)add_pair(invocation, request, "property.", "property: NAME=VALUE", optarg);
+        break;
+    case OPTION_DELAY:
+        add_delay(invocation, request, optarg);
+        break;
+    case OPTION_SHARDING_KEY:
+        remotingclient_request_add_property(request, PROPERTY_SHARDING_KEY, optarg);
+        break;
+    case OPTION_GROUP:
+        remotingclient_request_add(request, "producerGroup", optarg);
+        break;
+    case OPTION_TIMEOUT:
+        remotingclient_request_add_number(
+            request, "sidecar.timeoutMillis", option_duration_ms(invocation, "--timeout", optarg));
+        break;
+    }
+}
+
+static void read_options(struct invocation *invocation, struct send_run *run)
 {
     static const struct option long_options[] = {
         GLOBAL_OPTIONS,
         { "lines", no_argument, NULL, OPTION_LINES },
+        { "file", required_argument, NULL, OPTION_FILE },
         { "tag", required_argument, NULL, OPTION_TAG },
         { "key", required_argument, NULL, OPTION_KEY },
         { "property", required_argument, NULL, OPTION_PROPERTY },
+        { "delay", required_argument, NULL, OPTION_DELAY },
+        { "sharding-key", required_argument, NULL, OPTION_SHARDING_KEY },
+        { "oneway", no_argument, NULL, OPTION_ONEWAY },
         { "group", required_argument, NULL, OPTION_GROUP },
         { "timeout", required_argument, NULL, OPTION_TIMEOUT },
         { 0 },
     };
-    bool by_lines = false;
+    CLEANUP(free) char *keys = NULL;
     int option;
     while ((option = command_next_option(invocation, ":", long_options)) != -1) {
         switch (option) {
         case OPTION_LINES:
-            by_lines = true;
+            run->by_lines = true;
             break;
-        case OPTION_TAG:
-            remotingclient_request_add(request, "property." PROPERTY_TAGS, optarg);
+        case OPTION_FILE:
+            run->file = optarg;
+            break;
+        case OPTION_ONEWAY:
+            run->is_oneway = true;
             break;
         case OPTION_KEY:
-            remotingclient_request_add(request, "property." PROPERTY_KEYS, optarg);
+            add_key(invocation, &keys, optarg);
             break;
-        case OPTION_PROPERTY:
-            (void)add_pair(invocation, request, "property.", "property: NAME=VALUE", optarg);
+        case OPTION_SHARDING_KEY:
+            run->in_flight_max = 1;
+            add_option(invocation, run->request, option);
             break;
-        case OPTION_GROUP:
-            remotingclient_request_add(request, "producerGroup", optarg);
-            break;
-        case OPTION_TIMEOUT:
-            remotingclient_request_add_number(request, "sidecar.timeoutMillis",
-                option_duration_ms(invocation, "--timeout", optarg));
+        default:
+            add_option(invocation, run->request, option);
             break;
         }
     }
-    return by_lines;
+    if (keys) {
+        remotingclient_request_add_property(run->request, PROPERTY_KEYS, keys);
+    }
+    remotingclient_request_set_oneway(run->request, run->is_oneway);
+}
+
+/* Where the messages come from: a descriptor. */
+static int open_input(const struct send_run *run)
+{
+    if (!run->file || strcmp(run->file, "-") == 0) {
+        return STDIN_FILENO;
+    }
+    const int fd = open(run->file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        usage_error(run->invocation, "%s cannot be read (%s)", run->file, strerror(errno));
+    }
+    return fd;
+}
+
+static const char *input_name(const struct send_run *run)
+{
+    return run->file && strcmp(run->file, "-") != 0 ? run->file : "the standard input";
 }
 
 static void print_json(const struct remotingclient_answer *answer)
@@ -243,6 +348,7 @@ static int send_line(struct send_run *run, struct span line, enum line_status st
     if (status == LINE_READY) {
         remotingclient_request_set_body(run->request, line.data, line.n);
         r = remotingclient_send(run->client, run->request, run->n_lines, NULL);
+        run->n_sent += r == 0 && run->is_oneway;
     }
     if (r == -EMSGSIZE) {
         fprintf(stderr,
@@ -262,7 +368,7 @@ static int send_ready_lines(
     struct send_run *run, struct line_reader *reader, enum line_status *ret_status)
 {
     *ret_status = LINE_READY;
-    while (remotingclient_n_in_flight(run->client) < IN_FLIGHT_MAX) {
+    while (remotingclient_n_in_flight(run->client) < run->in_flight_max) {
         struct span line = SPAN_ABSENT;
         *ret_status = line_reader_next(reader, &line);
         if (*ret_status == LINE_PARTIAL || *ret_status == LINE_END) {
@@ -285,7 +391,7 @@ static int send_lines(struct send_run *run, struct line_reader *reader, int *ret
         if (r < 0) {
             return r;
         }
-        const bool is_full = remotingclient_n_in_flight(run->client) == IN_FLIGHT_MAX;
+        const bool is_full = remotingclient_n_in_flight(run->client) == run->in_flight_max;
         if (is_full || (status == LINE_END && remotingclient_n_in_flight(run->client) > 0)) {
             r = take_answers(run, true);
         } else if (status == LINE_END) {
@@ -307,10 +413,10 @@ static int send_lines(struct send_run *run, struct line_reader *reader, int *ret
     }
 }
 
-static enum exit_code run_lines(struct send_run *run)
+static enum exit_code run_lines(struct send_run *run, int fd)
 {
     struct line_reader reader;
-    line_reader_init(&reader, STDIN_FILENO);
+    line_reader_init(&reader, fd);
     run->shows_progress = isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO);
     run->progress_at_s = time(NULL);
 
@@ -324,7 +430,7 @@ static enum exit_code run_lines(struct send_run *run)
         run->exit_code = command_report_broken(run->invocation, run->client, r);
     }
     if (input_error < 0) {
-        fprintf(stderr, "remotingctl: the standard input cannot be read (%s).\n",
+        fprintf(stderr, "remotingctl: %s cannot be read (%s).\n", input_name(run),
             strerror(-input_error));
         run->exit_code = EXIT_CODE_USAGE;
     }
@@ -336,18 +442,13 @@ static enum exit_code run_lines(struct send_run *run)
     return run->exit_code;
 }
 
-static enum exit_code run_one(struct send_run *run, const char *body)
+static enum exit_code send_body(struct send_run *run, struct span body)
 {
-    CLEANUP(free) char *owned = NULL;
-    struct span span = span_of(body);
-    if (!body) {
-        const int r = input_read_all(STDIN_FILENO, &owned, &span.n);
-        if (r < 0) {
-            usage_error(run->invocation, "the standard input cannot be sent (%s)", strerror(-r));
-        }
-        span.data = owned;
+    remotingclient_request_set_body(run->request, body.data, body.n);
+    if (run->is_oneway) {
+        const int r = remotingclient_send(run->client, run->request, 0, NULL);
+        return r < 0 ? command_report_broken(run->invocation, run->client, r) : EXIT_CODE_SUCCESS;
     }
-    remotingclient_request_set_body(run->request, span.data, span.n);
     CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
     const enum exit_code exit_code =
         command_invoke_request(run->invocation, run->client, run->request, &answer);
@@ -358,25 +459,48 @@ static enum exit_code run_one(struct send_run *run, const char *body)
     return run->exit_code;
 }
 
+static enum exit_code run_one(struct send_run *run, const char *body, int fd)
+{
+    CLEANUP(free) char *owned = NULL;
+    struct span span = span_of(body);
+    if (!body) {
+        const int r = input_read_all(fd, &owned, &span.n);
+        if (r < 0) {
+            usage_error(run->invocation, "%s cannot be sent (%s)", input_name(run), strerror(-r));
+        }
+        span.data = owned;
+    }
+    return send_body(run, span);
+}
+
 static enum exit_code run_send(struct invocation *invocation)
 {
     CLEANUP(remotingclient_request_free)
     struct remotingclient_request *request = remotingclient_request_new(REQUEST_SEND_MESSAGE);
-    struct send_run run = { .invocation = invocation, .request = request };
-    const bool by_lines = read_options(invocation, request);
+    struct send_run run = {
+        .invocation = invocation,
+        .request = request,
+        .in_flight_max = IN_FLIGHT_MAX,
+    };
+    read_options(invocation, &run);
     const int n = command_count_operands(invocation, 1, 2);
     const char *body = n == 2 ? invocation->argv[optind + 1] : NULL;
-    if (by_lines && body) {
-        usage_error(invocation, "--lines reads the standard input: there is no BODY with it");
+    if (body && (run.by_lines || run.file)) {
+        usage_error(invocation, "%s: there is no BODY with it",
+            run.file ? "--file has the message" : "--lines reads the standard input");
     }
     remotingclient_request_add(request, "topic", invocation->argv[optind]);
     command_check_request(invocation, request);
+    const int fd = open_input(&run);
 
     CLEANUP(remotingclient_free) struct remotingclient *client = NULL;
     enum exit_code exit_code = command_connect(invocation, &client);
     if (exit_code == EXIT_CODE_SUCCESS) {
         run.client = client;
-        exit_code = by_lines ? run_lines(&run) : run_one(&run, body);
+        exit_code = run.by_lines ? run_lines(&run, fd) : run_one(&run, body, fd);
+    }
+    if (fd != STDIN_FILENO) {
+        (void)close(fd);
     }
     return exit_code;
 }

@@ -125,7 +125,7 @@ class FakeDaemon:
             reply = self.script(request)
             if reply == "close":
                 return
-            for part in reply if isinstance(reply, list) else [reply or b""]:
+            for part in reply if isinstance(reply, list) else [reply] if reply else []:
                 connection.sendall(part)
 
 
@@ -223,9 +223,59 @@ def send_has_only_the_topic_and_the_body():
 def send_options_become_ext_fields():
     with FakeDaemon(stored) as daemon:
         exits(run(daemon, "send", "t", "--tag", "T", "--key", "K", "b", "--property", "a=b=c", "--group", "G",
-                  "--timeout", "2min"), 0)
-        equal(daemon.requests[0].ext, {"topic": "t", "property.TAGS": "T", "property.KEYS": "K", "property.a": "b=c",
+                  "--timeout", "2min", "--key", "L", "--sharding-key", "S"), 0)
+        equal(daemon.requests[0].ext, {"topic": "t", "property.TAGS": "T", "property.KEYS": "K L",
+                                       "property.a": "b=c", "property.__SHARDINGKEY": "S",
                                        "producerGroup": "G", "sidecar.timeoutMillis": "120000"})
+
+
+@test
+def a_delay_is_a_level_or_a_duration():
+    for delay, field in (("3", {"property.DELAY": "3"}), ("18", {"property.DELAY": "18"}),
+                         ("90s", {"property.TIMER_DELAY_MS": "90000"}), ("2h", {"property.TIMER_DELAY_MS": "7200000"})):
+        with FakeDaemon(stored) as daemon:
+            exits(run(daemon, "send", "t", "b", "--delay", delay), 0)
+            equal(daemon.requests[0].ext, {"topic": "t", **field})
+
+
+@test
+def a_file_is_one_message_or_one_for_each_line():
+    data = b"one\ntwo\n\xff"
+    with FakeDaemon(stored) as daemon:
+        path = os.path.join(daemon.folder, "file")
+        with open(path, "wb") as file:
+            file.write(data)
+        exits(run(daemon, "send", "t", "--file", path), 0)
+        exits(run(daemon, "send", "t", "--file", path, "--lines"), 0)
+        exits(run(daemon, "send", "t", "--file", "-", stdin=b"input"), 0)
+        equal([r.body for r in daemon.requests], [data, b"one", b"two", b"\xff", b"input"])
+
+
+@test
+def oneway_waits_for_no_answer():
+    for arguments, bodies, errors in ((("b",), [b"b"], b""), (("--lines",), [b"1", b"2"], b"sent 2, failed 0\n")):
+        arrived = threading.Semaphore(0)
+        with FakeDaemon(lambda r: arrived.release()) as daemon:
+            result = run(daemon, "send", "t", "--oneway", *arguments, stdin=b"1\n2\n")
+            exits(result, 0)
+            equal((result.stdout, result.stderr), (b"", errors))
+            for _ in bodies:
+                equal(arrived.acquire(timeout=PATIENCE_S), True)
+            equal([(r.body, r.flag) for r in daemon.requests], [(body, ONEWAY) for body in bodies])
+
+
+@test
+def lines_of_a_sharding_key_wait_for_each_other():
+    """Were the second line there before the first one is answered, it would be counted."""
+    waiting = []
+
+    def script(request):
+        waiting.append(daemon.n_frames_waiting())
+        return stored(request)
+
+    with FakeDaemon(script) as daemon:
+        exits(run(daemon, "send", "t", "--lines", "--sharding-key", "k", stdin=b"1\n2\n3\n"), 0)
+        equal((waiting, [r.body for r in daemon.requests]), ([0, 0, 0], [b"1", b"2", b"3"]))
 
 
 @test
@@ -994,6 +1044,9 @@ def wrong_usage_is_exit_code_2_and_points_to_help():
         (["send", "t", "--property", "x"], "NAME=VALUE"), (["send", "t", "b", "--timeout", "5"], "as in 500ms, 5s"),
         (["send", "t", "b", "--timeout", "5 s"], "5 s"), (["send", "t", "b", "--timeout", "99999999999s"], "duration"),
         (["send", "t", "b", "--tag", "1", "--tag", "2"], "'property.TAGS' is given twice"),
+        (["send", "t", "b", "--delay", "19"], "from 1 to 18"), (["send", "t", "b", "--delay", "soon"], "--delay 'soon'"),
+        (["send", "t", "b", "--file", "x"], "--file has the message"),
+        (["send", "t", "--file", "/nonexistent"], "/nonexistent cannot be read"),
         (["receive", "t"], "receive TOPIC GROUP"), (["receive", "t", "g", "-n", "0"], "--max '0'"),
         (["receive", "t", "g", "-x"], "'-x'"), (["receive", "t", "g", "--wait"], "'--wait' needs a value"),
         (["receive", "t", "g", "--follow=1"], "takes no value"), (["route"], "route TOPIC"),
