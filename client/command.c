@@ -219,6 +219,36 @@ enum exit_code command_read_object(const struct remotingclient_answer *answer, j
     return EXIT_CODE_SUCCESS;
 }
 
+enum exit_code command_read_messages(const struct invocation *invocation,
+    const struct remotingclient_answer *answer, struct remotingclient_messages **ret_messages)
+{
+    const int r = remotingclient_messages_new(answer, ret_messages);
+    if (r == 0) {
+        return EXIT_CODE_SUCCESS;
+    }
+    fprintf(stderr, "remotingctl: what %s answered is no JSON array of messages (%s).\n",
+        invocation->socket_path, strerror(-r));
+    return EXIT_CODE_NO_DAEMON;
+}
+
+bool print_messages_json(const struct remotingclient_answer *answer)
+{
+    const struct span body = answer_body(answer);
+    json_t *rows = json_loadb(body.data, body.n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+    if (!rows) {
+        fputs("remotingctl: out of memory.\n", stderr);
+        return false;
+    }
+    size_t i;
+    json_t *row;
+    json_array_foreach(rows, i, row)
+    {
+        output_json(json_incref(row));
+    }
+    json_decref(rows);
+    return true;
+}
+
 enum exit_code command_report_broken(
     const struct invocation *invocation, const struct remotingclient *client, int error)
 {

@@ -31,6 +31,7 @@ enum exit_code {
 DEFINE_CLEANUP(struct remotingclient *, remotingclient_free)
 DEFINE_CLEANUP(struct remotingclient_request *, remotingclient_request_free)
 DEFINE_CLEANUP(struct remotingclient_answer *, remotingclient_answer_free)
+DEFINE_CLEANUP(struct remotingclient_messages *, remotingclient_messages_free)
 
 /* Requests that a command has in flight at once, at most. */
 #define IN_FLIGHT_MAX 64
@@ -136,6 +137,17 @@ enum exit_code command_call(const struct invocation *invocation,
  * is none, and that is told.
  */
 enum exit_code command_read_object(const struct remotingclient_answer *answer, json_t **ret_object);
+/*
+ * The messages of an answer to a request with sidecar.answerFormat=json. EXIT_CODE_NO_DAEMON where
+ * they cannot be read, and that is told.
+ */
+enum exit_code command_read_messages(const struct invocation *invocation,
+    const struct remotingclient_answer *answer, struct remotingclient_messages **ret_messages);
+/*
+ * The same messages as the daemon gave them, one JSON object a line. False: memory was short (told
+ * on the standard error).
+ */
+bool print_messages_json(const struct remotingclient_answer *answer);
 /* What a negative errno of the library means, in words. */
 enum exit_code command_report_broken(
     const struct invocation *invocation, const struct remotingclient *client, int error);

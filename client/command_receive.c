@@ -4,16 +4,11 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "protocol/base64.h"
 #include "client/output.h"
 #include "protocol/code.h"
-
-DEFINE_CLEANUP(char *, free)
-DEFINE_CLEANUP(json_t *, json_decref)
 
 static const char help[] =
     "remotingctl receive TOPIC GROUP\n"
@@ -167,59 +162,33 @@ static bool is_nothing(int32_t code)
            code == RESPONSE_POLLING_FULL;
 }
 
-static void report_undecodable(const json_t *message, const char *reason)
+static void report_undecodable(const struct remotingclient_message *message)
 {
-    const struct span broker_name = json_object_text(message, "brokerName");
     fputs("a message", stderr);
-    if (!span_is_empty(broker_name)) {
+    if (message->broker_name) {
         fputs(" from ", stderr);
-        output_text(stderr, broker_name, OUTPUT_ONE_LINE);
+        output_text(stderr, span_of(message->broker_name), OUTPUT_ONE_LINE);
     }
     fputs(" cannot be shown and is not acknowledged: ", stderr);
-    output_text(stderr, span_of(reason), OUTPUT_ONE_LINE);
+    output_text(stderr, span_of(message->reason), OUTPUT_ONE_LINE);
     fputs(". --json shows its bytes.\n", stderr);
 }
 
-/* False when a message has no body to show. */
-static bool print_body(const json_t *message)
+static void print_body(const struct remotingclient_message *message)
 {
-    const struct span body = json_object_text(message, "body");
-    const struct span encoding = json_object_text(message, "encoding");
-    if (span_is_absent(body)) {
-        const char *reason = json_string_value(json_object_get(message, "reason"));
-        report_undecodable(message, reason ? reason : "it has no body");
-        return false;
+    if (!message->body) {
+        report_undecodable(message);
+        return;
     }
-    if (!span_equals_text(encoding, "base64")) {
-        output_text(stdout, body, OUTPUT_LINES);
-    } else {
-        CLEANUP(free) char *data = NULL;
-        size_t n = 0;
-        if (base64_decode(body, &data, &n) < 0) {
-            report_undecodable(message, "its base64 is damaged");
-            return false;
-        }
-        output_text(stdout, (struct span){ data, n }, OUTPUT_LINES);
-    }
+    output_text(stdout, (struct span){ message->body, message->n_body }, OUTPUT_LINES);
     fputc('\n', stdout);
-    return true;
 }
 
-static bool print_message(const struct receive_run *run, json_t *message)
-{
-    if (!run->invocation->json) {
-        return print_body(message);
-    }
-    output_json(json_incref(message));
-    return true;
-}
-
-static enum exit_code send_ack(struct receive_run *run, struct span receipt)
+static enum exit_code send_ack(struct receive_run *run, const char *receipt)
 {
     CLEANUP(remotingclient_request_free)
     struct remotingclient_request *request = remotingclient_request_new(REQUEST_ACK_MESSAGE);
-    remotingclient_request_add_sized(
-        request, "sidecar.receipt", strlen("sidecar.receipt"), receipt.data, receipt.n);
+    remotingclient_request_add(request, "sidecar.receipt", receipt);
     const int r = remotingclient_send(run->client, request, 0, NULL);
     return r < 0 ? command_report_broken(run->invocation, run->client, r) : EXIT_CODE_SUCCESS;
 }
@@ -240,48 +209,48 @@ static enum exit_code receive_acks(struct receive_run *run)
     return EXIT_CODE_SUCCESS;
 }
 
-/* Acknowledges what is left in `printed`. */
-static enum exit_code acknowledge(struct receive_run *run, const json_t *printed)
+/* Acknowledges what was printed: with --json every message, else those that have a body. */
+static enum exit_code acknowledge(
+    struct receive_run *run, const struct remotingclient_messages *messages)
 {
+    const size_t n = remotingclient_messages_count(messages);
     enum exit_code exit_code = EXIT_CODE_SUCCESS;
-    for (size_t i = 0; i < json_array_size(printed) && exit_code == EXIT_CODE_SUCCESS; i++) {
-        const struct span receipt = json_object_text(json_array_get(printed, i), "receipt");
+    for (size_t i = 0; i < n && exit_code == EXIT_CODE_SUCCESS; i++) {
+        const struct remotingclient_message *message = remotingclient_messages_get(messages, i);
+        if (!message->receipt || !(message->body || run->invocation->json)) {
+            continue;
+        }
         if (remotingclient_n_in_flight(run->client) == IN_FLIGHT_MAX) {
             exit_code = receive_acks(run);
         }
-        if (!span_is_empty(receipt) && exit_code == EXIT_CODE_SUCCESS) {
-            exit_code = send_ack(run, receipt);
+        if (exit_code == EXIT_CODE_SUCCESS) {
+            exit_code = send_ack(run, message->receipt);
         }
     }
     return exit_code == EXIT_CODE_SUCCESS ? receive_acks(run) : exit_code;
 }
 
 /* Prints the messages of an answer, and acknowledges them once the output has them. */
-static enum exit_code print_and_acknowledge(struct receive_run *run, struct span body)
+static enum exit_code print_and_acknowledge(
+    struct receive_run *run, const struct remotingclient_answer *answer)
 {
-    json_error_t error = { .text = "it is empty" };
-    CLEANUP(json_decref)
-    json_t *messages =
-        json_loadb(body.data, body.n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    if (!json_is_array(messages)) {
-        fprintf(stderr, "remotingctl: the answer's body is no JSON array of messages: %s\n",
-            messages ? "it is JSON of another kind" : error.text);
-        return EXIT_CODE_NO_DAEMON;
+    CLEANUP(remotingclient_messages_free) struct remotingclient_messages *messages = NULL;
+    const enum exit_code exit_code = command_read_messages(run->invocation, answer, &messages);
+    if (exit_code != EXIT_CODE_SUCCESS) {
+        return exit_code;
     }
-    CLEANUP(json_decref) json_t *printed = json_array();
-    size_t i;
-    json_t *message;
-    json_array_foreach(messages, i, message)
-    {
-        run->n_received++;
-        if (print_message(run, message)) {
-            json_array_append(printed, message);
-        }
+    const size_t n = remotingclient_messages_count(messages);
+    run->n_received += (int64_t)n;
+    if (run->invocation->json && !print_messages_json(answer)) {
+        return EXIT_CODE_BROKER;
+    }
+    for (size_t i = 0; i < n && !run->invocation->json; i++) {
+        print_body(remotingclient_messages_get(messages, i));
     }
     if (!output_flush()) {
         return EXIT_CODE_BROKER;
     }
-    return run->acknowledge ? acknowledge(run, printed) : EXIT_CODE_SUCCESS;
+    return run->acknowledge ? acknowledge(run, messages) : EXIT_CODE_SUCCESS;
 }
 
 /* What ends by itself: who follows waits for it. */
@@ -317,7 +286,7 @@ static enum exit_code receive_batch(struct receive_run *run, int64_t *ret_n, boo
     exit_code = command_judge(answer);
     *ret_may_pass = may_pass(answer);
     if (exit_code == EXIT_CODE_SUCCESS) {
-        exit_code = print_and_acknowledge(run, answer_body(answer));
+        exit_code = print_and_acknowledge(run, answer);
     }
     *ret_n = run->n_received - n_before;
     return exit_code;
