@@ -22,21 +22,48 @@ static const char help[] =
     "  --follow               go on until interrupted, also while brokers cannot be reached\n"
     "  --wait DURATION        wait so long for a message; default 5s; then the exit code is 4\n"
     "                         if none came at all\n"
+    "  --tag TAG, --filter 'TAG || TAG'\n"
+    "                         only messages with this tag, or one of these\n"
+    "  --sql EXPRESSION       only messages whose properties satisfy it (SQL92; brokers need\n"
+    "                         enablePropertyFilter). A group has one filter: what does not pass\n"
+    "                         it is consumed unseen\n"
+    "  --format FORMAT        text: a body a line (default); raw: bodies with nothing between\n"
+    "                         them; json: as --json\n"
     "  --no-ack               acknowledge nothing: every message comes back\n"
     "  --invisible DURATION   how long nobody else sees a message that is not acknowledged yet;\n"
     "                         default: the daemon's consume.invisible_time\n"
     "  --socket, --json, --help, --version: see remotingctl --help\n"
     "\n"
+    "A daemon that stops (drains) ends --follow with exit code 5. Start it again when the daemon\n"
+    "is back: what was not acknowledged comes again.\n"
+    "\n"
+    "Exit codes: 0 messages came (--follow: interrupted), 1 a broker refused or the output cannot\n"
+    "be written, 2 wrong usage, 3 the daemon refused or could not deliver, also an\n"
+    "acknowledgement, 4 no messages, 5 no daemon (--follow: it stopped).\n"
+    "\n"
     "Examples:\n"
     "  remotingctl receive orders billing\n"
     "  remotingctl receive orders billing -n 100 --wait 30s --json\n"
+    "  remotingctl receive orders billing --filter 'paid || shipped'\n"
+    "  remotingctl receive orders vip --sql \"amount > 100 AND region = 'eu'\"\n"
+    "  remotingctl receive photos archive -n 1 --format raw > photo.jpg\n"
     "  remotingctl receive orders billing --follow | while read -r body; do echo \"$body\"; done\n";
 
 enum {
     OPTION_FOLLOW = OPTION_OWN,
     OPTION_WAIT,
+    OPTION_TAG,
+    OPTION_FILTER,
+    OPTION_SQL,
+    OPTION_FORMAT,
     OPTION_NO_ACK,
     OPTION_INVISIBLE,
+};
+
+enum format {
+    FORMAT_TEXT,
+    FORMAT_RAW,
+    FORMAT_JSON,
 };
 
 #define BATCH_MAX       32 /* what a broker gives at most for one POP */
@@ -48,11 +75,15 @@ struct receive_run {
     struct remotingclient *client;
     const char *topic;
     const char *group;
+    const char *expression_type; /* with the expression; NULL: everything */
+    const char *expression;
+    enum format format;
     int64_t max; /* 0: no limit */
     int64_t wait_ms;
     int64_t invisible_ms; /* -1: the daemon's */
     bool follow;
     bool acknowledge;
+    bool daemon_stops; /* it said so, or closed the connection */
     int64_t n_received;
     enum exit_code exit_code; /* of the first acknowledgement that failed */
     sigset_t wait_mask;       /* lets the signals through that are blocked while following */
@@ -91,6 +122,28 @@ static void block_interrupts(bool block)
     (void)sigprocmask(block ? SIG_BLOCK : SIG_UNBLOCK, &signals, NULL);
 }
 
+static enum format parse_format(const struct invocation *invocation, const char *text)
+{
+    static const char *const names[] = { "text", "raw", "json" };
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            return (enum format)i;
+        }
+    }
+    usage_error(invocation, "--format '%s' is none: text, raw, json", text);
+}
+
+static void set_filter(
+    const struct invocation *invocation, struct receive_run *run, const char *type)
+{
+    if (run->expression) {
+        usage_error(
+            invocation, "--tag, --filter and --sql exclude each other: a group has one filter");
+    }
+    run->expression_type = type;
+    run->expression = optarg;
+}
+
 static void read_options(struct invocation *invocation, struct receive_run *run)
 {
     static const struct option long_options[] = {
@@ -98,6 +151,10 @@ static void read_options(struct invocation *invocation, struct receive_run *run)
         { "max", required_argument, NULL, 'n' },
         { "follow", no_argument, NULL, OPTION_FOLLOW },
         { "wait", required_argument, NULL, OPTION_WAIT },
+        { "tag", required_argument, NULL, OPTION_TAG },
+        { "filter", required_argument, NULL, OPTION_FILTER },
+        { "sql", required_argument, NULL, OPTION_SQL },
+        { "format", required_argument, NULL, OPTION_FORMAT },
         { "no-ack", no_argument, NULL, OPTION_NO_ACK },
         { "invisible", required_argument, NULL, OPTION_INVISIBLE },
         { 0 },
@@ -114,6 +171,16 @@ static void read_options(struct invocation *invocation, struct receive_run *run)
         case OPTION_WAIT:
             run->wait_ms = option_duration_ms(invocation, "--wait", optarg);
             break;
+        case OPTION_TAG:
+        case OPTION_FILTER:
+            set_filter(invocation, run, "TAG");
+            break;
+        case OPTION_SQL:
+            set_filter(invocation, run, "SQL92");
+            break;
+        case OPTION_FORMAT:
+            run->format = parse_format(invocation, optarg);
+            break;
         case OPTION_NO_ACK:
             run->acknowledge = false;
             break;
@@ -121,6 +188,9 @@ static void read_options(struct invocation *invocation, struct receive_run *run)
             run->invisible_ms = option_duration_ms(invocation, "--invisible", optarg);
             break;
         }
+    }
+    if (invocation->json) {
+        run->format = FORMAT_JSON;
     }
     command_count_operands(invocation, 2, 2);
     run->topic = invocation->argv[optind];
@@ -140,6 +210,8 @@ static enum exit_code pop(struct receive_run *run, struct remotingclient_answer 
     remotingclient_request_add(request, "consumerGroup", run->group);
     remotingclient_request_add_number(request, "maxMsgNums", n);
     remotingclient_request_add_number(request, "pollTime", run->wait_ms);
+    remotingclient_request_add(request, "expType", run->expression_type);
+    remotingclient_request_add(request, "exp", run->expression);
     remotingclient_request_add(request, "sidecar.answerFormat", "json");
     if (run->invisible_ms >= 0) {
         remotingclient_request_add_number(request, "invisibleTime", run->invisible_ms);
@@ -152,6 +224,7 @@ static enum exit_code pop(struct receive_run *run, struct remotingclient_answer 
         remotingclient_set_wait_mask(run->client, NULL);
     }
     block_interrupts(false);
+    run->daemon_stops = r == -ECONNRESET;
     return r == 0 || r == -EINTR ? EXIT_CODE_SUCCESS
                                  : command_report_broken(run->invocation, run->client, r);
 }
@@ -174,14 +247,16 @@ static void report_undecodable(const struct remotingclient_message *message)
     fputs(". --json shows its bytes.\n", stderr);
 }
 
-static void print_body(const struct remotingclient_message *message)
+static void print_body(enum format format, const struct remotingclient_message *message)
 {
     if (!message->body) {
         report_undecodable(message);
         return;
     }
     output_text(stdout, (struct span){ message->body, message->n_body }, OUTPUT_LINES);
-    fputc('\n', stdout);
+    if (format == FORMAT_TEXT) {
+        fputc('\n', stdout);
+    }
 }
 
 static enum exit_code send_ack(struct receive_run *run, const char *receipt)
@@ -209,7 +284,7 @@ static enum exit_code receive_acks(struct receive_run *run)
     return EXIT_CODE_SUCCESS;
 }
 
-/* Acknowledges what was printed: with --json every message, else those that have a body. */
+/* Acknowledges what was printed: as JSON every message, else those that have a body. */
 static enum exit_code acknowledge(
     struct receive_run *run, const struct remotingclient_messages *messages)
 {
@@ -217,7 +292,7 @@ static enum exit_code acknowledge(
     enum exit_code exit_code = EXIT_CODE_SUCCESS;
     for (size_t i = 0; i < n && exit_code == EXIT_CODE_SUCCESS; i++) {
         const struct remotingclient_message *message = remotingclient_messages_get(messages, i);
-        if (!message->receipt || !(message->body || run->invocation->json)) {
+        if (!message->receipt || !(message->body || run->format == FORMAT_JSON)) {
             continue;
         }
         if (remotingclient_n_in_flight(run->client) == IN_FLIGHT_MAX) {
@@ -241,11 +316,11 @@ static enum exit_code print_and_acknowledge(
     }
     const size_t n = remotingclient_messages_count(messages);
     run->n_received += (int64_t)n;
-    if (run->invocation->json && !print_messages_json(answer)) {
+    if (run->format == FORMAT_JSON && !print_messages_json(answer)) {
         return EXIT_CODE_BROKER;
     }
-    for (size_t i = 0; i < n && !run->invocation->json; i++) {
-        print_body(remotingclient_messages_get(messages, i));
+    for (size_t i = 0; i < n && run->format != FORMAT_JSON; i++) {
+        print_body(run->format, remotingclient_messages_get(messages, i));
     }
     if (!output_flush()) {
         return EXIT_CODE_BROKER;
@@ -285,6 +360,7 @@ static enum exit_code receive_batch(struct receive_run *run, int64_t *ret_n, boo
     }
     exit_code = command_judge(answer);
     *ret_may_pass = may_pass(answer);
+    run->daemon_stops = span_equals_text(answer_field(answer, "sidecar.error"), "draining");
     if (exit_code == EXIT_CODE_SUCCESS) {
         exit_code = print_and_acknowledge(run, answer);
     }
@@ -318,6 +394,12 @@ static enum exit_code receive_all(struct receive_run *run)
         int64_t n = 0;
         bool passes = false;
         const enum exit_code exit_code = receive_batch(run, &n, &passes);
+        if (run->follow && run->daemon_stops) {
+            fputs("remotingctl: the daemon stopped, and the following with it. Start it again when "
+                  "the daemon is back: what was not acknowledged comes again.\n",
+                stderr);
+            return EXIT_CODE_NO_DAEMON;
+        }
         if (exit_code != EXIT_CODE_SUCCESS && !(run->follow && passes)) {
             return exit_code;
         }

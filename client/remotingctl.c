@@ -62,6 +62,7 @@ static const char help[] =
     "     (reachable: an address is not)\n"
     "  4  no messages\n"
     "  5  no daemon at the socket, no answer from it, or none that can be understood\n"
+    "     (receive --follow: the daemon stopped)\n"
     "\n"
     "Durations are a number and its unit: 500ms, 5s, 2min.\n"
     "\n"

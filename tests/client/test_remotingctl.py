@@ -536,6 +536,45 @@ def follow_goes_on_when_what_failed_may_pass_and_ends_when_it_cannot():
 
 
 @test
+def filters_are_sent_with_the_request():
+    for arguments, expected in ((("--tag", "T"), ("TAG", "T")), (("--filter", "A || B"), ("TAG", "A || B")),
+                                (("--sql", "a > 1"), ("SQL92", "a > 1"))):
+        with FakeDaemon(pops([message("one", "R1")])) as daemon:
+            exits(run(daemon, "receive", "t", "g", *arguments), 0)
+            equal((daemon.requests[0].ext["expType"], daemon.requests[0].ext["exp"]), expected)
+
+
+@test
+def the_format_says_what_stands_between_the_bodies():
+    batch = [message("one", "R1"), message("two", "R2")]
+    for arguments, expected in ((("--format", "text"), b"one\ntwo\n"), (("--format", "raw"), b"onetwo")):
+        with FakeDaemon(pops(batch)) as daemon:
+            equal(run(daemon, "receive", "t", "g", *arguments).stdout, expected)
+            equal(receipts(daemon), ["R1", "R2"])
+    with FakeDaemon(pops(batch)) as daemon:
+        result = run(daemon, "receive", "t", "g", "--format", "json")
+        equal([json.loads(line) for line in result.stdout.splitlines()], batch)
+
+
+@test
+def a_daemon_that_stops_ends_the_following_and_says_what_to_do():
+    draining = {"sidecar.error": "draining", "sidecar.sent": "no"}
+    for last_reply, told in ((lambda r: answer(r, 2, draining, remark="it is stopping"), b"draining"),
+                             (lambda _: "close", b"closed the connection")):
+        reply = pops([message("one", "R1")])
+
+        def script(request, reply=reply, last_reply=last_reply):
+            return last_reply(request) if len(daemon.requests) > 2 else reply(request)
+
+        with FakeDaemon(script) as daemon:
+            result = run(daemon, "receive", "t", "g", "--follow")
+            exits(result, 5)
+            equal((result.stdout, receipts(daemon)), (b"one\n", ["R1"]))
+            contains(result.stderr, told)
+            contains(result.stderr, b"Start it again when the daemon is back")
+
+
+@test
 def binary_bodies_arrive_as_their_bytes():
     data = bytes(range(256))
     for body in (data, data[:255], data[:254], b""):
@@ -1048,7 +1087,8 @@ def wrong_usage_is_exit_code_2_and_points_to_help():
         (["send", "t", "b", "--file", "x"], "--file has the message"),
         (["send", "t", "--file", "/nonexistent"], "/nonexistent cannot be read"),
         (["receive", "t"], "receive TOPIC GROUP"), (["receive", "t", "g", "-n", "0"], "--max '0'"),
-        (["receive", "t", "g", "-x"], "'-x'"), (["receive", "t", "g", "--wait"], "'--wait' needs a value"),
+        (["receive", "t", "g", "-x"], "'-x'"), (["receive", "t", "g", "--tag", "a", "--sql", "b"], "exclude each other"),
+        (["receive", "t", "g", "--format", "xml"], "text, raw, json"), (["receive", "t", "g", "--wait"], "'--wait' needs a value"),
         (["receive", "t", "g", "--follow=1"], "takes no value"), (["route"], "route TOPIC"),
         (["invoke"], "invoke CODE"), (["invoke", "NO_SUCH_CODE"], "'NO_SUCH_CODE' is no request code"),
         (["invoke", "30", "x"], "KEY=VALUE"), (["invoke", "30", "=x"], "KEY=VALUE"),
