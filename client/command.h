@@ -47,6 +47,7 @@ struct command {
 
 extern const struct command command_send;
 extern const struct command command_receive;
+extern const struct command command_peek;
 extern const struct command command_route;
 extern const struct command command_invoke;
 extern const struct command command_ping;

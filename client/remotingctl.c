@@ -15,6 +15,7 @@
 static const struct command *const commands[] = {
     &command_send,
     &command_receive,
+    &command_peek,
     &command_route,
     &command_invoke,
     &command_ping,
@@ -26,7 +27,7 @@ static const struct command *const commands[] = {
     &command_drain,
 };
 #define COMMAND_NAMES                                                                              \
-    "send, receive, route, invoke, ping, show, events, reachable, close, nameservers, drain"
+    "send, receive, peek, route, invoke, ping, show, events, reachable, close, nameservers, drain"
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 static const char help[] =
@@ -37,6 +38,7 @@ static const char help[] =
     "Commands (remotingctl COMMAND --help tells more):\n"
     "  send TOPIC [BODY]             send a message, or one for each line of the input\n"
     "  receive TOPIC GROUP           print messages, then acknowledge them\n"
+    "  peek TOPIC                    show messages by offset, and take nothing\n"
     "  route TOPIC                   which brokers hold a topic\n"
     "  invoke CODE [KEY=VALUE ...]   any command of RocketMQ or of the daemon\n"
     "  ping                          is the daemon there, and how far away\n"

@@ -26,7 +26,7 @@ REMOTINGCTL = os.environ.get("REMOTINGCTL", "build/client/remotingctl")
 PATIENCE_S = 30
 RESPONSE = 1
 ONEWAY = 2
-COMMANDS = ["send", "receive", "route", "invoke", "ping", "show", "events", "reachable", "close", "nameservers", "drain"]
+COMMANDS = ["send", "receive", "peek", "route", "invoke", "ping", "show", "events", "reachable", "close", "nameservers", "drain"]
 
 
 class Request:
@@ -615,6 +615,81 @@ def an_answer_that_is_no_array_of_messages_is_exit_code_5():
             exits(run(daemon, "receive", "t", "g"), 5)
 
 
+# peek
+
+def queue_of(*rows, first=0):
+    """A script: PULL by offset, as a broker does it; rows begin at the offset `first`."""
+    def script(request):
+        at = int(request.ext["queueOffset"])
+        end = first + len(rows)
+        if at < first or at > end:
+            return answer(request, 21, {"nextBeginOffset": str(first if at < first else end)})
+        if at == end:
+            return answer(request, 19, {"nextBeginOffset": str(at)})
+        found = rows[at - first:at - first + min(2, int(request.ext["maxMsgNums"]))]
+        return answer(request, ext={"nextBeginOffset": str(at + len(found))}, body=json.dumps(found).encode())
+    return script
+
+
+def kept(offset, body="body", **more):
+    row = message(body, None, queueOffset=offset, bornTimestamp=1795399903463, tags="T", keys="K", **more)
+    del row["receipt"]
+    return row
+
+
+@test
+def peek_pulls_from_the_named_queue_and_commits_nothing():
+    with FakeDaemon(queue_of(kept(7), first=7)) as daemon:
+        exits(run(daemon, "peek", "t", "--broker", "b", "--queue", "3", "--offset", "7", "--count", "1"), 0)
+        equal([(r.code, r.ext) for r in daemon.requests], [(11, {
+            "sidecar.broker": "b", "sidecar.answerFormat": "json", "consumerGroup": "TOOLS_CONSUMER", "topic": "t",
+            "queueId": "3", "queueOffset": "7", "maxMsgNums": "1", "sysFlag": "4", "commitOffset": "0",
+            "suspendTimeoutMillis": "0", "subscription": "*", "expressionType": "TAG", "subVersion": "0"})])
+
+
+@test
+def peek_prints_a_table_from_the_oldest_message_on():
+    rows = [kept(5), kept(6, body="\u00e4" * 40), kept(7, body=base64.b64encode(b"\xff\xfe").decode(), encoding="base64")]
+    with FakeDaemon(queue_of(*rows, first=5)) as daemon:
+        result = run(daemon, "peek", "t", "--broker", "b", "--queue", "0")
+        exits(result, 0)
+        equal([r.ext["queueOffset"] for r in daemon.requests], ["0", "5", "7", "8"])
+        lines = [line.split(maxsplit=6) for line in result.stdout.decode(errors="replace").splitlines()]
+        equal(lines[0], ["OFFSET", "SENT", "TAG", "KEYS", "BYTES", "BODY"])
+        equal([[row[0], *row[3:6]] for row in lines[1:]],
+              [["5", "T", "K", "4"], ["6", "T", "K", "80"], ["7", "T", "K", "2"]])
+        equal([row[6] for row in lines[1:3]], ["body", "\u00e4" * 30])
+
+
+@test
+def peek_stops_at_the_count_and_prints_json_lines():
+    rows = [kept(i) for i in range(5)]
+    with FakeDaemon(queue_of(*rows)) as daemon:
+        result = run(daemon, "peek", "t", "--broker", "b", "--queue", "0", "-n", "3", "--json")
+        exits(result, 0)
+        equal([json.loads(line) for line in result.stdout.splitlines()], rows[:3])
+        equal([r.ext["maxMsgNums"] for r in daemon.requests], ["3", "1"])
+
+
+@test
+def peek_at_the_end_of_a_queue_or_behind_it_finds_nothing():
+    for offset in ("2", "9"):
+        with FakeDaemon(queue_of(kept(0), kept(1))) as daemon:
+            result = run(daemon, "peek", "t", "--broker", "b", "--queue", "0", "--offset", offset)
+            exits(result, 4)
+            equal((result.stdout, len(daemon.requests)), (b"", 1))
+
+
+@test
+def peek_shows_what_it_found_before_a_failure():
+    found = queue_of(kept(0), kept(1), kept(2))
+    with FakeDaemon(lambda r: found(r) if r.ext["queueOffset"] == "0" else refused(r)) as daemon:
+        result = run(daemon, "peek", "t", "--broker", "b", "--queue", "0")
+        exits(result, 3)
+        equal(len(result.stdout.splitlines()), 3)
+        contains(result.stderr, b"refuses connections")
+
+
 # route
 
 ROUTE = {"brokerDatas": [{"brokerAddrs": {"0": "10.0.0.7:10911", "1": "10.0.0.8:10911"}, "brokerName": "broker-a",
@@ -1086,6 +1161,8 @@ def wrong_usage_is_exit_code_2_and_points_to_help():
         (["send", "t", "b", "--delay", "19"], "from 1 to 18"), (["send", "t", "b", "--delay", "soon"], "--delay 'soon'"),
         (["send", "t", "b", "--file", "x"], "--file has the message"),
         (["send", "t", "--file", "/nonexistent"], "/nonexistent cannot be read"),
+        (["peek", "t"], "--broker BROKER is missing"), (["peek", "t", "--broker", "b"], "--queue N is missing"),
+        (["peek", "t", "--broker", "b", "--queue", "-1"], "--queue '-1'"), (["peek"], "peek TOPIC"),
         (["receive", "t"], "receive TOPIC GROUP"), (["receive", "t", "g", "-n", "0"], "--max '0'"),
         (["receive", "t", "g", "-x"], "'-x'"), (["receive", "t", "g", "--tag", "a", "--sql", "b"], "exclude each other"),
         (["receive", "t", "g", "--format", "xml"], "text, raw, json"), (["receive", "t", "g", "--wait"], "'--wait' needs a value"),
