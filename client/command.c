@@ -219,6 +219,21 @@ enum exit_code command_read_object(const struct remotingclient_answer *answer, j
     return EXIT_CODE_SUCCESS;
 }
 
+enum exit_code command_read_route(
+    const struct remotingclient_answer *answer, struct topic_route **ret_route)
+{
+    static const struct topic_route_limits limits = {
+        .max_brokers = 10000,
+        .max_queues = 1000000,
+    };
+    const struct span body = answer_body(answer);
+    if (topic_route_decode(body.data, body.n, &limits, ret_route) != TOPIC_ROUTE_OK) {
+        fprintf(stderr, "remotingctl: the answer is no TopicRouteData (%zu bytes).\n", body.n);
+        return EXIT_CODE_NO_DAEMON;
+    }
+    return EXIT_CODE_SUCCESS;
+}
+
 enum exit_code command_read_messages(const struct invocation *invocation,
     const struct remotingclient_answer *answer, struct remotingclient_messages **ret_messages)
 {

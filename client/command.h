@@ -10,6 +10,7 @@
 #include "client/remotingclient.h"
 #include "protocol/cleanup.h"
 #include "protocol/span.h"
+#include "protocol/topic_route.h"
 
 #include <getopt.h>
 #include <jansson.h>
@@ -48,6 +49,7 @@ struct command {
 extern const struct command command_send;
 extern const struct command command_receive;
 extern const struct command command_peek;
+extern const struct command command_offsets;
 extern const struct command command_route;
 extern const struct command command_invoke;
 extern const struct command command_ping;
@@ -138,6 +140,12 @@ enum exit_code command_call(const struct invocation *invocation,
  * is none, and that is told.
  */
 enum exit_code command_read_object(const struct remotingclient_answer *answer, json_t **ret_object);
+/*
+ * The body of an answer to GET_ROUTEINFO_BY_TOPIC. EXIT_CODE_NO_DAEMON where it is none, and that is
+ * told.
+ */
+enum exit_code command_read_route(
+    const struct remotingclient_answer *answer, struct topic_route **ret_route);
 /*
  * The messages of an answer to a request with sidecar.answerFormat=json. EXIT_CODE_NO_DAEMON where
  * they cannot be read, and that is told.

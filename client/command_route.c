@@ -72,20 +72,16 @@ static bool print_route(const struct topic_route *route)
 }
 
 /* With --json the text goes out as it came, so nothing that a newer nameserver says is lost. */
-static enum exit_code print_answer(const struct invocation *invocation, struct span body)
+static enum exit_code print_answer(
+    const struct invocation *invocation, const struct remotingclient_answer *answer)
 {
-    static const struct topic_route_limits limits = {
-        .max_brokers = 10000,
-        .max_queues = 1000000,
-    };
     CLEANUP(topic_route_free) struct topic_route *route = NULL;
-    if (topic_route_decode(body.data, body.n, &limits, &route) != TOPIC_ROUTE_OK) {
-        fprintf(stderr, "remotingctl: the answer is no TopicRouteData (%zu bytes).\n", body.n);
-        return EXIT_CODE_NO_DAEMON;
+    const enum exit_code exit_code = command_read_route(answer, &route);
+    if (exit_code != EXIT_CODE_SUCCESS) {
+        return exit_code;
     }
     if (invocation->json) {
-        output_text(stdout, body, OUTPUT_LINES);
-        fputc('\n', stdout);
+        print_answer_body(answer);
     } else if (!print_route(route)) {
         return EXIT_CODE_BROKER;
     }
@@ -112,8 +108,7 @@ static enum exit_code run_route(struct invocation *invocation)
 
     CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
     const enum exit_code exit_code = command_call(invocation, request, &answer);
-    return exit_code == EXIT_CODE_SUCCESS ? print_answer(invocation, answer_body(answer))
-                                          : exit_code;
+    return exit_code == EXIT_CODE_SUCCESS ? print_answer(invocation, answer) : exit_code;
 }
 
 const struct command command_route = {

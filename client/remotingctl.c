@@ -16,6 +16,7 @@ static const struct command *const commands[] = {
     &command_send,
     &command_receive,
     &command_peek,
+    &command_offsets,
     &command_route,
     &command_invoke,
     &command_ping,
@@ -27,7 +28,8 @@ static const struct command *const commands[] = {
     &command_drain,
 };
 #define COMMAND_NAMES                                                                              \
-    "send, receive, peek, route, invoke, ping, show, events, reachable, close, nameservers, drain"
+    "send, receive, peek, offsets, route, invoke, ping, show, events, reachable, close, "          \
+    "nameservers, drain"
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 static const char help[] =
@@ -39,6 +41,7 @@ static const char help[] =
     "  send TOPIC [BODY]             send a message, or one for each line of the input\n"
     "  receive TOPIC GROUP           print messages, then acknowledge them\n"
     "  peek TOPIC                    show messages by offset, and take nothing\n"
+    "  offsets TOPIC [GROUP]         where its queues begin and end, and a group's lag\n"
     "  route TOPIC                   which brokers hold a topic\n"
     "  invoke CODE [KEY=VALUE ...]   any command of RocketMQ or of the daemon\n"
     "  ping                          is the daemon there, and how far away\n"

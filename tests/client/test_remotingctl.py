@@ -26,7 +26,7 @@ REMOTINGCTL = os.environ.get("REMOTINGCTL", "build/client/remotingctl")
 PATIENCE_S = 30
 RESPONSE = 1
 ONEWAY = 2
-COMMANDS = ["send", "receive", "peek", "route", "invoke", "ping", "show", "events", "reachable", "close", "nameservers", "drain"]
+COMMANDS = ["send", "receive", "peek", "offsets", "route", "invoke", "ping", "show", "events", "reachable", "close", "nameservers", "drain"]
 
 
 class Request:
@@ -725,6 +725,78 @@ def a_route_that_is_none_is_exit_code_5():
         contains(result.stderr, b"TopicRouteData")
 
 
+# offsets
+
+TWO_QUEUES = {"brokerDatas": [{"brokerAddrs": {"0": "10.0.0.7:10911"}, "brokerName": "a", "cluster": "C"},
+                              {"brokerAddrs": {"0": "10.0.0.8:10911"}, "brokerName": "b", "cluster": "C"}],
+              "queueDatas": [{"brokerName": "a", "perm": 6, "readQueueNums": 2, "writeQueueNums": 1, "topicSysFlag": 0},
+                             {"brokerName": "b", "perm": 4, "readQueueNums": 1, "writeQueueNums": 4, "topicSysFlag": 0}]}
+
+
+def brokers_offsets(request):
+    """Of queue N: the messages from 10N to 100N+50, the group at 20, nothing at all of the group on broker b."""
+    if request.code == 105:
+        return answer(request, body=json.dumps(TWO_QUEUES).encode())
+    queue = int(request.ext["queueId"])
+    if request.code == 14 and request.ext["sidecar.broker"] == "b":
+        return answer(request, 22, remark="Not found, maybe this group consumer boot first")
+    return answer(request, ext={"offset": str({31: 10 * queue, 30: 100 * queue + 50, 14: 20, 29: 33}[request.code])})
+
+
+@test
+def offsets_prints_a_row_for_each_queue_that_can_be_read():
+    with FakeDaemon(brokers_offsets) as daemon:
+        result = run(daemon, "offsets", "t")
+        exits(result, 0)
+        equal(rows_of(result), [["BROKER", "QUEUE", "MIN", "MAX"], ["a", "0", "0", "50"], ["a", "1", "10", "150"],
+                                ["b", "0", "0", "50"]])
+        equal([r.ext for r in daemon.requests[1:3]], [{"topic": "t", "sidecar.broker": "a", "queueId": "0"}] * 2)
+        equal(sorted(r.code for r in daemon.requests), [30] * 3 + [31] * 3 + [105])
+
+
+@test
+def offsets_of_a_group_have_the_lag():
+    with FakeDaemon(brokers_offsets) as daemon:
+        result = run(daemon, "offsets", "t", "g")
+        exits(result, 0)
+        equal(rows_of(result)[0][4:], ["GROUP", "LAG"])
+        equal([row[4:] for row in rows_of(result)[1:]], [["20", "30"], ["20", "130"], ["-", "-"]])
+        asked = [r.ext for r in daemon.requests if r.code == 14]
+        equal({(e["consumerGroup"], e["setZeroIfNotFound"]) for e in asked}, {("g", "false")})
+        rows = [json.loads(line) for line in run(daemon, "offsets", "t", "g", "--json").stdout.splitlines()]
+        equal(rows[1:], [{"brokerName": "a", "queueId": 1, "minOffset": 10, "maxOffset": 150, "consumerOffset": 20,
+                          "lag": 130},
+                         {"brokerName": "b", "queueId": 0, "minOffset": 0, "maxOffset": 50, "consumerOffset": None,
+                          "lag": None}])
+
+
+@test
+def offsets_at_a_time():
+    for time, expected in (("1700000000123", "1700000000123"), ("2023-11-14T22:13:20Z", "1700000000000"),
+                           ("2023-11-14 22:13Z", "1699999980000"), ("2023-11-14Z", "1699920000000")):
+        with FakeDaemon(brokers_offsets) as daemon:
+            result = run(daemon, "offsets", "t", "--at", time)
+            exits(result, 0)
+            equal([row[4] for row in rows_of(result)], ["AT", "33", "33", "33"])
+            equal({(r.ext["timestamp"], r.ext["boundaryType"]) for r in daemon.requests if r.code == 29},
+                  {(expected, "LOWER")})
+
+
+@test
+def offsets_of_a_broker_that_is_away_are_told_once_and_the_others_shown():
+    away = lambda r: r.ext.get("sidecar.broker") == "a"
+    with FakeDaemon(lambda r: refused(r) if away(r) else brokers_offsets(r)) as daemon:
+        result = run(daemon, "offsets", "t")
+        exits(result, 3)
+        equal(rows_of(result)[1:], [["a", "0", "-", "-"], ["a", "1", "-", "-"], ["b", "0", "0", "50"]])
+        equal(result.stderr,
+              b"a queue 0: failed: 10.0.0.7:10911 refuses connections (unreachable, sent: no)\n")
+    with FakeDaemon(unknown_topic) as daemon:
+        exits(run(daemon, "offsets", "t"), 1)
+    with FakeDaemon(lambda r: answer(r, body=json.dumps({**TWO_QUEUES, "queueDatas": []}).encode())) as daemon:
+        exits(run(daemon, "offsets", "t"), 4)
+
+
 # invoke
 
 @test
@@ -1163,6 +1235,7 @@ def wrong_usage_is_exit_code_2_and_points_to_help():
         (["send", "t", "--file", "/nonexistent"], "/nonexistent cannot be read"),
         (["peek", "t"], "--broker BROKER is missing"), (["peek", "t", "--broker", "b"], "--queue N is missing"),
         (["peek", "t", "--broker", "b", "--queue", "-1"], "--queue '-1'"), (["peek"], "peek TOPIC"),
+        (["offsets"], "offsets TOPIC [GROUP]"), (["offsets", "t", "--at", "noon"], "--at 'noon' is no time"),
         (["receive", "t"], "receive TOPIC GROUP"), (["receive", "t", "g", "-n", "0"], "--max '0'"),
         (["receive", "t", "g", "-x"], "'-x'"), (["receive", "t", "g", "--tag", "a", "--sql", "b"], "exclude each other"),
         (["receive", "t", "g", "--format", "xml"], "text, raw, json"), (["receive", "t", "g", "--wait"], "'--wait' needs a value"),
