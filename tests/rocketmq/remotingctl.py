@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """remotingctl, as one would use it by hand"""
 
+import base64
 import json
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
@@ -115,6 +117,160 @@ def invoke_sends_any_command_by_name_or_number():
         unknown = Run(running, "invoke", "9999")
         equal(unknown.code, 3, "the exit code for a code that needs an address")
         contains(unknown.err + unknown.out, "sidecar.addr", "what it says")
+
+
+def rows_of(run):
+    return [line.split() for line in run.out.splitlines()[1:]]
+
+
+@test
+def what_send_says_about_a_message_arrives_with_it():
+    topic = new_topic()
+    words = ("--tag", "paid", "--key", "k1", "--key", "k2", "--property", "region=eu")
+    with daemon() as running, tempfile.NamedTemporaryFile() as file:
+        file.write(bytes(range(256)))
+        file.flush()
+        Run(running, "send", topic, "--file", file.name, *words).succeeded()
+        row = json.loads(
+            Run(running, "receive", topic, "ctl-4", "--json", "--wait", "15s").succeeded().out
+        )
+        equal((row["tags"], row["keys"]), ("paid", "k1 k2"), "tag and keys")
+        equal(row["properties"]["region"], "eu", "the property")
+        equal(base64.b64decode(row["body"]), bytes(range(256)), "the body")
+
+
+@test
+def a_delayed_message_comes_later():
+    topic = new_topic()
+    with daemon() as running:
+        for delay in ("3s", "1"):
+            Run(running, "send", topic, delay, "--delay", delay).succeeded()
+            got = Run(running, "receive", topic, "ctl-5", "--json", "--wait", "20s").succeeded()
+            row = json.loads(got.out)
+            equal(row["body"], delay, "the body")
+            least = 2500 if delay == "3s" else 900
+            waited = row["storeTimestamp"] - row["bornTimestamp"]
+            check(waited >= least, f"it was held back for {least} ms (saw: {waited})")
+
+
+@test
+def lines_of_a_sharding_key_stay_in_order_in_one_queue():
+    topic = new_topic()
+    lines = [f"line {n}" for n in range(50)]
+    with daemon() as running:
+        sent = Run(
+            running,
+            "send",
+            topic,
+            "--lines",
+            "--json",
+            "--sharding-key",
+            "customer-7",
+            standard_input="\n".join(lines).encode(),
+        ).succeeded()
+        answers = [json.loads(line) for line in sent.out.splitlines()]
+        places = {(row["brokerName"], row["queueId"]) for row in answers}
+        equal(len(places), 1, "the number of queues")
+        (broker, queue), = places
+        words = ("--broker", broker, "--queue", str(queue), "--count", "100", "--json")
+        peeked = Run(running, "peek", topic, *words).succeeded()
+        equal([json.loads(line)["body"] for line in peeked.out.splitlines()], lines, "the order")
+
+
+@test
+def oneway_messages_arrive():
+    topic = new_topic()
+    lines = sorted(f"line {n:03}" for n in range(100))
+    with daemon() as running:
+        text = "\n".join(lines).encode()
+        sent = Run(running, "send", topic, "--lines", "--oneway", standard_input=text).succeeded()
+        equal((sent.out, sent.err), ("", "sent 100, failed 0\n"), "what it says")
+        got = Run(running, "receive", topic, "ctl-6", "-n", "100", "--wait", "15s").succeeded()
+        equal(sorted(got.out.splitlines()), lines, "the lines received")
+
+
+@test
+def filters_let_through_what_they_name():
+    topic = new_topic()
+    with daemon() as running:
+        for n, tag in enumerate(("red", "green", "blue")):
+            words = ("--tag", tag, "--property", f"n={n}")
+            Run(running, "send", topic, tag, *words).succeeded()
+        for group, words, expected in (
+            ("ctl-7", ("--tag", "green"), ["green"]),
+            ("ctl-8", ("--filter", "red || blue"), ["blue", "red"]),
+            ("ctl-9", ("--sql", "n >= 1"), ["blue", "green"]),
+        ):
+            words = (*words, "-n", str(len(expected)), "--wait", "15s")
+            got = Run(running, "receive", topic, group, *words).succeeded()
+            equal(sorted(got.out.splitlines()), expected, f"what {words[1]} lets through")
+
+
+@test
+def peek_takes_nothing():
+    topic = new_topic()
+    with daemon() as running:
+        sent = json.loads(Run(running, "send", topic, "a body", "--json").succeeded().out)
+        words = ("--broker", sent["brokerName"], "--queue", str(sent["queueId"]))
+        for _ in range(2):
+            rows = rows_of(Run(running, "peek", topic, *words).succeeded())
+            equal([(row[0], row[-2:]) for row in rows], [("0", ["a", "body"])], "what peek shows")
+        got = Run(running, "receive", topic, "ctl-10", "--wait", "15s").succeeded()
+        equal(got.out, "a body\n", "what a consumer is given then")
+        behind = Run(running, "peek", topic, *words, "--offset", "1")
+        equal((behind.code, behind.out), (4, ""), "exit code and output at the end of the queue")
+        equal(Run(running, "peek", topic, *words[:3], "99").code, 1, "the exit code for no such queue")
+
+
+@test
+def offsets_count_what_is_there_and_what_a_group_has_left():
+    topic = new_topic()
+    with daemon() as running:
+        before = json.loads(Run(running, "send", topic, "0", "--json").succeeded().out)
+        text = "\n".join(str(n) for n in range(1, 20)).encode()
+        Run(running, "send", topic, "--lines", standard_input=text).succeeded()
+        plain = rows_of(Run(running, "offsets", topic).succeeded())
+        equal({row[0] for row in plain}, set(cluster().brokers()), "the brokers")
+        equal(sum(int(row[3]) - int(row[2]) for row in plain), 20, "the messages in all queues")
+        at = Run(running, "offsets", topic, "--at", "2100-01-01Z", "--json").succeeded()
+        rows = [json.loads(line) for line in at.out.splitlines()]
+        equal([row["offsetAt"] for row in rows], [row["maxOffset"] for row in rows], "the far end")
+        unknown = rows_of(Run(running, "offsets", topic, "ctl-11").succeeded())
+        equal({(row[4], row[5]) for row in unknown}, {("-", "-")}, "of a group that never came")
+        words = ("queueId=" + str(before["queueId"]), "commitOffset=1", "consumerGroup=ctl-11")
+        place = ("--broker", before["brokerName"])
+        Run(running, "receive", topic, "ctl-11", "--wait", "15s", "-n", "20").succeeded()
+        Run(running, "invoke", "15", f"topic={topic}", *words, *place).succeeded()
+        known = Run(running, "offsets", topic, "ctl-11", "--json").succeeded()
+        rows = [json.loads(line) for line in known.out.splitlines()]
+        mine = [
+            row
+            for row in rows
+            if (row["brokerName"], row["queueId"]) == (before["brokerName"], before["queueId"])
+        ]
+        equal(
+            [(row["consumerOffset"], row["lag"]) for row in mine],
+            [(1, mine[0]["maxOffset"] - 1)],
+            "offset and lag of the queue whose offset was set",
+        )
+
+
+@test
+def a_drain_ends_the_following():
+    topic = new_topic()
+    with daemon() as running:
+        command = [binary("REMOTINGCTL", "build-test/client/remotingctl"), "receive", topic, "ctl-12"]
+        follower = subprocess.Popen(
+            [*command, "--follow", "--socket", running.socket],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        Run(running, "send", topic, "before").succeeded()
+        equal(follower.stdout.readline(), b"before\n", "what the follower prints")
+        Run(running, "drain").succeeded()
+        errors = follower.communicate(timeout=40)[1].decode()
+        equal(follower.returncode, 5, f"the exit code (standard error: {errors})")
+        contains(errors, "Start it again when the daemon is back", "what it says")
 
 
 @test

@@ -112,6 +112,7 @@ mappedFileSizeConsumeQueue=120000
 maxIndexNum=10000
 maxHashSlotNum=5000
 mappedFileSizeTimerLog=1048576
+enablePropertyFilter=true
 timerWheelEnable=true
 timerFlushIntervalMs=30000
 transactionMetricFlushInterval=100
