@@ -50,6 +50,7 @@ extern const struct command command_send;
 extern const struct command command_receive;
 extern const struct command command_peek;
 extern const struct command command_offsets;
+extern const struct command command_bench;
 extern const struct command command_route;
 extern const struct command command_invoke;
 extern const struct command command_ping;

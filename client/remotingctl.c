@@ -18,6 +18,7 @@ static const struct command *const commands[] = {
     &command_peek,
     &command_offsets,
     &command_route,
+    &command_bench,
     &command_invoke,
     &command_ping,
     &command_show,
@@ -28,7 +29,7 @@ static const struct command *const commands[] = {
     &command_drain,
 };
 #define COMMAND_NAMES                                                                              \
-    "send, receive, peek, offsets, route, invoke, ping, show, events, reachable, close, "          \
+    "send, receive, peek, offsets, route, bench, invoke, ping, show, events, reachable, close, "   \
     "nameservers, drain"
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -43,6 +44,7 @@ static const char help[] =
     "  peek TOPIC                    show messages by offset, and take nothing\n"
     "  offsets TOPIC [GROUP]         where its queues begin and end, and a group's lag\n"
     "  route TOPIC                   which brokers hold a topic\n"
+    "  bench send|receive TOPIC      how many messages a second, and how fast\n"
     "  invoke CODE [KEY=VALUE ...]   any command of RocketMQ or of the daemon\n"
     "  ping                          is the daemon there, and how far away\n"
     "  show WHAT                     the daemon's nameservers, pools, hooks or stats\n"

@@ -29,8 +29,8 @@
  * checked: success, an opaque that is in flight on its connection, the token of its request; the
  * first that is wrong ends the run with exit code 1 and a sentence.
  */
+#include "client/histogram.h"
 #include "tests/bench/endpoint.h"
-#include "tests/bench/histogram.h"
 #include "tests/bench/process_time.h"
 #include "tests/bench/request.h"
 

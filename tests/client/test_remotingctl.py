@@ -26,7 +26,7 @@ REMOTINGCTL = os.environ.get("REMOTINGCTL", "build/client/remotingctl")
 PATIENCE_S = 30
 RESPONSE = 1
 ONEWAY = 2
-COMMANDS = ["send", "receive", "peek", "offsets", "route", "invoke", "ping", "show", "events", "reachable", "close", "nameservers", "drain"]
+COMMANDS = ["send", "receive", "peek", "offsets", "route", "bench", "invoke", "ping", "show", "events", "reachable", "close", "nameservers", "drain"]
 
 
 class Request:
@@ -797,6 +797,102 @@ def offsets_of_a_broker_that_is_away_are_told_once_and_the_others_shown():
         exits(run(daemon, "offsets", "t"), 4)
 
 
+# bench
+
+def bench(daemon, *arguments):
+    result = run(daemon, "bench", *arguments, "--json")
+    return result, json.loads(result.stdout)
+
+
+@test
+def bench_sends_as_many_messages_as_it_is_told():
+    with FakeDaemon(stored) as daemon:
+        result, row = bench(daemon, "send", "t", "--count", "500", "--size", "7", "--callers", "1")
+        exits(result, 0)
+        equal((row["operation"], row["messages"], row["failed"], row["failures"]), ("send", 500, 0, {}))
+        equal({(r.code, r.ext["topic"], len(r.body)) for r in daemon.requests}, {(10, "t", 7)})
+        equal(len(daemon.requests), 500)
+        latency = row["latencyMicros"]
+        equal(0 < latency["p50"] <= latency["p99"] <= latency["max"], True)
+        equal(round(row["messagesPerSecond"] * row["seconds"]), 500)
+
+
+@test
+def bench_keeps_as_many_in_flight_as_it_is_told():
+    window = []
+
+    def script(request):
+        window.append(request)
+        if len(window) < 5:
+            return None
+        replies = [stored(r) for r in window]
+        window.clear()
+        seen.append(daemon.n_frames_waiting())
+        return replies
+
+    seen = []
+    with FakeDaemon(script) as daemon:
+        result, row = bench(daemon, "send", "t", "--count", "20", "--callers", "1", "--in-flight", "5")
+        exits(result, 0)
+        equal((row["messages"], seen), (20, [0, 0, 0, 0]))
+
+
+@test
+def bench_counts_failures_by_cause():
+    def script(request):
+        n = len(daemon.requests)
+        return refused(request) if n % 4 == 0 else unknown_topic(request) if n % 4 == 1 else stored(request)
+
+    with FakeDaemon(script) as daemon:
+        result, row = bench(daemon, "send", "t", "--count", "8", "--callers", "1", "--in-flight", "1")
+        exits(result, 1)
+        equal((row["messages"], row["failed"]), (4, 4))
+        equal(row["failures"], {"unreachable": 2, "TOPIC_NOT_EXIST": 2})
+
+
+@test
+def bench_receives_and_acknowledges():
+    batches = pops([message(str(i), f"R{i}") for i in range(20)], [message("x", f"S{i}") for i in range(10)])
+    with FakeDaemon(batches) as daemon:
+        result, row = bench(daemon, "receive", "t", "--count", "30", "--callers", "1", "--in-flight", "1")
+        exits(result, 0)
+        equal((row["operation"], row["messages"], row["failed"]), ("receive", 30, 0))
+        equal([(r.ext["consumerGroup"], r.ext["maxMsgNums"]) for r in daemon.requests if r.code == 200050],
+              [("remotingctl-bench", "30"), ("remotingctl-bench", "10")])
+        equal(sorted(receipts(daemon)), sorted([f"R{i}" for i in range(20)] + [f"S{i}" for i in range(10)]))
+
+
+@test
+def bench_ends_after_its_seconds_or_an_interrupt_and_tells_what_there_was():
+    with FakeDaemon(lambda r: answer(r, 210)) as daemon:
+        result = run(daemon, "bench", "receive", "t", "--seconds", "1", "--callers", "1", "--in-flight", "1")
+        exits(result, 4)
+        contains(result.stdout, b"received 0 messages in 1.")
+    enough = threading.Event()
+
+    def script(request):
+        if len(daemon.requests) == 100:
+            enough.set()
+        return stored(request)
+
+    with FakeDaemon(script) as daemon:
+        process = subprocess.Popen(command(daemon, "bench", "send", "t", "--seconds", "600", "--callers", "1"),
+                                   stdout=subprocess.PIPE)
+        equal(enough.wait(PATIENCE_S), True)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=PATIENCE_S)
+        equal(process.returncode, 0)
+        contains(output, b" messages/s\nlatency: p50 ")
+
+
+@test
+def bench_tells_what_it_measured_when_the_daemon_goes():
+    with FakeDaemon(lambda r: stored(r) if len(daemon.requests) < 10 else "close") as daemon:
+        result, row = bench(daemon, "send", "t", "--callers", "1", "--in-flight", "1")
+        exits(result, 5)
+        equal(row["messages"], 9)
+
+
 # invoke
 
 @test
@@ -1236,6 +1332,9 @@ def wrong_usage_is_exit_code_2_and_points_to_help():
         (["peek", "t"], "--broker BROKER is missing"), (["peek", "t", "--broker", "b"], "--queue N is missing"),
         (["peek", "t", "--broker", "b", "--queue", "-1"], "--queue '-1'"), (["peek"], "peek TOPIC"),
         (["offsets"], "offsets TOPIC [GROUP]"), (["offsets", "t", "--at", "noon"], "--at 'noon' is no time"),
+        (["bench", "send"], "bench send|receive TOPIC"), (["bench", "drop", "t"], "'drop' cannot be measured"),
+        (["bench", "send", "t", "--callers", "1001"], "up to 1000"),
+        (["bench", "receive", "t", "--in-flight", "31"], "up to 30 for receive"),
         (["receive", "t"], "receive TOPIC GROUP"), (["receive", "t", "g", "-n", "0"], "--max '0'"),
         (["receive", "t", "g", "-x"], "'-x'"), (["receive", "t", "g", "--tag", "a", "--sql", "b"], "exclude each other"),
         (["receive", "t", "g", "--format", "xml"], "text, raw, json"), (["receive", "t", "g", "--wait"], "'--wait' needs a value"),

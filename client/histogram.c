@@ -1,4 +1,4 @@
-#include "tests/bench/histogram.h"
+#include "client/histogram.h"
 
 #include <stddef.h>
 
