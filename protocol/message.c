@@ -84,6 +84,32 @@ enum message_status message_decode(
     return MESSAGE_OK;
 }
 
+bool message_inner_next(struct span batch, size_t *at, struct message_inner *ret_inner)
+{
+    size_t n = batch.n - *at;
+    struct bytes_reader reader;
+    bytes_reader_init(&reader, (const uint8_t *)batch.data + *at, n);
+    int32_t total_size = bytes_read_i32(&reader);
+    if (bytes_reader_failed(&reader) || total_size < (int32_t)sizeof(total_size) ||
+        (size_t)total_size > n) {
+        return false;
+    }
+    bytes_reader_init(&reader, (const uint8_t *)batch.data + *at + sizeof(total_size),
+        (size_t)total_size - sizeof(total_size));
+    (void)bytes_read_i32(&reader); /* magic and crc: Java's sender leaves them 0 */
+    (void)bytes_read_i32(&reader);
+    struct message_inner inner;
+    inner.flag = bytes_read_i32(&reader);
+    inner.body = read_counted(&reader, bytes_read_i32(&reader));
+    inner.properties = read_counted(&reader, bytes_read_i16(&reader));
+    if (bytes_reader_failed(&reader)) {
+        return false;
+    }
+    *ret_inner = inner;
+    *at += (size_t)total_size;
+    return true;
+}
+
 void message_offset_id(const struct message *message, char ret_id[MESSAGE_OFFSET_ID_SIZE])
 {
     const struct message_host *host = &message->store_host;

@@ -110,6 +110,19 @@ void message_offset_id(const struct message *message, char ret_id[MESSAGE_OFFSET
 #define MESSAGE_HOST_TEXT_SIZE 64
 void message_host_text(const struct message_host *host, char ret_text[MESSAGE_HOST_TEXT_SIZE]);
 
+/*
+ * One message of an inner batch: a body with MESSAGE_SYSFLAG_INNER_BATCH and _NEED_UNWRAP, in the
+ * form of a SEND_BATCH body: i32 totalSize | i32 magic | i32 crc | i32 flag | i32 bodyLength, body
+ * | i16 propertiesLength, properties, and so on.
+ */
+struct message_inner {
+    int32_t flag;
+    struct span body;
+    struct span properties;
+};
+/* *at starts at 0. False at the end, or where there is no message: *at is then before the end. */
+bool message_inner_next(struct span batch, size_t *at, struct message_inner *ret_inner);
+
 /* The value of a property, or SPAN_ABSENT. Of several with one name the last, as in Java's map. */
 struct span message_property(struct span properties, struct span name);
 /*

@@ -89,36 +89,64 @@ static void set_raw(json_t *object, struct span raw, const char *reason)
     set_reason(object, reason);
 }
 
-static void set_message_body(json_t *object, const struct message *message, size_t max_decompressed)
+/* The body of a message as it is shown. */
+struct content {
+    struct span body;
+    const char *reason; /* NULL, or why it is shown raw */
+    char *owned;        /* what body lies in after decompression, to be freed */
+};
+
+/*
+ * What little compressed data becomes is believed up to MESSAGE_JSON_FREE_SIZE, beyond that up to a
+ * ratio: a small message must not cost what a large one does.
+ */
+static size_t decompressed_limit(
+    const struct message *message, const struct message_json_source *source)
 {
-    if (message->sys_flag & MESSAGE_SYSFLAG_INNER_BATCH) {
-        set_raw(object, message->body,
-            "the body is an inner batch, which this version does not unwrap");
-        return;
-    }
+    size_t by_ratio = message->body.n < SIZE_MAX / MESSAGE_JSON_RATIO_MAX
+                          ? message->body.n * MESSAGE_JSON_RATIO_MAX
+                          : SIZE_MAX;
+    size_t limit = by_ratio < MESSAGE_JSON_FREE_SIZE ? MESSAGE_JSON_FREE_SIZE : by_ratio;
+    return limit < source->max_decompressed ? limit : source->max_decompressed;
+}
+
+static struct content content_open(
+    const struct message *message, const struct message_json_source *source)
+{
+    struct content content = { .body = message->body };
     if (!(message->sys_flag & MESSAGE_SYSFLAG_COMPRESSED)) {
-        set_body(object, message->body);
-        return;
+        return content;
     }
-    char *body = NULL;
+    size_t limit = decompressed_limit(message, source);
     size_t size = 0;
-    switch (message_body_decompress(message, max_decompressed, &body, &size)) {
+    switch (message_body_decompress(message, limit, &content.owned, &size)) {
     case MESSAGE_BODY_OK:
-        set_body(object, (struct span){ body, size });
-        free(body);
-        return;
+        content.body = (struct span){ content.owned, size };
+        break;
     case MESSAGE_BODY_CORRUPT:
-        set_raw(object, message->body, "the compressed body is corrupt");
-        return;
+        content.reason = "the compressed body is corrupt";
+        break;
     case MESSAGE_BODY_TOO_LARGE:
-        set_raw(object, message->body, "the body is larger than limits.max_decompressed");
-        return;
+        content.reason = limit < source->max_decompressed
+                             ? "the body becomes more than 200 times as large"
+                             : "the body is larger than limits.max_decompressed";
+        break;
     case MESSAGE_BODY_UNKNOWN_COMPRESSION:
-        set_raw(object, message->body, "the body is compressed in a way that is not known");
-        return;
+        content.reason = "the body is compressed in a way that is not known";
+        break;
     case MESSAGE_BODY_NO_MEMORY:
-        set_raw(object, message->body, "no memory to decompress the body");
-        return;
+        content.reason = "no memory to decompress the body";
+        break;
+    }
+    return content;
+}
+
+static void set_content(json_t *object, const struct content *content)
+{
+    if (content->reason) {
+        set_raw(object, content->body, content->reason);
+    } else {
+        set_body(object, content->body);
     }
 }
 
@@ -168,8 +196,9 @@ static void set_receipt(
     }
 }
 
-static json_t *message_to_json(
-    const struct message *message, const struct message_json_source *source)
+/* stored: the message itself, or the one it stood in, which is what a receipt acknowledges. */
+static json_t *message_to_json(const struct message *message, const struct content *content,
+    const struct message *stored, const struct message_json_source *source)
 {
     json_t *object = json_object();
     if (!object) {
@@ -179,7 +208,7 @@ static json_t *message_to_json(
     message_offset_id(message, id);
     bool is_asked_for = !span_is_empty(source->topic);
     set_text(object, "topic", is_asked_for ? source->topic : message->topic);
-    set_message_body(object, message, source->max_decompressed);
+    set_content(object, content);
     set_properties(object, message);
     json_object_set_new_nocheck(object, "offsetMsgId", json_string_nocheck(id));
     if (!span_is_empty(source->broker_name)) {
@@ -195,7 +224,7 @@ static json_t *message_to_json(
     set_integer(object, "flag", message->flag);
     set_integer(object, "sysFlag", message->sys_flag);
     if (source->pop) {
-        set_receipt(object, message, source);
+        set_receipt(object, stored, source);
     }
     return object;
 }
@@ -210,25 +239,133 @@ static json_t *raw_to_json(struct span raw, const char *reason)
     return object;
 }
 
-/* The next message of (data, n) as JSON; *ret_size is how far to walk on. */
-static json_t *next_to_json(
-    const uint8_t *data, size_t n, const struct message_json_source *source, size_t *ret_size)
+/* What becomes the answer. */
+struct array {
+    struct text text;
+    const struct message_json_source *source;
+    struct message_json_counts counts;
+};
+
+/*
+ * Appends the object, which it takes over, if it fits, and otherwise leaves *ret_fits false. False
+ * without memory.
+ */
+static bool array_append(struct array *array, json_t *taken, bool *ret_fits)
+{
+    CLEANUP(json_free) json_t *object = taken;
+    char *dump = object ? json_dumps(object, JSON_COMPACT) : NULL;
+    if (!dump) {
+        return false;
+    }
+    struct text *text = &array->text;
+    size_t n = strlen(dump);
+    *ret_fits = text->n + n + 2 <= MESSAGE_JSON_SIZE_MAX;
+    bool is_fine =
+        !*ret_fits || ((text->n == 1 || text_append(text, ",", 1)) && text_append(text, dump, n));
+    free(dump);
+    return is_fine;
+}
+
+/* One message whole; where it is the first, and too large for any answer, without its body. */
+static bool append_message(struct array *array, const struct message *message,
+    const struct content *content, bool *ret_fits)
+{
+    if (!array_append(array, message_to_json(message, content, message, array->source), ret_fits)) {
+        return false;
+    }
+    if (!*ret_fits && array->counts.n == 0) {
+        struct content cut = { .body = message->body, .reason = "the message fits no answer" };
+        cut.body.n = cut.body.n < RAW_MAX ? cut.body.n : RAW_MAX;
+        if (!array_append(
+                array, message_to_json(message, &cut, message, array->source), ret_fits)) {
+            return false;
+        }
+    }
+    array->counts.n += *ret_fits;
+    return true;
+}
+
+static bool is_inner_batch(const struct message *message)
+{
+    const int32_t flags = MESSAGE_SYSFLAG_INNER_BATCH | MESSAGE_SYSFLAG_NEED_UNWRAP;
+    return (message->sys_flag & flags) == flags;
+}
+
+/*
+ * The messages of an inner batch, all or none: they have one receipt. *ret_n is how many there were;
+ * *ret_is_whole whether they are what it holds, to its end.
+ */
+static bool append_inner(struct array *array, const struct message *stored, struct span batch,
+    bool *ret_fits, size_t *ret_n, bool *ret_is_whole)
+{
+    struct message_inner inner;
+    size_t at = 0;
+    bool is_fine = true;
+    *ret_fits = true;
+    *ret_n = 0;
+    while (is_fine && *ret_fits && array->counts.n + *ret_n < MESSAGE_JSON_COUNT_MAX &&
+           message_inner_next(batch, &at, &inner)) {
+        struct message message = *stored;
+        message.flag = inner.flag;
+        message.properties = inner.properties;
+        message.queue_offset += (int64_t)*ret_n;
+        const struct content content = { .body = inner.body };
+        is_fine = array_append(
+            array, message_to_json(&message, &content, stored, array->source), ret_fits);
+        *ret_n += 1;
+    }
+    *ret_is_whole = at == batch.n && *ret_n > 0;
+    if (array->counts.n + *ret_n >= MESSAGE_JSON_COUNT_MAX && at < batch.n) {
+        *ret_fits = false;
+    }
+    return is_fine;
+}
+
+static bool append_stored(struct array *array, const struct message *message, bool *ret_fits)
+{
+    struct content content = content_open(message, array->source);
+    bool is_fine = true;
+    bool is_done = false;
+    if (is_inner_batch(message) && !content.reason) {
+        size_t before = array->text.n;
+        size_t n;
+        bool is_whole;
+        is_fine = append_inner(array, message, content.body, ret_fits, &n, &is_whole);
+        is_done = *ret_fits ? is_whole : array->counts.n > 0;
+        if (is_done && *ret_fits) {
+            array->counts.n += n;
+        } else {
+            array->text.n = before;
+        }
+        content.reason = *ret_fits ? "the inner batch is corrupt"
+                                   : "the messages of the inner batch fit no answer";
+    }
+    if (is_fine && !is_done) {
+        is_fine = append_message(array, message, &content, ret_fits);
+    }
+    free(content.owned);
+    return is_fine;
+}
+
+/*
+ * Appends what stands at the start of (data, n); *ret_size is how far to walk on. False without
+ * memory.
+ */
+static bool append_next(
+    struct array *array, const uint8_t *data, size_t n, bool *ret_fits, size_t *ret_size)
 {
     struct message message;
     size_t size = 0;
-    switch (message_decode(data, n, &message, &size)) {
-    case MESSAGE_OK:
-        *ret_size = size;
-        return message_to_json(&message, source);
-    case MESSAGE_PARTIAL:
-        *ret_size = n;
-        return raw_to_json((struct span){ (const char *)data, n }, "the message is cut off");
-    case MESSAGE_MALFORMED:
-        *ret_size = size > 0 ? size : n;
-        return raw_to_json(
-            (struct span){ (const char *)data, *ret_size }, "this is no stored message");
+    enum message_status status = message_decode(data, n, &message, &size);
+    *ret_size = size > 0 ? size : n;
+    if (status == MESSAGE_OK) {
+        return append_stored(array, &message, ret_fits);
     }
-    return NULL;
+    json_t *raw = raw_to_json((struct span){ (const char *)data, *ret_size },
+        status == MESSAGE_PARTIAL ? "the message is cut off" : "this is no stored message");
+    bool is_fine = array_append(array, raw, ret_fits);
+    array->counts.n += is_fine && *ret_fits;
+    return is_fine;
 }
 
 /* The message at the start of (data, n) is left out; *ret_size is how far to walk on. */
@@ -250,51 +387,29 @@ static void leave_out(const uint8_t *data, size_t n, const struct message_json_s
     *ret_size = size > 0 ? size : n;
 }
 
-/*
- * Appends the message at the start of (data, n) if it fits, and otherwise leaves *ret_fits false.
- * False without memory.
- */
-static bool append_next(struct text *text, const uint8_t *data, size_t n,
-    const struct message_json_source *source, bool is_first, bool *ret_fits, size_t *ret_size)
-{
-    CLEANUP(json_free) json_t *object = next_to_json(data, n, source, ret_size);
-    char *dump = object ? json_dumps(object, JSON_COMPACT) : NULL;
-    if (!dump) {
-        return false;
-    }
-    size_t dump_n = strlen(dump);
-    *ret_fits = text->n + dump_n + 2 <= MESSAGE_JSON_SIZE_MAX;
-    bool is_fine =
-        !*ret_fits || ((is_first || text_append(text, ",", 1)) && text_append(text, dump, dump_n));
-    free(dump);
-    return is_fine;
-}
-
 char *message_json_from_body(struct span body, const struct message_json_source *source,
     struct message_json_counts *ret_counts, size_t *ret_size)
 {
-    struct text text = { 0 };
-    struct message_json_counts counts = { .left_out_offset = -1 };
-    bool is_fine = text_append(&text, "[", 1);
-    size_t size;
+    struct array array = { .source = source, .counts = { .left_out_offset = -1 } };
+    struct message_json_counts *counts = &array.counts;
+    bool is_fine = text_append(&array.text, "[", 1);
+    size_t size = 0;
     for (size_t at = 0; is_fine && at < body.n; at += size) {
         const uint8_t *data = (const uint8_t *)body.data + at;
-        bool fits = counts.n < MESSAGE_JSON_COUNT_MAX;
-        if (fits && counts.n_truncated == 0) {
-            is_fine = append_next(&text, data, body.n - at, source, counts.n == 0, &fits, &size);
-        }
+        bool fits = false;
         /* What stands behind one that does not fit is left out too: their order stays. */
-        if (fits && counts.n_truncated == 0) {
-            counts.n++;
-        } else {
-            leave_out(data, body.n - at, source, &counts, &size);
+        if (counts->n_truncated == 0 && counts->n < MESSAGE_JSON_COUNT_MAX) {
+            is_fine = append_next(&array, data, body.n - at, &fits, &size);
+        }
+        if (is_fine && !fits) {
+            leave_out(data, body.n - at, source, counts, &size);
         }
     }
-    if (!is_fine || !text_append(&text, "]", 1)) {
-        free(text.data);
+    if (!is_fine || !text_append(&array.text, "]", 1)) {
+        free(array.text.data);
         return NULL;
     }
-    *ret_counts = counts;
-    *ret_size = text.n;
-    return text.data;
+    *ret_counts = *counts;
+    *ret_size = array.text.n;
+    return array.text.data;
 }

@@ -9,8 +9,11 @@
  *     storeHost, reconsumeTimes, flag, sysFlag, receipt
  *
  * keys, tags, uniqKey, brokerName and receipt are there where they are known. Bodies are
- * decompressed within a limit. It is always valid UTF-8. A message that cannot be decoded comes as
- * { raw (base64), reason } with what is known of the rest.
+ * decompressed within a limit of size and one of ratio. An inner batch (what brokers store of a
+ * batch in a topic whose queues are BatchCQ) becomes its messages, with the offsets that follow its
+ * own and with one receipt: all of them are there, or none. It is always valid UTF-8. A message that
+ * cannot be decoded, or fits no answer, comes as { raw (base64), reason } with what is known of the
+ * rest.
  */
 #pragma once
 
@@ -25,6 +28,9 @@
  */
 #define MESSAGE_JSON_SIZE_MAX  (15 * 1024 * 1024)
 #define MESSAGE_JSON_COUNT_MAX 8192
+/* So many times its size may a compressed body become, and 1 MiB in any case. */
+#define MESSAGE_JSON_RATIO_MAX 200
+#define MESSAGE_JSON_FREE_SIZE ((size_t)1024 * 1024)
 
 /* Where the messages came from. NULL pop: no receipts are made. */
 struct message_json_source {

@@ -3,6 +3,7 @@
 
 import json
 import pathlib
+import struct
 import sys
 import time
 
@@ -17,6 +18,7 @@ from remoting import (
     POP_MESSAGE,
     PULL_MESSAGE,
     ROCKETMQ,
+    SEND_BATCH_MESSAGE,
     SEND_MESSAGE,
     SIDECAR,
 )
@@ -357,6 +359,43 @@ def a_pull_that_is_parked_is_answered_when_a_message_comes():
         succeeded(sending.call(SEND_MESSAGE, to, b"second"))
         rows = succeeded(client.receive(opaque, timeout=25)).json()
         equal(bodies_of(rows), ["second"], "what the parked one is answered")
+
+
+@test
+def a_batch_that_the_broker_keeps_as_one_is_pulled_as_its_messages():
+    topic = f"{new_topic()}-batch"
+    broker = sorted(cluster().brokers())[0]
+    ext = {
+        "topic": topic,
+        "defaultTopic": "TBW102",
+        "readQueueNums": 1,
+        "writeQueueNums": 1,
+        "perm": 6,
+        "topicFilterType": "SINGLE_TAG",
+        "topicSysFlag": 0,
+        "order": "false",
+        "attributes": "+queue.type=BatchCQ",
+        "sidecar.broker": broker,
+    }
+    batch = b""
+    for n in range(3):
+        body, properties = f"inner {n}".encode(), f"n\x01{n}\x02".encode()
+        rest = struct.pack(">iiii", 0, 0, 0, len(body)) + body
+        rest += struct.pack(">h", len(properties)) + properties
+        batch += struct.pack(">i", len(rest) + 4) + rest
+    with daemon() as running:
+        client = running.client()
+        succeeded(client.call(remoting.UPDATE_AND_CREATE_TOPIC, ext), "the topic")
+        to = {"b": topic, "sidecar.broker": broker, "e": 0, "m": "true"}
+        succeeded(client.call(SEND_BATCH_MESSAGE, to, batch))
+        answer = wait_until(
+            lambda: (found := pull(client, topic, broker, 0, 0)).code == 0 and found, 15, "a batch"
+        )
+        rows = succeeded(answer).json()
+    equal([row["body"] for row in rows], ["inner 0", "inner 1", "inner 2"], "the bodies")
+    equal([row["queueOffset"] for row in rows], [0, 1, 2], "their offsets")
+    equal([row["properties"]["n"] for row in rows], ["0", "1", "2"], "their properties")
+    equal(answer.ext["nextBeginOffset"], "3", "where to go on")
 
 
 main()
