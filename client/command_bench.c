@@ -28,6 +28,9 @@ static const char help[] =
     "  --count N        stop after N messages; those that could not be sent count, too\n"
     "  --seconds N      stop after N seconds; default 10, with --count 600\n"
     "  --group GROUP    the consumer group of receive; default remotingctl-bench\n"
+    "  --timeout DURATION\n"
+    "                   the daemon's deadline for each SEND and ACK; default: its\n"
+    "                   upstream.request_timeout\n"
     "  --socket, --json, --help, --version: see remotingctl --help\n"
     "\n"
     "The time of a receive is that of a request that brought messages, with its waiting for them.\n"
@@ -47,6 +50,7 @@ enum {
     OPTION_COUNT,
     OPTION_SECONDS,
     OPTION_GROUP,
+    OPTION_TIMEOUT,
 };
 
 #define CALLERS_MAX           1000
@@ -82,6 +86,7 @@ struct bench_run {
     int64_t in_flight;
     int64_t count; /* INT64_MAX: no limit */
     int64_t seconds;
+    int64_t timeout_ms; /* -1: the daemon's */
     struct caller *callers;
     struct pollfd *fds;
     size_t n_callers;
@@ -145,6 +150,7 @@ static void read_options(struct invocation *invocation, struct bench_run *run)
         { "count", required_argument, NULL, OPTION_COUNT },
         { "seconds", required_argument, NULL, OPTION_SECONDS },
         { "group", required_argument, NULL, OPTION_GROUP },
+        { "timeout", required_argument, NULL, OPTION_TIMEOUT },
         { 0 },
     };
     int option;
@@ -169,6 +175,9 @@ static void read_options(struct invocation *invocation, struct bench_run *run)
             break;
         case OPTION_GROUP:
             run->group = optarg;
+            break;
+        case OPTION_TIMEOUT:
+            run->timeout_ms = option_duration_ms(invocation, "--timeout", optarg);
             break;
         }
     }
@@ -210,6 +219,13 @@ static void count_answered_failure(
     count_failure(run, text, failure.error ? EXIT_CODE_DAEMON : EXIT_CODE_BROKER);
 }
 
+static void add_timeout(const struct bench_run *run, struct remotingclient_request *request)
+{
+    if (run->timeout_ms >= 0) {
+        remotingclient_request_add_number(request, "sidecar.timeoutMillis", run->timeout_ms);
+    }
+}
+
 static void make_request(struct bench_run *run)
 {
     run->request =
@@ -220,6 +236,7 @@ static void make_request(struct bench_run *run)
         remotingclient_request_add(run->request, "sidecar.answerFormat", "json");
     } else {
         remotingclient_request_set_body(run->request, run->body, (size_t)run->size);
+        add_timeout(run, run->request);
     }
 }
 
@@ -281,11 +298,12 @@ static int fill(struct bench_run *run, struct caller *caller)
     return 0;
 }
 
-static int acknowledge(struct caller *caller, const char *receipt)
+static int acknowledge(const struct bench_run *run, struct caller *caller, const char *receipt)
 {
     CLEANUP(remotingclient_request_free)
     struct remotingclient_request *request = remotingclient_request_new(REQUEST_ACK_MESSAGE);
     remotingclient_request_add(request, "sidecar.receipt", receipt);
+    add_timeout(run, request);
     return remotingclient_submit(caller->client, request, 0, NULL);
 }
 
@@ -301,7 +319,7 @@ static int take_messages(struct bench_run *run, struct caller *caller,
     const size_t n = remotingclient_messages_count(messages);
     for (size_t i = 0; i < n; i++) {
         const char *receipt = remotingclient_messages_get(messages, i)->receipt;
-        r = receipt ? acknowledge(caller, receipt) : 0;
+        r = receipt ? acknowledge(run, caller, receipt) : 0;
         if (r == -EAGAIN) {
             count_failure(run, "not acknowledged: no room", EXIT_CODE_NO_DAEMON);
         } else if (r < 0) {
@@ -500,6 +518,7 @@ static enum exit_code run_bench(struct invocation *invocation)
         .in_flight = 16,
         .size = 100,
         .count = INT64_MAX,
+        .timeout_ms = -1,
     };
     read_options(invocation, &run);
     const enum exit_code exit_code = connect_and_bench(&run);

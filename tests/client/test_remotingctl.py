@@ -807,10 +807,12 @@ def bench(daemon, *arguments):
 @test
 def bench_sends_as_many_messages_as_it_is_told():
     with FakeDaemon(stored) as daemon:
-        result, row = bench(daemon, "send", "t", "--count", "500", "--size", "7", "--callers", "1")
+        result, row = bench(daemon, "send", "t", "--count", "500", "--size", "7", "--callers", "1",
+                            "--timeout", "9s")
         exits(result, 0)
         equal((row["operation"], row["messages"], row["failed"], row["failures"]), ("send", 500, 0, {}))
-        equal({(r.code, r.ext["topic"], len(r.body)) for r in daemon.requests}, {(10, "t", 7)})
+        equal({(r.code, r.ext["topic"], r.ext["sidecar.timeoutMillis"], len(r.body)) for r in daemon.requests},
+              {(10, "t", "9000", 7)})
         equal(len(daemon.requests), 500)
         latency = row["latencyMicros"]
         equal(0 < latency["p50"] <= latency["p99"] <= latency["max"], True)

@@ -274,6 +274,22 @@ def a_drain_ends_the_following():
 
 
 @test
+def bench_measures_what_it_sends_and_receives():
+    topic = new_topic()
+    with daemon() as running:
+        words = ("--count", "500", "--callers", "2", "--seconds", "30", "--timeout", "20s", "--json")
+        sent = json.loads(Run(running, "bench", "send", topic, *words).succeeded().out)
+        equal((sent["messages"], sent["failed"]), (500, 0), "messages and failures of send")
+        rows = rows_of(Run(running, "offsets", topic).succeeded())
+        equal(sum(int(row[3]) for row in rows), 500, "the messages in the queues")
+        got = json.loads(Run(running, "bench", "receive", topic, *words).succeeded().out)
+        equal((got["messages"], got["failed"]), (500, 0), "messages and failures of receive")
+        check(got["latencyMicros"]["p50"] > 0, "a receive takes time")
+        left = Run(running, "receive", topic, "remotingctl-bench", "--wait", "1s")
+        equal(left.code, 4, "the exit code of a receive behind it, which finds nothing")
+
+
+@test
 def ping_tells_the_versions():
     with daemon() as running:
         contains(Run(running, "ping").succeeded().out, "us", "the time")
