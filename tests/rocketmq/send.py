@@ -2,6 +2,7 @@
 """Sends that name no more than they must"""
 
 import base64
+import json
 import pathlib
 import sys
 import time
@@ -12,6 +13,8 @@ import remoting
 from remoting import GET_MAX_OFFSET, JSON, NO_PERMISSION, ROCKETMQ, SEND_MESSAGE, SEND_MESSAGE_V2
 from rocketmq_story import cluster, daemon, new_topic, receive_all, succeeded
 from tap import check, contains, equal, main, test
+
+SEND_BATCH_MESSAGE = 320
 
 
 def stored(topic):
@@ -163,6 +166,35 @@ def an_address_that_no_route_names_is_forbidden():
             )
             contains(answer.remark or "", address, "the remark")
     equal(stored(topic), 0, "messages stored")
+
+
+@test
+def a_json_batch_is_received_as_its_messages():
+    topic = new_topic()
+    rows = [
+        {"body": "one", "properties": {"KEYS": "k1"}},
+        {"body": "AAE=", "encoding": "base64"},
+    ]
+    with daemon() as running:
+        client = running.client()
+        ext = {"b": topic, "sidecar.bodyFormat": "json"}
+        sent = succeeded(client.call(SEND_BATCH_MESSAGE, ext, json.dumps(rows).encode()))
+        found = receive_all(client, topic, "send-batch", 2)
+    equal(sorted(row["body"] for row in found), ["AAE=", "one"], "the bodies")
+    keys = sent.ext["sidecar.uniqKey"].split(",")
+    equal(sorted(row["uniqKey"] for row in found), sorted(keys), "the unique keys")
+
+
+@test
+def compressed_and_delayed_messages_arrive_as_they_were_sent():
+    topic = new_topic()
+    large = "large " * 20000
+    with daemon() as running:
+        client = running.client()
+        succeeded(client.call(SEND_MESSAGE, {"topic": topic}, large.encode()))
+        succeeded(client.call(SEND_MESSAGE, {"topic": topic, "property.DELAY": "1"}, b"later"))
+        found = receive_all(client, topic, "send-delayed", 2)
+    equal(sorted(row["body"] for row in found), [large, "later"], "the bodies")
 
 
 main()
