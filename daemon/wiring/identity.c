@@ -167,18 +167,6 @@ const json_t *identity_consumer(
     return member ? json_array_get(member->consumers, consumer_index(member, group)) : NULL;
 }
 
-bool identity_has_classic_consumer(const struct identity *identity, struct span group)
-{
-    for (const struct member *member = identity->members; member; member = member->hh.next) {
-        const json_t *row = json_array_get(member->consumers, consumer_index(member, group));
-        const char *type = json_string_value(json_object_get(row, "consumeType"));
-        if (row && !(type && strcmp(type, "CONSUME_POP") == 0)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static int member_say(struct member *member)
 {
     if (json_array_size(member->consumers) == 0) {

@@ -58,5 +58,3 @@ struct control_identity *identity_own(const struct identity *identity);
 /* What a consumer said about itself in this group, or NULL. Valid until it says something else. */
 const json_t *identity_consumer(
     const struct identity *identity, uint64_t session_id, struct span group);
-/* Whether a local caller is a member of this consumer group by the classic protocol. */
-bool identity_has_classic_consumer(const struct identity *identity, struct span group);

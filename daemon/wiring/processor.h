@@ -9,8 +9,7 @@
  *     39 CHECK_TRANSACTION_STATE         by the message's producer group; to the sender of its
  *                                        UNIQ_KEY where that is registered; with sidecar.receipt
  *     40, 220, 221, 307, 309             by consumer group; to the member on whose connection it came
- *     326 PUSH_REPLY_MESSAGE_TO_CLIENT   to the request that waits for it (request_reply.h), else to
- *                                        who registered
+ *     326 PUSH_REPLY_MESSAGE_TO_CLIENT   to who registered
  *
  * A caller that does not answer within PROCESSOR_TIMEOUT_MS, or goes away, gets the broker
  * SYSTEM_ERROR; it waits for nobody else's answer meanwhile. Where nobody is registered, 40 and 307
