@@ -195,7 +195,7 @@ static struct call *call_new(
     return call;
 }
 
-/* Hands it to the caller. False: it could not be written. */
+/* Hands it to the caller. False: it could not be written, and the broker has no answer yet. */
 static bool deliver(struct processors *processors, struct caller *caller, struct subject *subject,
     struct upstream *upstream, struct remoting_command *request, struct frame_buffer *owner)
 {
@@ -224,11 +224,15 @@ static bool deliver(struct processors *processors, struct caller *caller, struct
     uint64_t session_id = caller->session_id;
     bool is_written = session_request(caller->session, request, caller->serialize_type, owner);
     request->opaque = broker_opaque;
-    /* Without memory for it the session has ended, and what it had to answer with it. */
-    if (!is_written && call && caller_find(processors, session_id) == caller) {
-        call_end(call);
+    if (is_written || !call) {
+        return is_written;
     }
-    return is_written;
+    if (!caller_find(processors, session_id)) {
+        /* Without memory for it the session has ended, and the broker was told so: not twice. */
+        return true;
+    }
+    call_end(call);
+    return false;
 }
 
 /* What the daemon can deal with itself. False: it cannot. */
