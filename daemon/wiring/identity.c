@@ -15,6 +15,7 @@ struct member {
     uint64_t session_id;
     char *client_id;
     json_t *consumers; /* the rows of consumerDataSet, one a group */
+    bool is_unsaid;    /* brokers have not been told of all of them: there was no memory for it */
     struct control_identity *control;
 };
 
@@ -169,11 +170,15 @@ const json_t *identity_consumer(
 
 static int member_say(struct member *member)
 {
+    int r;
     if (json_array_size(member->consumers) == 0) {
-        return control_identity_say(member->control, NULL);
+        r = control_identity_say(member->control, NULL);
+    } else {
+        char *body = heartbeat_encode(span_of(member->client_id), NULL, 0, member->consumers);
+        r = body ? control_identity_say(member->control, body) : -ENOMEM;
     }
-    char *body = heartbeat_encode(span_of(member->client_id), NULL, 0, member->consumers);
-    return body ? control_identity_say(member->control, body) : -ENOMEM;
+    member->is_unsaid = r < 0;
+    return r;
 }
 
 static void member_free(struct identity *identity, struct member *member)
@@ -276,7 +281,7 @@ static int consumers_take(struct identity *identity, uint64_t session_id,
     if (!member) {
         return -EINVAL;
     }
-    bool is_new = false;
+    bool is_new = member->is_unsaid;
     int r = 0;
     for (size_t i = 0; i < heartbeat_n_consumers(heartbeat) && r >= 0; i++) {
         r = consumer_take(identity, member, json_array_get(heartbeat->consumers, i),
