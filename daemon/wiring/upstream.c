@@ -257,6 +257,12 @@ void upstream_answer(
         head_size + answer->body.n > FRAME_SIZE_MAX) {
         return;
     }
+    if (output->size >= upstream->context->buffer_limit) {
+        /* It asks and does not read. Callers' requests are on the connection: it is not closed. */
+        log_debug("upstream=%s id=%" PRIu64 " does not read: an answer to it is dropped",
+            upstream->name, upstream->id);
+        return;
+    }
     uint8_t *room = output_reserve(output, head_size);
     if (!room) {
         return;

@@ -180,7 +180,8 @@ int upstream_send(struct upstream *upstream, struct pending_request *request,
     struct failure_report *report);
 /*
  * Answers a request of the broker's: answer->opaque is the one that it chose, the flag is set here.
- * Without memory for the answer it is not given, and the broker's own deadline passes.
+ * Without memory for the answer, or where limits.upstream_buffer bytes wait for a broker that does
+ * not read, it is not given, and the broker's own deadline passes.
  */
 void upstream_answer(
     struct upstream *upstream, struct remoting_command *answer, struct frame_buffer *body_owner);
