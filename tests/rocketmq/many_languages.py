@@ -32,8 +32,8 @@ from tap import check, equal, less, main, note, test
 
 SENDERS = ROOT / "tests" / "support" / "senders"
 SEED = int(os.environ.get("SEED") or 6)
-N_MESSAGES = int(os.environ.get("N_MESSAGES") or 8000)
-N_MESSAGES_KILLED = 3000
+N_MESSAGES = int(os.environ.get("N_MESSAGES") or 2000)
+N_MESSAGES_KILLED = 1200
 KILLED_SECONDS = 40
 VICTIM = "broker-b"
 GROUP = "readers"
