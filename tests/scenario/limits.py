@@ -82,9 +82,10 @@ def polls_that_stay_parked_without_a_caller_are_so_many_and_no_more():
 def questions_for_routes_that_outlive_their_callers_are_so_many_and_no_more():
     limits = {"max_in_flight": 600, "max_in_flight_per_session": 600}
     # Silence is what this is about, and not to be found out.
-    patient = {"upstream": {"request_timeout": "5s"}, "breaker": {"failures": 1000}}
+    patient = {"upstream": {"request_timeout": "60s"}, "breaker": {"failures": 1000}}
     with stage({"limits": limits, **patient}) as on:
-        on.nameserver.on(GET_ROUTEINFO_BY_TOPIC, silence)
+        held = Held()
+        on.nameserver.on(GET_ROUTEINFO_BY_TOPIC, held)
         client, other = on.client(), on.client()
 
         def in_flight():
@@ -102,7 +103,9 @@ def questions_for_routes_that_outlive_their_callers_are_so_many_and_no_more():
         # There is room for others, and all is well when the nameserver answers again.
         is_own(on.call(other, "other"), "other")
         on.nameserver.on(GET_ROUTEINFO_BY_TOPIC, None)
-        wait_until(lambda: in_flight() == 0, 10, "the deadlines of the first have passed")
+        for connection, request in held.wait_for(256):
+            connection.answer(request, 17, remark="no route")
+        wait_until(lambda: in_flight() == 0, 10, "the questions are answered")
         answer = other.call(SEND_MESSAGE, {"topic": TOPIC}, b"x")
         equal((answer.code, answer.error), (0, None), f"a send afterwards ({answer.remark})")
 

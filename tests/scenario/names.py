@@ -38,7 +38,8 @@ def a_name_that_does_not_exist_or_cannot_be_resolved_is_unreachable_and_says_so(
             answer = on.call(client, name, named(on, name, 400))
             is_failure(answer, "unreachable", 10001, "no", f"the answer for {name}")
             contains(answer.remark, name, "the remark")
-            contains(on.daemon.log(), f"upstream={name}:{on.broker.port} RESOLVING -> CLOSED cause=", "the log")
+            line = f"upstream={name}:{on.broker.port} RESOLVING -> CLOSED cause="
+            wait_until(lambda: line in on.daemon.log(), 5, f"the log says '{line}'")
             less(time.monotonic() - began, 2.0, "seconds to the answer with 400 ms")
             check(resolver.asked_for(name), f"the resolver was asked for {name}")
             # As soon as the name is there it is used.

@@ -111,7 +111,8 @@ def without_latency_fault_tolerance_every_broker_has_its_turn():
         client = daemon.client()
         for _ in range(16):
             equal(send(client).ext.get("brokerName"), good.name, "who took it")
-        less(3, len(busy.seen(SEND_MESSAGE)), "sends that began at the busy broker")
+        # One in four begins there: the queues take turns, and a repeat passes over its others.
+        less(2, len(busy.seen(SEND_MESSAGE)), "sends that began at the busy broker")
 
 
 @test

@@ -36,8 +36,8 @@ int main(int argc, char **argv)
     check(NULL, remotingclient_new(argv[1], &client));
 
     const char *properties[] = { "KEYS", "hello-1", NULL };
-    check(client, remotingclient_send_message(
-                      client, topic, body, strlen(body), properties, &answer));
+    check(client,
+        remotingclient_send_message(client, topic, body, strlen(body), properties, &answer));
     printf("sent to %s queue %s offset %s\n",
         remotingclient_answer_field(succeeded(answer), "brokerName"),
         remotingclient_answer_field(answer, "queueId"),
