@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 
-START_SECONDS = 10
+START_SECONDS = 60
 STOP_SECONDS = 10
 NGINX_STREAM = "/usr/lib/nginx/modules/ngx_stream_module.so"
 

@@ -45,7 +45,7 @@ def send_and_receive():
             any(name in sent.out for name in cluster().brokers()),
             f"it tells the broker (saw: {sent.out})",
         )
-        got = Run(running, "receive", topic, "ctl-1", "--wait", "15s").succeeded()
+        got = Run(running, "receive", topic, "ctl-1", "--wait", "30s").succeeded()
         equal(got.out, "hello, world\n", "what receive prints")
         nothing = Run(running, "receive", topic, "ctl-1", "--wait", "1s")
         equal(
@@ -60,7 +60,7 @@ def a_message_a_line_goes_in_and_comes_out_again():
     with daemon() as running:
         text = "".join(line + "\n" for line in lines).encode()
         Run(running, "send", topic, "--lines", standard_input=text).succeeded()
-        got = Run(running, "receive", topic, "ctl-2", "-n", "200", "--wait", "15s").succeeded()
+        got = Run(running, "receive", topic, "ctl-2", "-n", "200", "--wait", "30s").succeeded()
         equal(sorted(got.out.splitlines()), lines, "the lines received")
 
 
@@ -72,7 +72,7 @@ def json_output_is_one_value_a_line():
             sent = Run(running, "send", topic, word, "--json", "--tag", "blue").succeeded()
             check(isinstance(json.loads(sent.out), dict), "the output of send is an object")
         got = Run(
-            running, "receive", topic, "ctl-3", "--json", "-n", "2", "--wait", "15s"
+            running, "receive", topic, "ctl-3", "--json", "-n", "2", "--wait", "30s"
         ).succeeded()
         rows = [json.loads(line) for line in got.out.splitlines()]
         equal(sorted(row["body"] for row in rows), ["one", "two"], "the bodies")
@@ -132,7 +132,7 @@ def what_send_says_about_a_message_arrives_with_it():
         file.flush()
         Run(running, "send", topic, "--file", file.name, *words).succeeded()
         row = json.loads(
-            Run(running, "receive", topic, "ctl-4", "--json", "--wait", "15s").succeeded().out
+            Run(running, "receive", topic, "ctl-4", "--json", "--wait", "30s").succeeded().out
         )
         equal((row["tags"], row["keys"]), ("paid", "k1 k2"), "tag and keys")
         equal(row["properties"]["region"], "eu", "the property")
@@ -145,7 +145,7 @@ def a_delayed_message_comes_later():
     with daemon() as running:
         for delay in ("3s", "1"):
             Run(running, "send", topic, delay, "--delay", delay).succeeded()
-            got = Run(running, "receive", topic, "ctl-5", "--json", "--wait", "20s").succeeded()
+            got = Run(running, "receive", topic, "ctl-5", "--json", "--wait", "60s").succeeded()
             row = json.loads(got.out)
             equal(row["body"], delay, "the body")
             least = 2500 if delay == "3s" else 900
@@ -185,7 +185,7 @@ def oneway_messages_arrive():
         text = "\n".join(lines).encode()
         sent = Run(running, "send", topic, "--lines", "--oneway", standard_input=text).succeeded()
         equal((sent.out, sent.err), ("", "sent 100, failed 0\n"), "what it says")
-        got = Run(running, "receive", topic, "ctl-6", "-n", "100", "--wait", "15s").succeeded()
+        got = Run(running, "receive", topic, "ctl-6", "-n", "100", "--wait", "30s").succeeded()
         equal(sorted(got.out.splitlines()), lines, "the lines received")
 
 
@@ -201,7 +201,7 @@ def filters_let_through_what_they_name():
             ("ctl-8", ("--filter", "red || blue"), ["blue", "red"]),
             ("ctl-9", ("--sql", "n >= 1"), ["blue", "green"]),
         ):
-            words = (*words, "-n", str(len(expected)), "--wait", "15s")
+            words = (*words, "-n", str(len(expected)), "--wait", "30s")
             got = Run(running, "receive", topic, group, *words).succeeded()
             equal(sorted(got.out.splitlines()), expected, f"what {words[1]} lets through")
 
@@ -215,7 +215,7 @@ def peek_takes_nothing():
         for _ in range(2):
             rows = rows_of(Run(running, "peek", topic, *words).succeeded())
             equal([(row[0], row[-2:]) for row in rows], [("0", ["a", "body"])], "what peek shows")
-        got = Run(running, "receive", topic, "ctl-10", "--wait", "15s").succeeded()
+        got = Run(running, "receive", topic, "ctl-10", "--wait", "30s").succeeded()
         equal(got.out, "a body\n", "what a consumer is given then")
         behind = Run(running, "peek", topic, *words, "--offset", "1")
         equal((behind.code, behind.out), (4, ""), "exit code and output at the end of the queue")
@@ -239,7 +239,7 @@ def offsets_count_what_is_there_and_what_a_group_has_left():
         equal({(row[4], row[5]) for row in unknown}, {("-", "-")}, "of a group that never came")
         words = ("queueId=" + str(before["queueId"]), "commitOffset=1", "consumerGroup=ctl-11")
         place = ("--broker", before["brokerName"])
-        Run(running, "receive", topic, "ctl-11", "--wait", "15s", "-n", "20").succeeded()
+        Run(running, "receive", topic, "ctl-11", "--wait", "30s", "-n", "20").succeeded()
         Run(running, "invoke", "15", f"topic={topic}", *words, *place).succeeded()
         known = Run(running, "offsets", topic, "ctl-11", "--json").succeeded()
         rows = [json.loads(line) for line in known.out.splitlines()]

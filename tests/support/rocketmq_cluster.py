@@ -85,7 +85,7 @@ ROLES = {
         "org.apache.rocketmq.namesrv.NamesrvStartup",
     ),
     "broker": (
-        ["-Xms128m", "-Xmx128m", "-XX:MaxDirectMemorySize=256m"],
+        ["-Xms128m", "-Xmx128m", "-XX:MaxDirectMemorySize=1g"],
         "org.apache.rocketmq.broker.BrokerStartup",
     ),
 }

@@ -67,7 +67,7 @@ def receive(client, topic, group, *, poll_millis=3000, **more):
     return succeeded(answer, "the answer to POP_MESSAGE").json()
 
 
-def receive_all(client, topic, group, n, *, bodies=None, timeout=30.0, acknowledge=True, **more):
+def receive_all(client, topic, group, n, *, bodies=None, timeout=60.0, acknowledge=True, **more):
     """
     Receives (and acknowledges) until n messages are here, or with `bodies` until all of these are:
     there may be others and repeated ones among them. Ends also when the time is over.
