@@ -162,7 +162,7 @@ def one_broker_that_is_away_hides_no_other():
 
 @test
 def two_members_of_one_group_keep_their_client_ids_and_connections():
-    """FAULTS row 8: one leaves, the other stays a member."""
+    """One leaves, the other stays a member."""
     with stage() as on:
         first, second = on.client(), on.client()
         heartbeat(first, consumer("app@A", "G"))
