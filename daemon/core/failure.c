@@ -12,6 +12,7 @@ struct failure_row {
 
 static const struct failure_row failure_rows[] = {
     [FAILURE_TIMEOUT] = { "timeout", RESPONSE_ACCESS_BROKER_TIMEOUT },
+    [FAILURE_NO_REPLY] = { "timeout", RESPONSE_REQUEST_TIMEOUT_EXCEPTION },
     [FAILURE_UNREACHABLE] = { "unreachable", RESPONSE_CONNECT_BROKER_EXCEPTION },
     [FAILURE_CONNECTION_LOST] = { "connection-lost", RESPONSE_CONNECTION_LOST },
     [FAILURE_NO_NAMESERVER] = { "no-nameserver", RESPONSE_NO_NAME_SERVER_EXCEPTION },

@@ -13,6 +13,7 @@
 
 enum failure {
     FAILURE_TIMEOUT,
+    FAILURE_NO_REPLY, /* a timeout, too: the request message was sent, and nobody replied */
     FAILURE_UNREACHABLE,
     FAILURE_CONNECTION_LOST,
     FAILURE_NO_NAMESERVER,

@@ -1,5 +1,6 @@
 #include "daemon/core/message_json.h"
 
+#include "daemon/core/reply_receipt.h"
 #include "protocol/base64.h"
 #include "protocol/cleanup.h"
 #include "protocol/message.h"
@@ -196,6 +197,16 @@ static void set_receipt(
     }
 }
 
+static void set_reply_receipt(json_t *object, const struct message *message)
+{
+    struct reply_receipt receipt;
+    char text[RECEIPT_TEXT_MAX];
+    if (reply_receipt_from_request(message->properties, &receipt) &&
+        reply_receipt_encode(&receipt, text, sizeof(text)) > 0) {
+        set_text(object, "replyReceipt", span_of(text));
+    }
+}
+
 /* stored: the message itself, or the one it stood in, which is what a receipt acknowledges. */
 static json_t *message_to_json(const struct message *message, const struct content *content,
     const struct message *stored, const struct message_json_source *source)
@@ -210,6 +221,7 @@ static json_t *message_to_json(const struct message *message, const struct conte
     set_text(object, "topic", is_asked_for ? source->topic : message->topic);
     set_content(object, content);
     set_properties(object, message);
+    set_reply_receipt(object, message);
     json_object_set_new_nocheck(object, "offsetMsgId", json_string_nocheck(id));
     if (!span_is_empty(source->broker_name)) {
         set_text(object, "brokerName", source->broker_name);
@@ -410,6 +422,27 @@ char *message_json_from_body(struct span body, const struct message_json_source 
         return NULL;
     }
     *ret_counts = *counts;
+    *ret_size = array.text.n;
+    return array.text.data;
+}
+
+char *message_json_from_reply(
+    const struct message *message, const struct message_json_source *source, size_t *ret_size)
+{
+    static const char *const of_a_queue[] = { "offsetMsgId", "queueId", "queueOffset" };
+    struct array array = { .source = source };
+    struct content content = content_open(message, source);
+    json_t *object = message_to_json(message, &content, message, source);
+    free(content.owned);
+    for (size_t i = 0; i < sizeof(of_a_queue) / sizeof(of_a_queue[0]); i++) {
+        json_object_del(object, of_a_queue[i]);
+    }
+    bool fits = false;
+    if (!text_append(&array.text, "[", 1) || !array_append(&array, object, &fits) || !fits ||
+        !text_append(&array.text, "]", 1)) {
+        free(array.text.data);
+        return NULL;
+    }
     *ret_size = array.text.n;
     return array.text.data;
 }

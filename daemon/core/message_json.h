@@ -6,9 +6,10 @@
  *
  *     topic, body, encoding ("utf-8" or "base64"), properties {}, keys, tags, uniqKey,
  *     offsetMsgId, brokerName, queueId, queueOffset, bornTimestamp, storeTimestamp, bornHost,
- *     storeHost, reconsumeTimes, flag, sysFlag, receipt
+ *     storeHost, reconsumeTimes, flag, sysFlag, receipt, replyReceipt
  *
- * keys, tags, uniqKey, brokerName and receipt are there where they are known. Bodies are
+ * keys, tags, uniqKey, brokerName and receipt are there where they are known, replyReceipt where the
+ * message asks for a reply (reply_receipt.h). Bodies are
  * decompressed within a limit of size and one of ratio. An inner batch (what brokers store of a
  * batch in a topic whose queues are BatchCQ) becomes its messages, with the offsets that follow its
  * own and with one receipt: all of them are there, or none. It is always valid UTF-8. A message that
@@ -54,3 +55,9 @@ struct message_json_counts {
 /* The text on the heap, to be freed by the caller; NULL without memory. */
 char *message_json_from_body(struct span body, const struct message_json_source *source,
     struct message_json_counts *ret_counts, size_t *ret_size);
+/*
+ * The reply to a request message, which was pushed and lies in no queue: an array of one, which has no
+ * offsetMsgId, queueId and queueOffset. The text on the heap; NULL without memory.
+ */
+char *message_json_from_reply(
+    const struct message *message, const struct message_json_source *source, size_t *ret_size);

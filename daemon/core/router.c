@@ -10,6 +10,7 @@ enum place {
     PLACE_NAMESERVER_WRITE, /* nameservers ask nobody for credentials: the admin role */
     PLACE_BROKER_ADMIN,
     PLACE_SEND,
+    PLACE_REPLY, /* a SEND whose topic follows from sidecar.receipt, else as PLACE_SEND */
     PLACE_RECEIVE,
     PLACE_RECEIPT,         /* by sidecar.receipt, else as PLACE_ONE_MASTER */
     PLACE_RECEIPTS,        /* by the receipts in the body */
@@ -29,6 +30,8 @@ static const struct code_row code_rows[] = {
     { REQUEST_SEND_MESSAGE, PLACE_SEND, "topic", false },
     { REQUEST_SEND_MESSAGE_V2, PLACE_SEND, "b", false },
     { REQUEST_SEND_BATCH_MESSAGE, PLACE_SEND, "b", false },
+    { REQUEST_SEND_REPLY_MESSAGE, PLACE_REPLY, "topic", false },
+    { REQUEST_SEND_REPLY_MESSAGE_V2, PLACE_REPLY, "b", false },
     { REQUEST_PULL_MESSAGE, PLACE_ONE_MASTER, "topic", true },
     { REQUEST_LITE_PULL_MESSAGE, PLACE_ONE_MASTER, "topic", true },
     { REQUEST_QUERY_MESSAGE, PLACE_ONE_MASTER, "topic", true },
@@ -177,8 +180,8 @@ static void answer_by_topic(const struct route_question *question, const struct 
         ret_answer->target = ROUTE_IS_INVALID;
         (void)snprintf(ret_answer->reason, sizeof(ret_answer->reason),
             "code %d (%s) needs %sthe ext field %s%s", (int)row->code, code_text(row->code),
-            row->place == PLACE_RECEIPT ? "sidecar.receipt or " : "", row->topic_field,
-            row->topic_field[1] == '\0' ? ", the topic" : "");
+            row->place == PLACE_RECEIPT || row->place == PLACE_REPLY ? "sidecar.receipt or " : "",
+            row->topic_field, row->topic_field[1] == '\0' ? ", the topic" : "");
         return;
     }
     answer(ret_answer, target, topic);
@@ -193,6 +196,7 @@ static void answer_by_place(const struct route_question *question, const struct 
         answer(ret_answer, ROUTE_TO_NAMESERVER, SPAN_ABSENT);
         return;
     case PLACE_SEND:
+    case PLACE_REPLY:
         answer_by_topic(question, row, ROUTE_TO_QUEUE, ret_answer);
         return;
     case PLACE_RECEIVE:

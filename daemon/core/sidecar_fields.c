@@ -88,6 +88,12 @@ static bool take_body_format(struct taking *taking, struct ext_field field)
     return true;
 }
 
+static bool take_request(struct taking *taking, struct ext_field field)
+{
+    taking->fields->is_request = span_equals(field.value, SPAN("true"));
+    return taking->fields->is_request || refuse(taking, field, "true is accepted, or leave it out");
+}
+
 static bool are_hex(struct span text)
 {
     for (size_t i = 0; i < text.n; i++) {
@@ -185,10 +191,13 @@ static bool take_one(struct taking *taking, struct ext_field field)
     if (span_equals(name, SPAN("transaction"))) {
         return take_transaction(taking, field);
     }
+    if (span_equals(name, SPAN("request"))) {
+        return take_request(taking, field);
+    }
     struct span key = utf8_cut(field.key, SHOWN_MAX);
     (void)snprintf(taking->problem, taking->problem_size,
         "%.*s is no field of this version: sidecar.addr, broker, topic, receipt, traceparent, "
-        "timeoutMillis, code, retry, answerFormat, bodyFormat and transaction are",
+        "timeoutMillis, code, retry, answerFormat, bodyFormat, transaction and request are",
         SPAN_ARGS(key));
     return false;
 }

@@ -34,6 +34,7 @@ struct sidecar_fields {
     bool wants_json;    /* sidecar.answerFormat=json */
     bool has_json_body; /* sidecar.bodyFormat=json */
     bool is_half;       /* sidecar.transaction=half */
+    bool is_request;    /* sidecar.request=true */
 };
 
 /*

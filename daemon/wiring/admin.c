@@ -213,6 +213,8 @@ static void get_stats(struct invocation *invocation, const struct remoting_comma
         { "upstreamConnects", stats->upstream_connects },
         { "upstreamConnectFailures", stats->upstream_connect_failures },
         { "upstreamLosses", stats->upstream_losses },
+        { "replies", stats->replies },
+        { "repliesLate", stats->replies_late },
         { "popOrphaned", stats->pop_orphaned },
         { "retries", stats->retries },
         /* What is now; this request does not count itself. */

@@ -216,6 +216,7 @@ static void reachable_on_failure(struct invocation *invocation, const struct fai
     case FAILURE_CONNECTION_LOST:
         answer_reachable(invocation, json_null(), report->cause);
         return;
+    case FAILURE_NO_REPLY:
     case FAILURE_NO_NAMESERVER:
     case FAILURE_NO_ROUTE:
     case FAILURE_NO_BROKER:

@@ -6,7 +6,6 @@
  */
 #include "daemon/wiring/send.h"
 
-#include "daemon/core/send_property.h"
 #include "daemon/core/transaction_receipt.h"
 #include "daemon/wiring/processor.h"
 #include "daemon/wiring/wall_clock.h"
@@ -26,7 +25,7 @@
  * Room for what is added to the properties, generously: UNIQ_KEY, WAIT, PGROUP and the name
  * traceparent with their separators, and what a request is to be answered by.
  */
-#define PROPERTIES_ADDED_SIZE (256 + ROCKETMQ_NAME_MAX)
+#define PROPERTIES_ADDED_SIZE (384 + ROCKETMQ_NAME_MAX + RECEIPT_TEXT_MAX)
 
 static const struct send_names names_v1 = {
     .producer_group = { "producerGroup", 13 },
@@ -60,11 +59,17 @@ static const struct send_names names_v2 = {
     .broker_name = { "n", 1 },
 };
 
+static bool is_reply(int32_t code)
+{
+    return code == REQUEST_SEND_REPLY_MESSAGE || code == REQUEST_SEND_REPLY_MESSAGE_V2;
+}
+
 static void send_on_end(struct invocation *invocation)
 {
     struct send_state *state = invocation->state;
     if (state) {
         send_attempts_end(state);
+        send_request_end(state);
         free(state->properties);
         free(state->batch_texts);
         free(state);
@@ -124,6 +129,28 @@ static void property_default(char *properties, size_t *at, struct span name, str
     }
 }
 
+/* What makes a message a reply, as MessageUtil.createReplyMessage writes it. */
+static bool reply_properties(struct invocation *invocation, struct send_state *state, size_t *at)
+{
+    const struct reply_receipt *reply = &state->reply;
+    property_default(state->properties, at, SPAN(PROPERTY_MESSAGE_TYPE), SPAN("reply"));
+    if (!span_is_empty(reply->client_id)) {
+        property_default(
+            state->properties, at, SPAN(PROPERTY_CORRELATION_ID), reply->correlation_id);
+        property_default(state->properties, at, SPAN(PROPERTY_REPLY_TO_CLIENT), reply->client_id);
+        property_default(state->properties, at, SPAN(PROPERTY_TTL), span_of(state->ttl_text));
+    }
+    const struct span written = { state->properties, *at };
+    if (span_is_empty(message_property(written, SPAN(PROPERTY_CORRELATION_ID))) ||
+        span_is_empty(message_property(written, SPAN(PROPERTY_REPLY_TO_CLIENT)))) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "a reply needs sidecar.receipt, the replyReceipt that came with its request, or "
+            "property.CORRELATION_ID and property.REPLY_TO_CLIENT of the request");
+        return false;
+    }
+    return true;
+}
+
 /*
  * The properties field: what the caller gave, its property.* fields, UNIQ_KEY and WAIT as Java adds
  * them.
@@ -175,6 +202,13 @@ static bool properties_complete(struct invocation *invocation, struct send_state
         property_default(state->properties, &at, SPAN(PROPERTY_PRODUCER_GROUP),
             ext_fields_get(fields, state->names->producer_group));
     }
+    if (is_reply(invocation->code) && !reply_properties(invocation, state, &at)) {
+        return false;
+    }
+    if (state->request &&
+        !send_request_properties(invocation, state->request, state->properties, &at)) {
+        return false;
+    }
     if (!properties_are_small(invocation, at)) {
         return false;
     }
@@ -195,7 +229,8 @@ static bool half_message_complete(struct invocation *invocation, struct send_sta
     struct span group = ext_fields_get(fields, state->names->producer_group);
     const char *shared_group = invocation->invoker->config->send.producer_group;
     int64_t sys_flag = 0;
-    if (invocation->is_oneway || invocation->code == REQUEST_SEND_BATCH_MESSAGE) {
+    if (invocation->is_oneway || invocation->code == REQUEST_SEND_BATCH_MESSAGE ||
+        is_reply(invocation->code)) {
         invocation_fail(invocation, FAILURE_INVALID, false,
             "sidecar.transaction: a half message is a message of its own, and its send is "
             "answered");
@@ -224,6 +259,9 @@ static bool fields_complete(struct invocation *invocation, struct send_state *st
         return false;
     }
     if (invocation->sidecar.is_half && !half_message_complete(invocation, state)) {
+        return false;
+    }
+    if (invocation->sidecar.is_request && !send_request_complete(invocation, state)) {
         return false;
     }
     /* The messages of a batch carry their own properties in the body. */
@@ -264,6 +302,26 @@ static void half_message_stored(
         invocation->invoker->processors, invocation->session, invocation->uniq_key);
 }
 
+/* The last three warn of a copy that is late (commands.md, response codes). */
+static bool was_stored(const struct remoting_command *response)
+{
+    return response->code == RESPONSE_SUCCESS || response->code == RESPONSE_FLUSH_DISK_TIMEOUT ||
+           response->code == RESPONSE_SLAVE_NOT_AVAILABLE ||
+           response->code == RESPONSE_FLUSH_SLAVE_TIMEOUT;
+}
+
+void send_answer_fields(struct invocation *invocation, struct ext_fields *fields)
+{
+    struct send_state *state = invocation->state;
+    (void)snprintf(state->attempts_text, sizeof(state->attempts_text), "%u", state->n_attempts);
+    (void)ext_fields_set(fields, SPAN("brokerName"), span_of(state->broker_name));
+    (void)ext_fields_set(fields, SPAN("sidecar.addr"), span_of(invocation->address));
+    (void)ext_fields_set(fields, SPAN("sidecar.attempts"), span_of(state->attempts_text));
+    if (!span_is_empty(invocation->uniq_key)) {
+        (void)ext_fields_set(fields, SPAN("sidecar.uniqKey"), invocation->uniq_key);
+    }
+}
+
 static void send_on_response(struct invocation *invocation, struct remoting_command *response,
     const struct command_source *source)
 {
@@ -280,16 +338,15 @@ static void send_on_response(struct invocation *invocation, struct remoting_comm
     if (send_repeats_response(invocation, response)) {
         return;
     }
-    (void)snprintf(state->attempts_text, sizeof(state->attempts_text), "%u", state->n_attempts);
+    bool is_stored = was_stored(response);
+    if (is_stored && state->request) {
+        send_request_wait(invocation);
+        return;
+    }
     struct ext_fields *fields = &response->ext_fields;
     response->has_ext_fields = true;
-    (void)ext_fields_set(fields, SPAN("brokerName"), span_of(state->broker_name));
-    (void)ext_fields_set(fields, SPAN("sidecar.addr"), span_of(invocation->address));
-    (void)ext_fields_set(fields, SPAN("sidecar.attempts"), span_of(state->attempts_text));
-    if (!span_is_empty(invocation->uniq_key)) {
-        (void)ext_fields_set(fields, SPAN("sidecar.uniqKey"), invocation->uniq_key);
-    }
-    if (invocation->sidecar.is_half) {
+    send_answer_fields(invocation, fields);
+    if (is_stored && invocation->sidecar.is_half) {
         half_message_stored(invocation, state, fields);
     }
     invocation_answer(invocation, response, source->owner);
@@ -302,6 +359,29 @@ static const struct invocation_steps send_steps = {
     .on_end = send_on_end,
 };
 
+/* The topic of a reply follows from what it answers. False: the invocation failed. */
+static bool reply_complete(struct invocation *invocation, struct send_state *state)
+{
+    struct span receipt = invocation->sidecar.receipt;
+    if (span_is_empty(receipt)) {
+        return true;
+    }
+    if (!reply_receipt_decode(receipt, &state->reply) ||
+        reply_receipt_topic(&state->reply, state->reply_topic, sizeof(state->reply_topic)) == 0) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "sidecar.receipt is no receipt of a request message: give back the replyReceipt that "
+            "came with it, unchanged");
+        return false;
+    }
+    if (!invocation_field_from_receipt(
+            invocation, state->names->topic, span_of(state->reply_topic))) {
+        return false;
+    }
+    state->topic = span_of(state->reply_topic);
+    (void)snprintf(state->ttl_text, sizeof(state->ttl_text), "%" PRId64, state->reply.ttl_ms);
+    return true;
+}
+
 void complete_send_start(struct invocation *invocation)
 {
     struct send_state *state = calloc(1, sizeof(*state));
@@ -310,7 +390,9 @@ void complete_send_start(struct invocation *invocation)
         return;
     }
     const struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
-    state->names = invocation->code == REQUEST_SEND_MESSAGE ? &names_v1 : &names_v2;
+    bool has_v1_names =
+        invocation->code == REQUEST_SEND_MESSAGE || invocation->code == REQUEST_SEND_REPLY_MESSAGE;
+    state->names = has_v1_names ? &names_v1 : &names_v2;
     state->invocation = invocation;
     state->topic = ext_fields_get(fields, state->names->topic);
     state->has_queue_id = !span_is_empty(ext_fields_get(fields, state->names->queue_id));
@@ -321,6 +403,9 @@ void complete_send_start(struct invocation *invocation)
     }
     invocation->state = state;
     invocation->steps = &send_steps;
+    if (is_reply(invocation->code) && !reply_complete(invocation, state)) {
+        return;
+    }
     if (span_is_empty(state->topic)) {
         invocation_fail(invocation, FAILURE_INVALID, false, "code %d needs the ext field %.*s",
             (int)invocation->code, SPAN_ARGS(state->names->topic));
@@ -336,7 +421,12 @@ void complete_send_start(struct invocation *invocation)
             "sidecar.bodyFormat=json is for batches (code %d)", REQUEST_SEND_BATCH_MESSAGE);
         return;
     }
-    if (fields_complete(invocation, state)) {
+    if (!fields_complete(invocation, state)) {
+        return;
+    }
+    if (state->request) {
+        send_request_start(invocation);
+    } else {
         send_attempt(invocation);
     }
 }

@@ -52,6 +52,9 @@ struct identity *identity_free(struct identity *identity)
 {
     if (identity) {
         identity_stop(identity);
+        if (identity->producers) {
+            identity_session_gone(identity, IDENTITY_OWN);
+        }
         identity->producers = group_table_free(identity->producers);
         free(identity->client_id);
         free(identity);
@@ -131,6 +134,12 @@ int identity_join(struct identity *identity, uint64_t session_id, struct span gr
     }
     failure_set(report, FAILURE_OVERLOADED, false, "out of memory");
     return -ENOMEM;
+}
+
+int identity_await_replies(struct identity *identity, struct failure_report *report)
+{
+    return identity_join(identity, IDENTITY_OWN, span_of(identity->config->send.producer_group),
+        GROUP_BY_REPLIES, report);
 }
 
 static void group_gone(struct identity *identity, struct span group)

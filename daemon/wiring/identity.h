@@ -34,6 +34,12 @@ const char *identity_client_id(const struct identity *identity);
  */
 int identity_join(struct identity *identity, uint64_t session_id, struct span group,
     enum group_reason reason, struct failure_report *report);
+/*
+ * From now on brokers can push replies to the daemon's clientId, which they know by any group that
+ * it speaks for: send.producer_group, that of those who say nothing. Again is fine; it stays, so that
+ * callers that come and go cost brokers nothing. Otherwise as identity_join().
+ */
+int identity_await_replies(struct identity *identity, struct failure_report *report);
 void identity_leave(
     struct identity *identity, uint64_t session_id, struct span group, enum group_reason reason);
 /*

@@ -685,6 +685,26 @@ static void dispatch_to_nameserver(struct invocation *invocation,
         command, source, router_is_read(command->code), invocation->deadline_ms);
 }
 
+static bool is_send(int32_t code)
+{
+    return code == REQUEST_SEND_MESSAGE || code == REQUEST_SEND_MESSAGE_V2 ||
+           code == REQUEST_SEND_BATCH_MESSAGE || code == REQUEST_SEND_REPLY_MESSAGE ||
+           code == REQUEST_SEND_REPLY_MESSAGE_V2;
+}
+
+static void (*start_by_receipt(int32_t code))(struct invocation *invocation)
+{
+    switch (code) {
+    case REQUEST_END_TRANSACTION:
+        return complete_transaction_start;
+    case REQUEST_SEND_REPLY_MESSAGE:
+    case REQUEST_SEND_REPLY_MESSAGE_V2:
+        return complete_send_start;
+    default:
+        return complete_receipt_start;
+    }
+}
+
 static void dispatch(struct invocation *invocation, const struct route_answer *answer,
     const struct remoting_command *command, const struct command_source *source)
 {
@@ -703,8 +723,7 @@ static void dispatch(struct invocation *invocation, const struct route_answer *a
         dispatch_to_nameserver(invocation, command, source);
         return;
     case ROUTE_TO_BROKER:
-        if (command->code == REQUEST_SEND_MESSAGE || command->code == REQUEST_SEND_MESSAGE_V2 ||
-            command->code == REQUEST_SEND_BATCH_MESSAGE) {
+        if (is_send(command->code)) {
             start_kept(invocation, command, source, complete_send_start);
         } else if (command->code == REQUEST_POP_MESSAGE) {
             start_kept(invocation, command, source, complete_receive_start);
@@ -721,9 +740,7 @@ static void dispatch(struct invocation *invocation, const struct route_answer *a
         start_kept(invocation, command, source, complete_receive_start);
         return;
     case ROUTE_TO_RECEIPT:
-        start_kept(invocation, command, source,
-            command->code == REQUEST_END_TRANSACTION ? complete_transaction_start
-                                                     : complete_receipt_start);
+        start_kept(invocation, command, source, start_by_receipt(command->code));
         return;
     case ROUTE_TO_RECEIPTS:
         start_kept(invocation, command, source, complete_batch_ack_start);

@@ -44,6 +44,7 @@ struct processors {
     const struct config *config;
     struct processor_table *table;
     struct half_messages *half_messages;
+    struct replies replies;
     struct caller *callers;
     struct call_list calls;
 };
@@ -58,7 +59,7 @@ static void answer_with_code(
         .version = REMOTING_VERSION,
         .opaque = broker_opaque,
         .language = LANGUAGE_CPP,
-        .remark = span_of(remark),
+        .remark = remark ? span_of(remark) : SPAN_ABSENT,
     };
     upstream_answer(upstream, &answer, NULL);
 }
@@ -90,6 +91,11 @@ static void on_call_deadline(struct deadline *deadline, uint64_t now_ms)
     (void)now_ms;
     struct call *call = (struct call *)(void *)((char *)deadline - offsetof(struct call, deadline));
     call_fail(call, "the local program that is registered for it did not answer within 9 s");
+}
+
+struct replies *processors_replies(struct processors *processors)
+{
+    return &processors->replies;
 }
 
 bool processors_answer(struct processors *processors, struct session *session,
@@ -235,6 +241,13 @@ static bool deliver(struct processors *processors, struct caller *caller, struct
     return false;
 }
 
+static void reply_taken(struct upstream *upstream, const struct remoting_command *push)
+{
+    if (!remoting_command_is_oneway(push)) {
+        answer_with_code(upstream, push->opaque, RESPONSE_SUCCESS, NULL);
+    }
+}
+
 /* What the daemon can deal with itself. False: it cannot. */
 static bool answer_here(struct processors *processors, struct upstream *upstream,
     const struct remoting_command *request, const struct subject *subject)
@@ -242,6 +255,10 @@ static bool answer_here(struct processors *processors, struct upstream *upstream
     switch (request->code) {
     case REQUEST_NOTIFY_CONSUMER_IDS_CHANGED:
         return true; /* whoever shares out queues here asks for the list when it wants it */
+    case REQUEST_PUSH_REPLY_MESSAGE_TO_CLIENT:
+        processors->context->stats->replies_late++;
+        reply_taken(upstream, request);
+        return true;
     case REQUEST_GET_CONSUMER_RUNNING_INFO:
         return consumer_running_info_answer(upstream, request->opaque,
             identity_consumer(processors->identity, subject->preferred_id, subject->group));
@@ -274,6 +291,12 @@ static void on_request(void *context, struct upstream *upstream, struct remoting
 {
     struct processors *processors = context;
     struct subject subject = { .processors = processors };
+    if (request->code == REQUEST_PUSH_REPLY_MESSAGE_TO_CLIENT &&
+        replies_take(&processors->replies, request)) {
+        processors->context->stats->replies++;
+        reply_taken(upstream, request);
+        return;
+    }
     subject_find(&subject, upstream, request);
     bool is_registered;
     uint64_t session_id = processor_table_choose(processors->table, request->code, subject.group,
@@ -329,6 +352,7 @@ struct processors *processors_free(struct processors *processors)
 {
     if (processors) {
         assert(!processors->callers && TAILQ_EMPTY(&processors->calls));
+        assert(!processors->replies.waiters);
         processors->table = processor_table_free(processors->table);
         processors->half_messages = half_messages_free(processors->half_messages);
         free(processors);

@@ -9,12 +9,14 @@
  *     39 CHECK_TRANSACTION_STATE         by the message's producer group; to the sender of its
  *                                        UNIQ_KEY where that is registered; with sidecar.receipt
  *     40, 220, 221, 307, 309             by consumer group; to the member on whose connection it came
- *     326 PUSH_REPLY_MESSAGE_TO_CLIENT   to who registered
+ *     326 PUSH_REPLY_MESSAGE_TO_CLIENT   to the call that waits for it (reply.h), else to who
+ *                                        registered
  *
  * A caller that does not answer within PROCESSOR_TIMEOUT_MS, or goes away, gets the broker
  * SYSTEM_ERROR; it waits for nobody else's answer meanwhile. Where nobody is registered, 40 and 307
- * are dealt with here, oneway requests are counted and dropped, and others are answered
- * REQUEST_CODE_NOT_SUPPORTED. A caller that does not read, or has max_broker_requests_per_session
+ * are dealt with here, replies are counted as late and taken, as Java's client does (whoever
+ * replied could only try in vain again), oneway requests are counted and dropped, and others are
+ * answered REQUEST_CODE_NOT_SUPPORTED. A caller that does not read, or has max_broker_requests_per_session
  * of them to answer, is passed over.
  */
 #pragma once
@@ -22,6 +24,7 @@
 #include "config/config.h"
 #include "daemon/core/stats.h"
 #include "daemon/wiring/identity.h"
+#include "daemon/wiring/reply.h"
 #include "daemon/wiring/session.h"
 #include "daemon/wiring/upstream.h"
 
@@ -44,6 +47,8 @@ int processor_register(struct processors *processors, struct session *session, i
 /* True: it was registered. */
 bool processor_unregister(
     struct processors *processors, struct session *session, int32_t code, struct span group);
+/* Where calls wait for the replies to their request messages. */
+struct replies *processors_replies(struct processors *processors);
 /* A response frame of a caller. False: it answers nothing. */
 bool processors_answer(struct processors *processors, struct session *session,
     struct remoting_command *answer, const struct command_source *source);

@@ -3,7 +3,7 @@
  *
  * What the parts of a SEND share: complete_send.c fills what the caller left out and writes the
  * answer; send_body.c compresses and makes batches; send_attempt.c chooses the queue, and another one
- * where an attempt failed.
+ * where an attempt failed; send_request.c waits for the reply to a request message.
  *
  * An attempt is repeated, at most send.retries times and inside the one deadline, where the message
  * was surely not stored, or with sidecar.retry=at-least-once also where that is unknown. Where there
@@ -17,6 +17,8 @@
 #pragma once
 
 #include "daemon/core/receipt_text.h"
+#include "daemon/core/reply_receipt.h"
+#include "daemon/core/send_property.h"
 #include "daemon/core/uniq_key.h"
 #include "daemon/wiring/invoke.h"
 
@@ -25,6 +27,8 @@ struct send_names {
     struct span producer_group, topic, default_topic, default_topic_queue_nums, queue_id, sys_flag,
         born_timestamp, flag, properties, reconsume_times, unit_mode, batch, broker_name;
 };
+
+struct send_request;
 
 struct send_state {
     struct invocation *invocation;
@@ -37,6 +41,10 @@ struct send_state {
     char queue_id_text[16];
     char sys_flag_text[16];
     char receipt[RECEIPT_TEXT_MAX]; /* of a half message */
+    struct reply_receipt reply;     /* what a reply answers, from sidecar.receipt */
+    char reply_topic[RECEIPT_TEXT_MAX];
+    char ttl_text[24];
+    struct send_request *request; /* NULL: it is no request message */
     char attempts_text[16];
     char broker_name[256]; /* of the last attempt, "" before the first */
     bool has_queue_id;     /* the caller chose the queue */
@@ -67,3 +75,17 @@ bool send_repeats_response(struct invocation *invocation, const struct remoting_
 void send_on_failure(struct invocation *invocation, const struct failure_report *report);
 /* Ends what waits. */
 void send_attempts_end(struct send_state *state);
+
+/* What every answer to a SEND tells: brokerName, sidecar.addr, sidecar.attempts, sidecar.uniqKey. */
+void send_answer_fields(struct invocation *invocation, struct ext_fields *fields);
+
+/* send_request.c. Makes state->request; false: the invocation failed. */
+bool send_request_complete(struct invocation *invocation, struct send_state *state);
+/* Appends what the reply is found by at *at; false: the invocation failed. */
+bool send_request_properties(
+    struct invocation *invocation, struct send_request *request, char *properties, size_t *at);
+/* Waits until brokers know where the reply goes; then send_attempt(). */
+void send_request_start(struct invocation *invocation);
+/* The message is stored: the deadline is the reply's now. */
+void send_request_wait(struct invocation *invocation);
+void send_request_end(struct send_state *state);

@@ -14,6 +14,7 @@ struct failure_case {
 /* The table of the local protocol, "Failures made here". */
 static const struct failure_case failures[] = {
     { FAILURE_TIMEOUT, "timeout", 10002 },
+    { FAILURE_NO_REPLY, "timeout", 10006 },
     { FAILURE_UNREACHABLE, "unreachable", 10001 },
     { FAILURE_CONNECTION_LOST, "connection-lost", 10100 },
     { FAILURE_NO_NAMESERVER, "no-nameserver", 10004 },

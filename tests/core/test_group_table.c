@@ -71,7 +71,7 @@ END_TEST
 START_TEST(who_goes_leaves_all_groups_and_tells_which_are_gone)
 {
     struct group_table *table = group_table_new(10, 10);
-    group_table_join(table, SPAN("Mine"), 1, GROUP_BY_HEARTBEAT | GROUP_BY_REQUEST);
+    group_table_join(table, SPAN("Mine"), 1, GROUP_BY_HEARTBEAT | GROUP_BY_REPLIES);
     group_table_join(table, SPAN("Both"), 1, GROUP_BY_HEARTBEAT);
     group_table_join(table, SPAN("Both"), 2, GROUP_BY_PROCESSOR);
     char group[ROCKETMQ_NAME_MAX + 1];

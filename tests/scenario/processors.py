@@ -266,7 +266,7 @@ def what_nobody_registered_for_is_answered_or_counted():
         client = on.client()
         member(client)
         asking = Asking(on)
-        for code in (220, 221, 309, 326, 4711):
+        for code in (220, 221, 309, 4711):
             opaque = asking.ask(code, {"group": "G", "consumerGroup": "G"})
             equal(asking.answer_to(opaque).code, REQUEST_CODE_NOT_SUPPORTED, f"{code}")
         before = client.call(GET_STATS).json()

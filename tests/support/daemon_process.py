@@ -25,8 +25,9 @@ import tap
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 START_SECONDS = 20
 STOP_SECONDS = 40
-# An address has connections for requests and as many for long polls.
+# An address has connections for requests and as many for long polls, and one to be called back on.
 CLASSES = 2
+CONTROL = 1
 SANITIZER_WORDS = (
     "AddressSanitizer",
     "LeakSanitizer",
@@ -61,7 +62,7 @@ class Daemon:
         self.through = list(through)
         self.asan_options = asan_options
         pool = (settings or {}).get("pool", {})
-        self.most_connections = CLASSES * int(pool.get("connections_per_address", 1))
+        self.most_connections = CLASSES * int(pool.get("connections_per_address", 1)) + CONTROL
         self.process = None
         self.clients = []
         self.base_files = 0

@@ -11,7 +11,7 @@ run_packages=(
     libevent-dev libjansson-dev libinih-dev libc-ares-dev zlib1g-dev liblz4-dev libzstd-dev libssl-dev uthash-dev
     python3 openjdk-17-jre-headless maven
 )
-tests_packages=(check faketime valgrind strace)
+tests_packages=(openjdk-17-jdk-headless check faketime valgrind strace)
 bench_packages=(haproxy nginx-light libnginx-mod-stream strace linux-perf)
 
 case "${1:-}" in
@@ -28,6 +28,7 @@ esac
 is_there() {
     case "$1" in
     openjdk-17-jre-headless) command -v java ;;
+    openjdk-17-jdk-headless) command -v javac ;;
     maven) command -v mvn ;;
     linux-perf) command -v perf ;;
     gcc | meson | pkg-config | python3 | haproxy | strace | valgrind) command -v "$1" ;;
