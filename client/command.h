@@ -27,6 +27,8 @@ enum exit_code {
         3, /* the daemon refused or could not deliver: the answer carries sidecar.error */
     EXIT_CODE_NOTHING = 4,   /* no messages */
     EXIT_CODE_NO_DAEMON = 5, /* no daemon, no answer, or one that cannot be understood */
+    EXIT_CODE_ROLLED_BACK = 6,
+    EXIT_CODE_UNDECIDED = 7,
 };
 
 DEFINE_CLEANUP(struct remotingclient *, remotingclient_free)

@@ -12,6 +12,7 @@
 
 #include "client/input.h"
 #include "client/output.h"
+#include "client/transaction.h"
 #include "protocol/code.h"
 #include "protocol/ext_fields.h"
 #include "protocol/message.h"
@@ -37,6 +38,12 @@ static const char help[] =
     "  --sharding-key KEY     messages of one key go to one queue; with --lines each one waits\n"
     "                         for the answer to the one before, so that the order is kept\n"
     "  --oneway               wait for no answer, print nothing: failures stay unknown\n"
+    "  --transaction COMMAND  nobody sees the message until 'sh -c COMMAND' has exited with 0.\n"
+    "                         75, or death by a signal, leaves it undecided: the broker goes on\n"
+    "                         asking the group. Any other exit code rolls it back. The command\n"
+    "                         finds the message's id in REMOTINGCTL_UNIQ_KEY. Needs --group: "
+    "those\n"
+    "                         who can say what became of it, and nobody else\n"
     "  --group GROUP          the producer group; default: the daemon's\n"
     "  --timeout DURATION     the daemon's deadline; default: its upstream.request_timeout\n"
     "  --socket, --json, --help, --version: see remotingctl --help\n"
@@ -45,13 +52,17 @@ static const char help[] =
     "failure's. A failure says \"sent: no\" when repeating it is safe, \"sent: maybe\" when not.\n"
     "\n"
     "Exit codes: 0 all stored (--oneway: handed to the daemon), 1 a broker refused, 2 wrong usage\n"
-    "or input that does not fit a frame, 3 not delivered by the daemon, 5 no daemon.\n"
+    "or input that does not fit a frame, 3 not delivered by the daemon, 5 no daemon. With\n"
+    "--transaction: 0 committed, 6 rolled back, 7 undecided; 1, 3 and 5 before the command ran: "
+    "not\n"
+    "sent, after it: the decision did not arrive, and the broker asks the group.\n"
     "\n"
     "Examples:\n"
     "  remotingctl send orders 'hello, world'\n"
     "  remotingctl send orders --tag paid --key order-17 --property region=eu < order.json\n"
     "  remotingctl send reminders 'call back' --delay 90s\n"
     "  remotingctl send orders --lines --file orders.txt --sharding-key customer-7\n"
+    "  remotingctl send orders 'order 17' --group billing-web1 --transaction './book 17'\n"
     "  tail -f access.log | remotingctl send access --lines --json\n";
 
 enum {
@@ -63,6 +74,7 @@ enum {
     OPTION_DELAY,
     OPTION_SHARDING_KEY,
     OPTION_ONEWAY,
+    OPTION_TRANSACTION,
     OPTION_GROUP,
     OPTION_TIMEOUT,
 };
@@ -80,6 +92,8 @@ struct send_run {
     struct remotingclient_request *request; /* the same for every message but for the body */
     struct remotingclient *client;
     const char *file; /* NULL: the standard input */
+    const char *group;
+    const char *transaction; /* the command that decides; NULL: it is no half message */
     bool by_lines;
     bool is_oneway;
     size_t in_flight_max;
@@ -138,9 +152,6 @@ static void add_option(
     case OPTION_SHARDING_KEY:
         remotingclient_request_add_property(request, PROPERTY_SHARDING_KEY, optarg);
         break;
-    case OPTION_GROUP:
-        remotingclient_request_add(request, "producerGroup", optarg);
-        break;
     case OPTION_TIMEOUT:
         remotingclient_request_add_number(
             request, "sidecar.timeoutMillis", option_duration_ms(invocation, "--timeout", optarg));
@@ -160,6 +171,7 @@ static void read_options(struct invocation *invocation, struct send_run *run)
         { "delay", required_argument, NULL, OPTION_DELAY },
         { "sharding-key", required_argument, NULL, OPTION_SHARDING_KEY },
         { "oneway", no_argument, NULL, OPTION_ONEWAY },
+        { "transaction", required_argument, NULL, OPTION_TRANSACTION },
         { "group", required_argument, NULL, OPTION_GROUP },
         { "timeout", required_argument, NULL, OPTION_TIMEOUT },
         { 0 },
@@ -176,6 +188,14 @@ static void read_options(struct invocation *invocation, struct send_run *run)
             break;
         case OPTION_ONEWAY:
             run->is_oneway = true;
+            break;
+        case OPTION_TRANSACTION:
+            run->transaction = optarg;
+            remotingclient_request_add(run->request, "sidecar.transaction", "half");
+            break;
+        case OPTION_GROUP:
+            run->group = optarg;
+            remotingclient_request_add(run->request, "producerGroup", optarg);
             break;
         case OPTION_KEY:
             add_key(invocation, &keys, optarg);
@@ -456,6 +476,9 @@ static enum exit_code send_body(struct send_run *run, struct span body)
         return exit_code;
     }
     take_answer(run, answer);
+    if (run->transaction && run->exit_code == EXIT_CODE_SUCCESS) {
+        return transaction_decide(run->invocation, run->client, answer, run->transaction);
+    }
     return run->exit_code;
 }
 
@@ -471,6 +494,22 @@ static enum exit_code run_one(struct send_run *run, const char *body, int fd)
         span.data = owned;
     }
     return send_body(run, span);
+}
+
+static void check_transaction(const struct send_run *run)
+{
+    if (!run->transaction) {
+        return;
+    }
+    if (run->by_lines || run->is_oneway) {
+        usage_error(run->invocation,
+            "--transaction is for one message that is answered: not with %s",
+            run->by_lines ? "--lines" : "--oneway");
+    }
+    if (!run->group) {
+        usage_error(run->invocation,
+            "--transaction needs --group: brokers ask its members what became of the message");
+    }
 }
 
 static enum exit_code run_send(struct invocation *invocation)
@@ -489,12 +528,16 @@ static enum exit_code run_send(struct invocation *invocation)
         usage_error(invocation, "%s: there is no BODY with it",
             run.file ? "--file has the message" : "--lines reads the standard input");
     }
+    check_transaction(&run);
     remotingclient_request_add(request, "topic", invocation->argv[optind]);
     command_check_request(invocation, request);
     const int fd = open_input(&run);
 
     CLEANUP(remotingclient_free) struct remotingclient *client = NULL;
     enum exit_code exit_code = command_connect(invocation, &client);
+    if (exit_code == EXIT_CODE_SUCCESS && run.transaction) {
+        exit_code = transaction_register(invocation, client, run.group);
+    }
     if (exit_code == EXIT_CODE_SUCCESS) {
         run.client = client;
         exit_code = run.by_lines ? run_lines(&run, fd) : run_one(&run, body, fd);

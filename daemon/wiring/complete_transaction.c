@@ -1,6 +1,7 @@
 /*
  * END_TRANSACTION from the receipt and commitOrRollback alone. It is sent synchronously, unlike
- * Java's: who decides wants to know that the broker took it.
+ * Java's: who decides wants to know that the broker took it. That nothing is decided yet is sent
+ * oneway and answered here: brokers (EndTransactionProcessor) only write it to their log.
  */
 #include "daemon/wiring/invoke.h"
 
@@ -64,10 +65,22 @@ static void transaction_on_failure(
     invocation_fail_report(invocation, report);
 }
 
+static void transaction_on_sent(struct invocation *invocation)
+{
+    struct remoting_command answer = {
+        .code = RESPONSE_SUCCESS,
+        .version = REMOTING_VERSION,
+        .language = LANGUAGE_CPP,
+        .remark = SPAN("not decided yet: the broker asks again"),
+    };
+    invocation_answer(invocation, &answer, NULL);
+}
+
 static const struct invocation_steps transaction_steps = {
     .on_route = transaction_send,
     .on_response = transaction_on_response,
     .on_failure = transaction_on_failure,
+    .on_sent = transaction_on_sent,
     .on_end = transaction_on_end,
 };
 
@@ -127,6 +140,7 @@ void complete_transaction_start(struct invocation *invocation)
         return;
     }
     if (decision_is_valid(invocation) && transaction_fields_complete(invocation, state)) {
+        invocation->request.is_oneway |= span_equals(decision_of(invocation), DECISION_UNKNOWN);
         transaction_send(invocation);
     }
 }

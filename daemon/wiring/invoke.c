@@ -456,7 +456,12 @@ static void on_request_response(struct pending_request *request, struct remoting
 
 static void on_request_sent(struct pending_request *request)
 {
-    invocation_end(invocation_of_request(request));
+    struct invocation *invocation = invocation_of_request(request);
+    if (invocation->steps->on_sent && !invocation->is_oneway) {
+        invocation->steps->on_sent(invocation);
+    } else {
+        invocation_end(invocation);
+    }
 }
 
 static void on_request_failure(struct pending_request *request, const struct failure_report *report)

@@ -54,6 +54,8 @@ struct invocation_steps {
     void (*on_response)(struct invocation *invocation, struct remoting_command *response,
         const struct command_source *source);
     void (*on_failure)(struct invocation *invocation, const struct failure_report *report);
+    /* A request that brokers do not answer was given to the connection. NULL: that is the end. */
+    void (*on_sent)(struct invocation *invocation);
     /*
      * The request is at its broker and its deadline is over: on_failure follows. What still comes is
      * dropped unless the request is moved now (pending_request_move). May be NULL.

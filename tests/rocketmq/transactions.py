@@ -1,14 +1,22 @@
 #!/usr/bin/env python3
 """Half messages are decided by their receipt, or by who the broker asks"""
 
+import atexit
+import json
+import os
 import pathlib
+import shutil
+import subprocess
 import sys
+import tempfile
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from remoting import (
     CHECK_TRANSACTION_STATE,
     END_TRANSACTION,
+    GET_STATS,
     JSON,
     REGISTER_PROCESSOR,
     ROCKETMQ,
@@ -16,9 +24,9 @@ from remoting import (
 )
 from rocketmq_story import daemon, new_topic, receive, receive_all, succeeded
 from scenario import is_failure
-from tap import check, contains, equal, main, test
+from tap import check, contains, equal, less, main, test, wait_until
 
-COMMIT, ROLLBACK = "8", "12"
+UNKNOWN, COMMIT, ROLLBACK = "0", "8", "12"
 CHECK_SECONDS = 40  # it asks about what is older than 6 s, every 5 s
 
 
@@ -96,6 +104,94 @@ def what_cannot_be_a_half_message_is_refused_in_words():
             is_failure(answer, "invalid", 13, "no")
             contains(answer.remark, word, "the remark")
         decide(client, undecided, ROLLBACK)
+
+
+@test
+def that_it_is_not_known_yet_is_answered_at_once():
+    topic = new_topic()
+    with daemon() as running:
+        for serialize in (JSON, ROCKETMQ):
+            client = running.client(serialize=serialize)
+            receipt = half(client, topic, b"x")
+            began = time.monotonic()
+            decide(client, receipt, UNKNOWN)
+            less(time.monotonic() - began, 2.5, "seconds, where the broker would never answer")
+            decide(client, receipt, COMMIT)
+        equal(len(receive_all(client, topic, "Readers", 2)), 2, "messages that were committed")
+
+
+def run_ctl(running, *arguments):
+    """A `remotingctl send --transaction` on its way."""
+    command = [os.environ["REMOTINGCTL"], "send", "--socket", running.socket, *arguments]
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@test
+def the_exit_code_of_a_command_decides():
+    topic = new_topic()
+    with daemon() as running:
+        for command, code, word in (
+            ("exit 0", 0, "committed"),
+            ("exit 3", 6, "rolled-back"),
+            ("no-such-program", 6, "rolled-back"),
+            ("exit 75", 7, "undecided"),
+            ("kill -9 $$", 7, "undecided"),
+        ):
+            ctl = run_ctl(running, topic, command, "--group", "Shell", "--transaction", command)
+            out, err = ctl.communicate(timeout=30)
+            equal((ctl.returncode, out.splitlines()[-1]), (code, word), f"after {command} ({err})")
+        client = running.client()
+        rows = receive_all(client, topic, "Readers", 1)
+        equal([row["body"] for row in rows], ["exit 0"], "what readers see")
+        equal(receive(client, topic, "Readers", poll_millis=500), [], "what readers see after it")
+
+
+@test(deadline=120)
+def a_command_that_takes_long_is_asked_about_and_still_decides():
+    topic = new_topic()
+    with daemon() as running:
+        done = pathlib.Path(tempfile.mkdtemp(prefix="remotingd-done-")) / "done"
+        atexit.register(shutil.rmtree, done.parent, ignore_errors=True)
+        command = f"while ! [ -e {done} ]; do sleep 0.2; done"
+        ctl = run_ctl(running, topic, "slow", "--group", "Slow", "--transaction", command, "--json")
+        stats = running.client()
+
+        def was_asked():
+            return stats.call(GET_STATS).json()["brokerRequestsDelivered"] >= 1
+
+        wait_until(was_asked, CHECK_SECONDS, "the broker asks while the command runs")
+        equal(receive(stats, topic, "Readers", poll_millis=500), [], "what readers see meanwhile")
+        done.touch()
+        out, err = ctl.communicate(timeout=30)
+        last = json.loads(out.splitlines()[-1])
+        equal((ctl.returncode, last["transaction"]), (0, "committed"), f"how it ends ({err})")
+        rows = receive_all(stats, topic, "Readers", 1)
+        equal([row["body"] for row in rows], ["slow"], "what readers see")
+
+
+@test(deadline=120)
+def a_daemon_that_is_restarted_while_the_command_runs_takes_the_decision():
+    topic = new_topic()
+    with daemon() as running:
+        done = pathlib.Path(tempfile.mkdtemp(prefix="remotingd-done-")) / "done"
+        atexit.register(shutil.rmtree, done.parent, ignore_errors=True)
+        command = f"while ! [ -e {done} ]; do sleep 0.2; done"
+        ctl = run_ctl(running, topic, "kept", "--group", "Kept", "--transaction", command)
+        contains(ctl.stdout.readline(), "broker-", "the half message is stored")
+        running.terminate()
+        running.wait()
+        running.start()
+        done.touch()
+        out, err = ctl.communicate(timeout=30)
+        equal((ctl.returncode, out.splitlines()[-1:]), (0, ["committed"]), f"how it ends ({err})")
+        rows = receive_all(running.client(), topic, "Readers", 1)
+        equal([row["body"] for row in rows], ["kept"], "what readers see")
 
 
 main()

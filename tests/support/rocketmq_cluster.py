@@ -90,8 +90,8 @@ ROLES = {
     ),
 }
 
-# The flush intervals spin a core at their defaults; the rest keeps the files of a broker at a few
-# MB.
+# The flush intervals spin a core at their defaults; each thread that stores messages keeps a direct
+# buffer of 4 MiB, so that there must not be many; the rest keeps the files of a broker at a few MB.
 BROKER_PROPERTIES = """brokerClusterName={cluster}
 brokerName={name}
 brokerId=0
@@ -117,6 +117,8 @@ timerWheelEnable=true
 timerFlushIntervalMs=30000
 transactionMetricFlushInterval=100
 transactionCheckInterval=5000
+endTransactionThreadPoolNums=4
+processReplyMessageThreadPoolNums=4
 diskMaxUsedSpaceRatio=95
 waitTimeMillsInSendQueue=5000
 osPageCacheBusyTimeOutMills=5000
