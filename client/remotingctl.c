@@ -70,6 +70,7 @@ static const char help[] =
     "  4  no messages\n"
     "  5  no daemon at the socket, no answer from it, or none that can be understood\n"
     "     (receive --follow: the daemon stopped)\n"
+    "  6  the command of send --transaction rolled the message back; 7 left it undecided\n"
     "\n"
     "Durations are a number and its unit: 500ms, 5s, 2min.\n"
     "\n"

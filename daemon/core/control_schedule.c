@@ -55,8 +55,11 @@ void control_schedule_end_beat(
     schedule->is_patient = result == CONTROL_FAILED;
     schedule->done = schedule->begun;
     schedule->result = result;
-    if (schedule->wanted > schedule->begun || schedule->was_lost) {
-        pause_ms = schedule->is_patient ? pause_ms : 0;
+    if (schedule->was_lost && !schedule->is_patient) {
+        pause_ms = schedule->pause_ms;
+    }
+    if (schedule->wanted > schedule->begun && !schedule->is_patient) {
+        pause_ms = 0;
     }
     if (schedule->beat_at_ms != NEVER_MS) {
         schedule->beat_at_ms = clock_after(now_ms, pause_ms);
@@ -77,8 +80,17 @@ void control_schedule_lose(struct control_schedule *schedule, uint64_t now_ms)
 {
     schedule->is_registered = false;
     schedule->was_lost = schedule->is_busy;
+    if (!schedule->has_lost || now_ms - schedule->lost_ms >= 2 * CONTROL_INTERVAL_MS) {
+        schedule->pause_ms = 0;
+    } else if (schedule->pause_ms == 0) {
+        schedule->pause_ms = CONTROL_RETRY_MS;
+    } else if (schedule->pause_ms < CONTROL_INTERVAL_MS) {
+        schedule->pause_ms *= 2;
+    }
+    schedule->has_lost = true;
+    schedule->lost_ms = now_ms;
     if (schedule->beat_at_ms != NEVER_MS) {
-        schedule->beat_at_ms = now_ms;
+        schedule->beat_at_ms = clock_after(now_ms, schedule->pause_ms);
     }
 }
 

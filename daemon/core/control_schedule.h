@@ -10,7 +10,9 @@
  *     a heartbeat fails      the next one waits for the broker ("patient") as long as it takes, and
  *                            nobody waits for it: who is to be told, is told that the broker is away
  *     the broker refuses it  asked again with the next interval
- *     the connection is gone the broker has forgotten everything: heartbeats, and nothing to undo
+ *     the connection is gone the broker has forgotten everything: heartbeats, and nothing to undo;
+ *                            at once, but when it goes again within two intervals, after pauses
+ *                            that double: some brokers take a heartbeat and close, again and again
  *
  * Everything that is wanted gets a number, so that who wanted it can see when it is done.
  */
@@ -24,7 +26,7 @@
 
 /* DefaultMQPushConsumer's and DefaultMQProducer's heartbeatBrokerInterval. */
 #define CONTROL_INTERVAL_MS 30000
-/* Between two patient heartbeats that could not even wait. */
+/* Between two patient heartbeats that could not even wait, and the first pause after a loss. */
 #define CONTROL_RETRY_MS 1000
 
 enum control_step {
@@ -44,6 +46,9 @@ struct control_schedule {
     bool is_patient;    /* the last heartbeat failed */
     bool is_registered; /* the broker has taken one on the connection that there is */
     bool was_lost;      /* the connection went while a request was on its way */
+    bool has_lost;
+    uint64_t lost_ms;  /* when the connection went last */
+    uint64_t pause_ms; /* between that and the next heartbeat */
     uint64_t beat_at_ms;
     uint64_t wanted;            /* the number of the heartbeat that is wanted, */
     uint64_t begun;             /* of the one on its way, */

@@ -114,10 +114,18 @@ static bool acl_before(struct rpc_hooks *hooks, const struct acl_credentials *cr
     return ext_fields_set(ext_fields, SPAN("Signature"), span_of(hooks->signature));
 }
 
+static bool is_of_signature(struct span key)
+{
+    return span_equals(key, SPAN("Signature")) || span_equals(key, SPAN("AccessKey")) ||
+           span_equals(key, SPAN("SecurityToken"));
+}
+
 const struct remoting_command *rpc_hooks_before(struct rpc_hooks *hooks,
     const struct remoting_command *command, const char *address, enum rpc_signature *signature)
 {
-    if (!span_is_empty(ext_fields_text(&command->ext_fields, "Signature"))) {
+    bool has_signature = !span_is_empty(ext_fields_text(&command->ext_fields, "Signature"));
+    bool is_repeated = has_signature && *signature == RPC_SIGNED_HERE;
+    if (has_signature && !is_repeated) {
         *signature = RPC_SIGNED_BY_CALLER;
         return command;
     }
@@ -127,13 +135,16 @@ const struct remoting_command *rpc_hooks_before(struct rpc_hooks *hooks,
         *signature = credentials ? RPC_SIGNED_HERE : RPC_NOT_SIGNED;
     }
     bool adds_fields = !hooks->is_cleared && (has_namespace(hooks) || hooks->n_static_fields > 0);
-    if (!credentials && !adds_fields) {
+    if (!credentials && !adds_fields && !is_repeated) {
         return command;
     }
     hooks->command = *command;
     ext_fields_init(&hooks->command.ext_fields, hooks->fields, RPC_HOOK_FIELDS_MAX);
     for (size_t i = 0; i < command->ext_fields.n; i++) {
         const struct ext_field *field = &command->ext_fields.fields[i];
+        if (is_repeated && is_of_signature(field->key)) {
+            continue;
+        }
         if (!ext_fields_add(&hooks->command.ext_fields, field->key, field->value)) {
             return NULL;
         }

@@ -12,6 +12,8 @@
  * A field that the command carries already is left as it is. A request that carries a Signature is
  * its caller's own: no hook touches it. A hook runs for every attempt, since each may go to another
  * target; the command that a caller gave is never changed, the hooks work on a copy of its fields.
+ * What is repeated as it was written (after GO_AWAY, or when its connection broke before it went)
+ * carries what was added the first time: it is signed anew, and stays signed here.
  *
  * After the response the acl hook says what to do about NO_PERMISSION: brokers tell what was wrong
  * with a signature, not whose it was.
@@ -73,7 +75,8 @@ void rpc_hooks_deinit(struct rpc_hooks *hooks);
 
 /*
  * The command as it goes to this address: the given one, or one that is valid until the next call.
- * *signature: RPC_MUST_NOT_BE_SIGNED is kept, everything else is set. NULL without memory.
+ * *signature: what the attempt before this one left there. RPC_MUST_NOT_BE_SIGNED is kept, everything
+ * else is set. NULL without memory.
  */
 const struct remoting_command *rpc_hooks_before(struct rpc_hooks *hooks,
     const struct remoting_command *command, const char *address, enum rpc_signature *signature);

@@ -29,6 +29,7 @@ struct stats {
     uint64_t broker_requests_delivered; /* to callers that registered, oneway ones included */
     uint64_t broker_requests_answered;  /* of them, by the caller */
     uint64_t broker_requests_failed;    /* not in time, the caller went, or it had too many */
+    uint64_t broker_answers_dropped;    /* to a broker that does not read */
     uint64_t replies;                   /* to request messages, given to who waited */
     uint64_t replies_late;              /* nobody waited for them any more */
     uint64_t upstream_connects;

@@ -259,6 +259,7 @@ void upstream_answer(
     }
     if (output->size >= upstream->context->buffer_limit) {
         /* It asks and does not read. Callers' requests are on the connection: it is not closed. */
+        upstream->context->stats->broker_answers_dropped++;
         log_debug("upstream=%s id=%" PRIu64 " does not read: an answer to it is dropped",
             upstream->name, upstream->id);
         return;

@@ -142,6 +142,30 @@ START_TEST(a_lost_connection_is_followed_by_a_heartbeat_at_once)
 }
 END_TEST
 
+START_TEST(a_broker_that_takes_heartbeats_and_closes_each_time_is_left_alone_longer_and_longer)
+{
+    static const uint64_t pauses_ms[] = { 0, 1000, 2000, 4000, 8000, 16000, 32000, 32000 };
+    struct control_schedule schedule = registered();
+    uint64_t now_ms = NOW_MS;
+    for (size_t i = 0; i < sizeof(pauses_ms) / sizeof(pauses_ms[0]); i++) {
+        control_schedule_lose(&schedule, now_ms);
+        ck_assert_uint_eq(control_schedule_due_ms(&schedule), now_ms + pauses_ms[i]);
+        now_ms += pauses_ms[i];
+        ck_assert_int_eq(next(&schedule, now_ms), CONTROL_BEAT);
+        control_schedule_begin(&schedule);
+        control_schedule_end_beat(&schedule, CONTROL_TAKEN, now_ms);
+    }
+    /* What changes is said at once, and a connection that lasts ends it. */
+    control_schedule_lose(&schedule, now_ms);
+    control_schedule_want(&schedule, 2, now_ms);
+    ck_assert_int_eq(next(&schedule, now_ms), CONTROL_BEAT);
+    control_schedule_begin(&schedule);
+    control_schedule_end_beat(&schedule, CONTROL_TAKEN, now_ms);
+    control_schedule_lose(&schedule, now_ms + 60000);
+    ck_assert_int_eq(next(&schedule, now_ms + 60000), CONTROL_BEAT);
+}
+END_TEST
+
 START_TEST(a_heartbeat_that_was_taken_on_a_connection_that_is_gone_counts_for_nothing)
 {
     struct control_schedule schedule = wanting();
@@ -192,6 +216,8 @@ int main(void)
     tcase_add_test(tests, one_that_is_taken_ends_the_patience);
     tcase_add_test(tests, a_refusal_is_heard_and_asked_again_with_the_next_interval);
     tcase_add_test(tests, a_lost_connection_is_followed_by_a_heartbeat_at_once);
+    tcase_add_test(
+        tests, a_broker_that_takes_heartbeats_and_closes_each_time_is_left_alone_longer_and_longer);
     tcase_add_test(
         tests, a_heartbeat_that_was_taken_on_a_connection_that_is_gone_counts_for_nothing);
     tcase_add_test(tests, one_that_is_taken_back_was_never_said);

@@ -120,6 +120,40 @@ START_TEST(a_command_that_its_caller_signed_is_not_touched)
 }
 END_TEST
 
+START_TEST(each_field_is_added_once_and_again_for_a_repetition_in_the_stated_order)
+{
+    static const char *const order[] = { "topic", "nsd", "ns", "zone", "empty", "AccessKey",
+        "SecurityToken", "Signature" };
+    const size_t n = sizeof(order) / sizeof(order[0]);
+    hooks.namespace = "blue";
+    hooks.static_fields = static_fields;
+    hooks.n_static_fields = 2;
+    const struct remoting_command *way = before("11.0.0.1:10911");
+    struct ext_field written[EXT_FIELDS_MAX];
+    char first[ACL_SIGNATURE_SIZE];
+    for (unsigned attempt = 0; attempt < 3; attempt++) {
+        ck_assert_uint_eq(way->ext_fields.n, n);
+        for (size_t i = 0; i < n; i++) {
+            ck_assert(span_equals_text(way->ext_fields.fields[i].key, order[i]));
+        }
+        check_field(way, "AccessKey", "AK2");
+        ck_assert_int_eq(signature, RPC_SIGNED_HERE);
+        struct span made = ext_fields_text(&way->ext_fields, "Signature");
+        if (attempt == 0) {
+            (void)snprintf(first, sizeof(first), "%.*s", SPAN_ARGS(made));
+        }
+        ck_assert(span_equals_text(made, first));
+        /* As it was written: what was added stands in it, and its texts are its own. */
+        struct remoting_command again = *way;
+        memcpy(written, way->ext_fields.fields, n * sizeof(written[0]));
+        written[n - 1].value = span_of(first);
+        again.ext_fields.fields = written;
+        way = rpc_hooks_before(&hooks, &again, "11.0.0.1:10911", &signature);
+        ck_assert_ptr_nonnull(way);
+    }
+}
+END_TEST
+
 START_TEST(what_goes_to_nobodys_broker_is_not_signed)
 {
     signature = RPC_MUST_NOT_BE_SIGNED;
@@ -196,6 +230,7 @@ int main(void)
     tcase_add_test(tcase, the_signature_is_made_over_what_the_other_hooks_added);
     tcase_add_test(tcase, a_field_of_the_caller_is_left_as_it_is);
     tcase_add_test(tcase, a_command_that_its_caller_signed_is_not_touched);
+    tcase_add_test(tcase, each_field_is_added_once_and_again_for_a_repetition_in_the_stated_order);
     tcase_add_test(tcase, what_goes_to_nobodys_broker_is_not_signed);
     tcase_add_test(tcase, a_full_command_has_room_for_all_that_hooks_add);
     tcase_add_loop_test(tcase, a_refusal_says_what_to_do, 0, sizeof(refusals) / sizeof(*refusals));

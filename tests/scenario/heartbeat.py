@@ -4,6 +4,7 @@
 import json
 import pathlib
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
@@ -68,6 +69,21 @@ def producer_groups_of_all_callers_are_united_under_one_client_on_one_connection
         equal(client_ids, {answer.ext["sidecar.clientId"]}, "the clients that they speak for")
         equal(len({row.connection for row in beats(on.broker)}), 1, "connections they came on")
         equal(last.json()["heartbeatFingerprint"], 0, "the fingerprint: it says everything")
+
+
+@test
+def a_broker_that_takes_heartbeats_and_closes_each_time_is_not_reconnected_to_in_a_loop():
+    def take_and_close(connection, request):
+        connection.answer(request)
+        connection.close()
+
+    with stage() as on:
+        on.broker.on(HEART_BEAT, take_and_close)
+        began = time.monotonic()
+        heartbeat(on.client(), producers("P1"))
+        on.broker.wait_for(4, HEART_BEAT)
+        check(time.monotonic() - began >= 3, "pauses of one and two seconds lie between them")
+        check(len(beats(on.broker)) == 4, f"heartbeats until then ({len(beats(on.broker))})")
 
 
 @test

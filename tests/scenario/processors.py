@@ -5,12 +5,13 @@ import json
 import pathlib
 import struct
 import sys
+import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import remoting
-from fake_broker import Held
+from fake_broker import Held, answers
 from remoting import (
     CHECK_TRANSACTION_STATE,
     GET_CONSUMER_RUNNING_INFO,
@@ -164,6 +165,32 @@ def several_callers_of_a_group_take_turns():
                     "its receipt",
                 )
         check(all(client.is_silent(0.1) for client in clients), "nobody gets more than its turn")
+
+
+@test
+def the_sender_of_a_half_message_is_asked_about_it_but_not_about_one_that_was_refused():
+    with stage() as on:
+        sender, other = on.client(), on.client()
+        for client in (sender, other):
+            register(client, "39", "P")
+        ext = {"topic": "Orders", "producerGroup": "P", "sidecar.transaction": "half"}
+        on.broker.on(remoting.SEND_MESSAGE, answers(SYSTEM_ERROR, remark="disk full"))
+        ext["property.UNIQ_KEY"] = "REFUSED"
+        equal(sender.call(remoting.SEND_MESSAGE, ext, b"x").code, SYSTEM_ERROR, "the refusal")
+        on.broker.on(remoting.SEND_MESSAGE, answers(ext={"msgId": "0" * 32, "queueOffset": "1"}))
+        ext["property.UNIQ_KEY"] = "STORED"
+        equal(sender.call(remoting.SEND_MESSAGE, ext, b"x").code, 0, "the half message")
+        asking = Asking(on)
+        for _ in range(4):
+            asking.ask(CHECK_TRANSACTION_STATE, CHECK_EXT, half_message("P", "STORED"), ONEWAY)
+        for _ in range(4):
+            next_request(sender)
+        check(other.is_silent(0.1), "the other one is not asked about what is the sender's")
+        for _ in range(4):
+            asking.ask(CHECK_TRANSACTION_STATE, CHECK_EXT, half_message("P", "REFUSED"), ONEWAY)
+        for client in (sender, other):
+            for _ in range(2):
+                next_request(client)
 
 
 @test
@@ -346,6 +373,32 @@ def an_upstream_that_closed_takes_no_answer():
         reply(client, request, body=b"for nobody")
         is_own(on.call(client, "after"), "after")
         equal([row for row in on.broker.seen() if row.is_response], [], "answers at the broker")
+
+
+@test
+def answers_to_a_broker_that_asks_and_does_not_read_are_dropped_and_counted():
+    reads_again = threading.Event()
+
+    def take_and_read_no_more(connection, request):
+        connection.answer(request)
+        reads_again.wait(60)
+
+    with stage({"limits": {"upstream_buffer": "1MiB"}}) as on:
+        on.broker.on(HEART_BEAT, take_and_read_no_more)
+        client, other = on.client(), on.client()
+        member(client)
+        register(client, "221", "G")
+        asking = Asking(on)
+        body = b"x" * 1_000_000
+
+        def is_counted():
+            asking.ask(GET_CONSUMER_STATUS_FROM_CLIENT, {"group": "G"})
+            reply(client, next_request(client), body=body)
+            return other.call(GET_STATS).json()["brokerAnswersDropped"] > 0
+
+        wait_until(is_counted, 30, "answers are dropped and counted")
+        is_own(on.call(other, "meanwhile"), "meanwhile")
+        reads_again.set()
 
 
 @test

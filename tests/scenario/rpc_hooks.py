@@ -15,8 +15,16 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from daemon_process import Daemon
-from fake_broker import FakeBroker, answers, echo
-from remoting import CLEAR_RPC_HOOKS, GET_MAX_OFFSET, GET_RPC_HOOKS, NO_PERMISSION
+from fake_broker import FakeBroker, answers, echo, in_turn
+from remoting import (
+    CLEAR_RPC_HOOKS,
+    GET_MAX_OFFSET,
+    GET_RPC_HOOKS,
+    GO_AWAY,
+    NO_PERMISSION,
+    SEND_MESSAGE,
+    SYSTEM_BUSY,
+)
 from scenario import TOPIC, is_own, stage
 from tap import check, contains, equal, main, test
 
@@ -103,6 +111,36 @@ def a_refusal_names_the_credentials():
         answer = call(on, "refused")
         equal((answer.code, answer.error), (NO_PERMISSION, None), "the answer")
         contains(answer.remark, "check signature failed. (signed as AK by [acl prod]", "the remark")
+
+
+@test
+def the_hooks_run_again_for_what_is_repeated_and_it_stays_known_as_signed_here():
+    with stage(settings=settings(secret_file())) as on:
+        refuse = answers(NO_PERMISSION, remark="check signature failed.")
+        on.broker.on(GET_MAX_OFFSET, in_turn(answers(GO_AWAY), refuse))
+        answer = call(on, "again", body=b"some body")
+        equal((answer.code, answer.error), (NO_PERMISSION, None), "the answer")
+        contains(answer.remark, "(signed as AK by [acl prod]", "the remark")
+        first, second = on.broker.seen(GET_MAX_OFFSET)
+        check(first.connection is not second.connection, "it came on another connection")
+        for request in (first, second):
+            is_signed(request, f"the request on connection {request.connection.number}")
+        equal(sorted(second.ext), sorted(first.ext), "the fields that came again")
+
+
+@test
+def the_hooks_run_once_for_each_attempt_of_a_send():
+    with stage(settings=settings(secret_file())) as on, FakeBroker("broker-b") as other:
+        on.nameserver.route_to = [on.broker, other]
+        for broker in (on.broker, other):
+            broker.on(SEND_MESSAGE, answers(SYSTEM_BUSY, remark="[REJECTREQUEST]"))
+        answer = on.client().call(SEND_MESSAGE, {"topic": TOPIC}, b"hello")
+        equal(answer.code, SYSTEM_BUSY, "the answer")
+        attempts = on.broker.seen(SEND_MESSAGE) + other.seen(SEND_MESSAGE)
+        equal(str(len(attempts)), answer.ext["sidecar.attempts"], "attempts")
+        check(len(attempts) > 1, "there were several")
+        for n, request in enumerate(attempts):
+            is_signed(request, f"attempt {n}")
 
 
 @test
