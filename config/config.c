@@ -36,11 +36,16 @@ static const struct {
 /* The sections that may stand several times, and where their names and number are. */
 static const struct named_kind {
     const char *section;
+    bool has_nameless; /* the first one has no name and is always there */
     size_t name_offset;
     size_t stride;
     size_t n_offset;
 } named_kinds[] = {
-    { "acl", offsetof(struct config, acl.sections[0].name), sizeof(struct config_acl),
+    { "listener", true, offsetof(struct config, listener.sections[0].name),
+        sizeof(struct config_listener), offsetof(struct config, listener.n) },
+    { "role", false, offsetof(struct config, role.sections[0].name), sizeof(struct config_role),
+        offsetof(struct config, role.n) },
+    { "acl", false, offsetof(struct config, acl.sections[0].name), sizeof(struct config_acl),
         offsetof(struct config, acl.n) },
 };
 
@@ -120,8 +125,8 @@ static const char *section_text(const struct setting *setting, const struct conf
     size_t at, char dst[static SECTION_SIZE])
 {
     const struct named_kind *kind = named_kind_find(setting->section, strlen(setting->section));
-    (void)snprintf(dst, SECTION_SIZE, "%s%s%s", setting->section, kind ? " " : "",
-        kind ? named_name(kind, config, at) : "");
+    const char *name = kind ? named_name(kind, config, at) : "";
+    (void)snprintf(dst, SECTION_SIZE, "%s%s%s", setting->section, *name ? " " : "", name);
     return dst;
 }
 
@@ -222,6 +227,9 @@ static bool on_named_section(
 {
     size_t *n = named_count(kind, loader->config);
     struct value_reason reason;
+    if (name[0] == '\0' && kind->has_nameless) {
+        return true;
+    }
     if (name[0] == '\0' || !value_check_word(name, CONFIG_NAME_SIZE - 1, &reason)) {
         add_problem(loader, line,
             "[%s %.*s]: a name is accepted behind %s, one word of at most %d characters, as in "
@@ -359,8 +367,8 @@ static void check_order(
 {
     unsigned line = loader->line_of[setting - settings][0];
     unsigned limit_line = loader->line_of[limit - settings][0];
-    uint64_t number = setting_number(setting, loader->config);
-    uint64_t limit_number = setting_number(limit, loader->config);
+    uint64_t number = setting_number(setting, loader->config, 0);
+    uint64_t limit_number = setting_number(limit, loader->config, 0);
     if (loader->is_bad[setting - settings][0] || loader->is_bad[limit - settings][0] ||
         number <= limit_number) {
         return;
@@ -381,9 +389,14 @@ static void check_order(
 
 static void load_defaults(struct loader *loader)
 {
+    for (size_t i = 0; i < N_NAMED_KINDS; i++) {
+        *named_count(&named_kinds[i], loader->config) = named_kinds[i].has_nameless;
+    }
     for (size_t i = 0; i < n_settings && loader->error == 0; i++) {
         struct value_reason reason;
-        if (!setting_is_named(&settings[i])) {
+        const struct named_kind *kind =
+            named_kind_find(settings[i].section, strlen(settings[i].section));
+        if (!kind || kind->has_nameless) {
             loader->error =
                 setting_apply(&settings[i], loader->config, 0, settings[i].default_text, &reason);
             assert(loader->error != -EINVAL);
@@ -408,6 +421,80 @@ static void check_required(struct loader *loader)
     }
 }
 
+/* The line that gives a setting, else that of its section; 0: neither stands in the file. */
+static unsigned line_where(const struct loader *loader, const struct setting *setting, size_t at)
+{
+    const struct named_kind *kind = named_kind_find(setting->section, strlen(setting->section));
+    unsigned line = loader->line_of[setting - settings][at];
+    return line > 0 ? line : loader->named_line[kind - named_kinds][at];
+}
+
+/* A socket's path belongs to one of them. */
+static void check_sockets(struct loader *loader)
+{
+    const struct setting *setting = setting_find("listener", "socket");
+    const struct config_listener *sections = loader->config->listener.sections;
+    for (size_t at = 1; at < loader->config->listener.n; at++) {
+        for (size_t before = 0; before < at; before++) {
+            char section[SECTION_SIZE], sentence[128];
+            if (loader->is_bad[setting - settings][at] ||
+                loader->is_bad[setting - settings][before] ||
+                strcmp(sections[at].socket, sections[before].socket) != 0) {
+                continue;
+            }
+            (void)snprintf(sentence, sizeof(sentence),
+                "[%s] has this path%s; one that no other has is accepted",
+                section_text(setting, loader->config, before, section),
+                loader->line_of[setting - settings][before] ? "" : " by default");
+            loader->at = at;
+            add_setting_problem(
+                loader, line_where(loader, setting, at), setting, sections[at].socket, sentence);
+            break;
+        }
+    }
+}
+
+static const struct config_role *role_find(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->role.n; i++) {
+        if (strcmp(config->role.sections[i].name, name) == 0) {
+            return &config->role.sections[i];
+        }
+    }
+    return NULL;
+}
+
+/* The roles that listeners name exist, and there is no role that nobody could have. */
+static void check_roles(struct loader *loader)
+{
+    const struct config *config = loader->config;
+    const struct setting *setting = setting_find("listener", "role");
+    const struct setting *users = setting_find("role", "users");
+    const struct setting *groups = setting_find("role", "groups");
+    bool is_named[CONFIG_NAMED_MAX] = { false };
+    for (loader->at = 0; loader->at < config->listener.n; loader->at++) {
+        const char *name = config->listener.sections[loader->at].role;
+        const struct config_role *role = role_find(config, name);
+        if (role) {
+            is_named[role - config->role.sections] = true;
+        } else if (name[0] != '\0') {
+            add_setting_problem(loader, line_where(loader, setting, loader->at), setting, name,
+                "there is no such role; the NAME of a section [role NAME] is accepted");
+        }
+    }
+    for (loader->at = 0; loader->at < config->role.n; loader->at++) {
+        const struct config_role *role = &config->role.sections[loader->at];
+        if (!is_named[loader->at] && role->users.n == 0 && role->groups.n == 0 &&
+            !loader->is_bad[users - settings][loader->at] &&
+            !loader->is_bad[groups - settings][loader->at]) {
+            add_problem(loader, line_where(loader, users, loader->at),
+                "[role %s]: nobody can have this role; accepted are users, groups, or a [listener] "
+                "with \"role = %s\"",
+                role->name, role->name);
+        }
+    }
+}
+
 int config_load(const char *path, const char *namesrv_addr, struct config **ret_config,
     struct config_problems *ret_problems)
 {
@@ -425,6 +512,9 @@ int config_load(const char *path, const char *namesrv_addr, struct config **ret_
         loader.at = 0;
         load_nameserver_addresses(&loader, namesrv_addr);
         check_required(&loader);
+        check_sockets(&loader);
+        check_roles(&loader);
+        loader.at = 0;
         for (size_t i = 0; i < sizeof(order_rules) / sizeof(*order_rules); i++) {
             check_order(&loader, setting_find(order_rules[i].section, order_rules[i].key),
                 setting_find(order_rules[i].limit_section, order_rules[i].limit_key));
@@ -492,8 +582,8 @@ void config_dump(const struct config *config, bool comment_out_defaults, FILE *f
     for (size_t i = 0; i < n_settings; i += n_in_section(i)) {
         const struct setting *first = &settings[i];
         const struct named_kind *kind = named_kind_find(first->section, strlen(first->section));
-        bool is_example = kind && !config;
-        size_t n_sections = kind && !is_example ? *named_count(kind, config) : 1;
+        bool is_example = kind && !kind->has_nameless && !config;
+        size_t n_sections = kind && config ? *named_count(kind, config) : 1;
         char section[SECTION_SIZE];
         for (size_t at = 0; at < n_sections; at++) {
             if (is_example) {
@@ -501,11 +591,16 @@ void config_dump(const struct config *config, bool comment_out_defaults, FILE *f
                     CONFIG_NAMED_MAX, kind->section);
             } else {
                 fprintf(file, "\n[%s]\n",
-                    kind ? section_text(first, config, at, section) : first->section);
+                    config ? section_text(first, config, at, section) : first->section);
+            }
+            if (kind && kind->has_nameless && !config) {
+                fprintf(file, "# There may be more: [%s NAME], up to %d in all.\n\n",
+                    first->section, CONFIG_NAMED_MAX);
             }
             for (size_t j = 0; j < n_in_section(i); j++) {
                 fputs(j > 0 ? "\n" : "", file);
-                setting_dump(first + j, config, at, comment_out_defaults, file);
+                setting_dump(
+                    first + j, config, at, comment_out_defaults, is_example ? '#' : ';', file);
             }
         }
     }

@@ -9,7 +9,8 @@
  *
  * The grammar of the file is ini_file.h's, what values look like is value.h's. A key may stand once
  * in its section, lists excepted: they append what further lines add. A section that may stand
- * several times has a name of its own behind the kind: [acl NAME].
+ * several times has a name of its own behind the kind: [acl NAME]. [listener] is there without a
+ * name, too: that one always exists, and stands first.
  *
  * A problem with a file is an outcome, not a log line: config_load() describes every problem it
  * finds (up to CONFIG_PROBLEMS_MAX), each with file, line, setting, the value seen, what would be
@@ -58,14 +59,39 @@ struct config_acl {
     char *security_token_file; /* "" = none */
 };
 
+/* One [listener NAME]: a socket of the daemon's. */
+struct config_listener {
+    char name[CONFIG_NAME_SIZE]; /* "" = [listener] */
+    char *socket;                /* path, at most 107 bytes */
+    mode_t socket_mode;          /* 0660 */
+    char *socket_group;          /* "" = the daemon's own; of this host */
+    char *role;                  /* "" = by who the caller is; else one of the roles */
+    unsigned max_sessions;       /* 10000 */
+};
+
+/* One [role NAME]: who has it, and what they may do. */
+struct config_role {
+    char name[CONFIG_NAME_SIZE];
+    struct config_list users;  /* of this host, by name or number, or * */
+    struct config_list groups; /* of this host, by name or number */
+    /* Names of RocketMQ's; those that end with * are beginnings. */
+    struct config_list send;            /* topics */
+    struct config_list producer_groups; /* beside send.producer_group */
+    struct config_list consume;         /* topics */
+    struct config_list consumer_groups;
+    bool admin; /* no */
+};
+
 /* Durations in milliseconds, sizes in bytes. */
 struct config {
     struct {
-        char *socket;          /* path, at most 107 bytes */
-        mode_t socket_mode;    /* 0660 */
-        char *socket_group;    /* "" = the daemon's own */
-        unsigned max_sessions; /* 10000 */
+        struct config_listener sections[CONFIG_NAMED_MAX]; /* the first one is [listener] */
+        size_t n;                                          /* 1 and more */
     } listener;
+    struct {
+        struct config_role sections[CONFIG_NAMED_MAX]; /* in the order of the file; first match */
+        size_t n;
+    } role;
     struct {
         /* host:port each; the environment's NAMESRV_ADDR where the file has none */
         struct config_list addresses;

@@ -40,9 +40,6 @@
 #define COUNT(section, key, default, min, max, ...)                                                \
     ROW(section, key, SETTING_COUNT, FIELD(unsigned, section.key), .default_text = default,        \
         .range = { min, max }, __VA_ARGS__)
-#define MODE(section, key, default, ...)                                                           \
-    ROW(section, key, SETTING_MODE, FIELD(mode_t, section.key), .default_text = default,           \
-        .range = { 0, 0777 }, __VA_ARGS__)
 #define SWITCH(section, key, default, ...)                                                         \
     ROW(section, key, SETTING_SWITCH, FIELD(bool, section.key), .default_text = default,           \
         .choices = { "no", "yes" }, __VA_ARGS__)
@@ -56,8 +53,17 @@
     ROW(section, key, kind, FIELD(struct config_list, section.key), .default_text = "", __VA_ARGS__)
 /* Of a section with a name of its own. */
 #define NAMED(section) .stride = sizeof(((struct config *)0)->section.sections[0])
-#define NAMED_TEXT(kind, section, key, max_bytes, ...)                                             \
-    ROW(section, key, kind, FIELD(char *, section.sections[0].key), .default_text = "",            \
+#define NAMED_COUNT(section, key, default, min, max, ...)                                          \
+    ROW(section, key, SETTING_COUNT, FIELD(unsigned, section.sections[0].key),                     \
+        .default_text = default, .range = { min, max }, NAMED(section), __VA_ARGS__)
+#define NAMED_MODE(section, key, default, ...)                                                     \
+    ROW(section, key, SETTING_MODE, FIELD(mode_t, section.sections[0].key),                        \
+        .default_text = default, .range = { 0, 0777 }, NAMED(section), __VA_ARGS__)
+#define NAMED_SWITCH(section, key, default, ...)                                                   \
+    ROW(section, key, SETTING_SWITCH, FIELD(bool, section.sections[0].key),                        \
+        .default_text = default, .choices = { "no", "yes" }, NAMED(section), __VA_ARGS__)
+#define NAMED_TEXT(kind, section, key, default, max_bytes, ...)                                    \
+    ROW(section, key, kind, FIELD(char *, section.sections[0].key), .default_text = default,       \
         .range = { 0, max_bytes }, NAMED(section), __VA_ARGS__)
 #define NAMED_LIST(kind, section, key, ...)                                                        \
     ROW(section, key, kind, FIELD(struct config_list, section.sections[0].key),                    \
@@ -66,14 +72,31 @@
 /* One row is the whole truth of a setting. Rows of one section stand together. */
 /* clang-format off */
 const struct setting settings[] = {
-    TEXT(SETTING_PATH, listener, socket, "/run/remotingd/remotingd.sock", SOCKET_PATH_MAX,
-        .sentence = "The Unix socket that local programs connect to."),
-    MODE(listener, socket_mode, "0660",
+    NAMED_TEXT(SETTING_PATH, listener, socket, "/run/remotingd/remotingd.sock", SOCKET_PATH_MAX,
+        .sentence = "The Unix socket that local programs connect to; a missing directory is made."),
+    NAMED_MODE(listener, socket_mode, "0660",
         .sentence = "The socket's permissions: who may write to it may connect."),
-    TEXT(SETTING_SYSTEM_GROUP, listener, socket_group, "", SYSTEM_GROUP_MAX,
+    NAMED_TEXT(SETTING_SYSTEM_GROUP, listener, socket_group, "", SYSTEM_GROUP_MAX,
         .sentence = "The socket's group, by name or number; empty is the daemon's own."),
-    COUNT(listener, max_sessions, "10000", 1, 1000000,
+    NAMED_TEXT(SETTING_WORD, listener, role, "", CONFIG_NAME_SIZE - 1,
+        .sentence = "The [role NAME] of this socket's callers; empty: the first role that names the caller."),
+    NAMED_COUNT(listener, max_sessions, "10000", 1, 1000000,
         .sentence = "Local programs connected at the same time."),
+
+    NAMED_LIST(SETTING_RULE_USERS, role, users, .example = "www-data;1000",
+        .sentence = "Who has it, by name or number, or * for all but 65534; the first role to name a caller counts."),
+    NAMED_LIST(SETTING_RULE_GROUPS, role, groups, .example = "www-data",
+        .sentence = "The same by group. Where neither is given: who comes by a [listener] with this role."),
+    NAMED_LIST(SETTING_PATTERNS, role, send, .example = "orders;invoices-*",
+        .sentence = "Topics they may send to: names, beginnings with a * behind them, or * for all."),
+    NAMED_LIST(SETTING_PATTERNS, role, producer_groups, .example = "shop-*",
+        .sentence = "Producer groups they may name, beside send.producer_group, which anyone may."),
+    NAMED_LIST(SETTING_PATTERNS, role, consume, .example = "orders",
+        .sentence = "Topics that they may read; the retry and dead-letter topics of a group go with it."),
+    NAMED_LIST(SETTING_PATTERNS, role, consumer_groups, .example = "billing",
+        .sentence = "Consumer groups they may receive as, acknowledge for and be a member of."),
+    NAMED_SWITCH(role, admin, "no",
+        .sentence = "Whether they may command the daemon, and administer brokers and nameservers."),
 
     LIST(SETTING_ADDRESSES, nameserver, addresses, .example = "127.0.0.1:9876",
         .sentence = "host:port;host:port. Where none is given, NAMESRV_ADDR of the environment counts."),
@@ -180,13 +203,13 @@ const struct setting settings[] = {
 
     NAMED_LIST(SETTING_TARGETS, acl, addresses, .example = "10.0.0.0/8;broker-a:10911",
         .sentence = "Requests to these are signed: networks and host:port. None given: to every address."),
-    NAMED_TEXT(SETTING_WORD, acl, access_key, ACCESS_KEY_MAX, .is_required = true,
+    NAMED_TEXT(SETTING_WORD, acl, access_key, "", ACCESS_KEY_MAX, .is_required = true,
         .example = "my-application",
         .sentence = "The user at the brokers (AccessKey)."),
-    NAMED_TEXT(SETTING_CREDENTIAL, acl, secret_key_file, FILE_PATH_MAX, .is_required = true,
+    NAMED_TEXT(SETTING_CREDENTIAL, acl, secret_key_file, "", FILE_PATH_MAX, .is_required = true,
         .example = "/etc/remotingd/secret-key",
         .sentence = "The file that holds the user's secret key, or a systemd credential's name."),
-    NAMED_TEXT(SETTING_CREDENTIAL, acl, security_token_file, FILE_PATH_MAX,
+    NAMED_TEXT(SETTING_CREDENTIAL, acl, security_token_file, "", FILE_PATH_MAX,
         .example = "security-token",
         .sentence = "The same for a security token, where the brokers ask for one."),
 
@@ -295,9 +318,9 @@ void setting_format_number(
 }
 
 /* The number of a field, whatever its type. */
-uint64_t setting_number(const struct setting *setting, const struct config *config)
+uint64_t setting_number(const struct setting *setting, const struct config *config, size_t at)
 {
-    const void *field = (const char *)config + setting->offset;
+    const void *field = (const char *)config + setting->offset + at * setting->stride;
     assert(setting_is_number(setting));
     if (setting->kind == SETTING_DURATION) {
         return *(const uint64_t *)field;
@@ -317,9 +340,10 @@ uint64_t setting_number(const struct setting *setting, const struct config *conf
     return *(const unsigned *)field; /* an enum */
 }
 
-static void number_set(const struct setting *setting, struct config *config, uint64_t number)
+static void number_set(
+    const struct setting *setting, struct config *config, size_t at, uint64_t number)
 {
-    void *field = (char *)config + setting->offset;
+    void *field = (char *)config + setting->offset + at * setting->stride;
     assert(setting_is_number(setting));
     if (setting->kind == SETTING_DURATION) {
         *(uint64_t *)field = number;
@@ -355,8 +379,8 @@ bool setting_is_missing(const struct setting *setting, const struct config *conf
     return setting->is_required && (*text_field(setting, config, at))[0] == '\0';
 }
 
-static int apply_number(const struct setting *setting, struct config *config, const char *text,
-    struct value_reason *ret_reason)
+static int apply_number(const struct setting *setting, struct config *config, size_t at,
+    const char *text, struct value_reason *ret_reason)
 {
     uint64_t number;
     if (!number_read(setting, text, &number, ret_reason)) {
@@ -369,7 +393,7 @@ static int apply_number(const struct setting *setting, struct config *config, co
             ret_reason->text, sizeof(ret_reason->text), "a multiple of %s is accepted", step);
         return -EINVAL;
     }
-    number_set(setting, config, number);
+    number_set(setting, config, at, number);
     return 0;
 }
 
@@ -408,6 +432,12 @@ static bool item_is_accepted(const struct setting *setting, const char *item, bo
         is_accepted = value_read_network(item, &network, ret_reason);
     } else if (setting->kind == SETTING_FIELDS) {
         is_accepted = value_check_field(item, ret_reason);
+    } else if (setting->kind == SETTING_RULE_USERS) {
+        is_accepted = value_check_rule_user(item, ret_reason);
+    } else if (setting->kind == SETTING_RULE_GROUPS) {
+        is_accepted = value_check_rule_group(item, ret_reason);
+    } else if (setting->kind == SETTING_PATTERNS) {
+        is_accepted = value_check_pattern(item, ret_reason);
     } else if (value_read_network(item, &network, ret_reason)) {
         is_accepted = !network.is_any;
         if (!is_accepted) {
@@ -493,7 +523,7 @@ int setting_apply(const struct setting *setting, struct config *config, size_t a
     struct value_reason *ret_reason)
 {
     if (setting_is_number(setting)) {
-        return apply_number(setting, config, text, ret_reason);
+        return apply_number(setting, config, at, text, ret_reason);
     }
     if (setting_is_list(setting)) {
         return apply_list(setting, config, at, text, ret_reason);
@@ -525,7 +555,7 @@ static bool is_default(const struct setting *setting, const struct config *confi
         uint64_t number = 0;
         struct value_reason reason;
         return number_read(setting, setting->default_text, &number, &reason) &&
-               number == setting_number(setting, config);
+               number == setting_number(setting, config, at);
     }
     if (setting->kind == SETTING_NETWORKS && config->upstream.allow_any_address) {
         return false;
@@ -573,7 +603,7 @@ static void dump_manual(const struct setting *setting, FILE *file)
 }
 
 void setting_dump(const struct setting *setting, const struct config *config, size_t at,
-    bool comment_out, FILE *file)
+    bool comment_out, char comment, FILE *file)
 {
     dump_manual(setting, file);
     if (is_default(setting, config, at)) {
@@ -582,16 +612,13 @@ void setting_dump(const struct setting *setting, const struct config *config, si
             text = setting->example;
             comment_out = true; /* an example is not a default */
         }
-        fprintf(file, "%s%s =%s%s\n",
-            !comment_out                ? ""
-            : setting_is_named(setting) ? "#"
-                                        : ";",
-            setting->key, *text ? " " : "", text);
+        fprintf(
+            file, "%.*s%s =%s%s\n", comment_out, &comment, setting->key, *text ? " " : "", text);
     } else if (setting_is_list(setting)) {
         dump_list(setting, config, at, file);
     } else if (setting_is_number(setting)) {
         char number[VALUE_NUMBER_MAX];
-        setting_format_number(setting, setting_number(setting, config), number);
+        setting_format_number(setting, setting_number(setting, config, at), number);
         fprintf(file, "%s = %s\n", setting->key, number);
     } else {
         fprintf(file, "%s = %s\n", setting->key, *text_field(setting, config, at));

@@ -6,7 +6,7 @@
  * files and lines, and reports no problem itself.
  *
  * `at` is which of the sections with names of their own is meant, in the order of the file; 0 for
- * the settings of all other sections.
+ * the settings of all other sections, and of [listener], the one without a name.
  */
 #pragma once
 
@@ -38,6 +38,9 @@ enum setting_kind {
     SETTING_NETWORKS,
     SETTING_TARGETS, /* addresses and networks */
     SETTING_FIELDS,
+    SETTING_RULE_USERS,
+    SETTING_RULE_GROUPS,
+    SETTING_PATTERNS,
 };
 
 struct setting {
@@ -79,13 +82,13 @@ int setting_apply(const struct setting *setting, struct config *config, size_t a
 void setting_clear(const struct setting *setting, struct config *config, size_t at);
 
 /* Of a setting that is a number: its field, and any value of its kind as text. */
-uint64_t setting_number(const struct setting *setting, const struct config *config);
+uint64_t setting_number(const struct setting *setting, const struct config *config, size_t at);
 void setting_format_number(
     const struct setting *setting, uint64_t number, char dst[static VALUE_NUMBER_MAX]);
 
 /*
  * As config_dump() describes it; config NULL stands for the defaults, and for an example of a
- * section with a name.
+ * section with a name. comment is what begins a line that is commented out.
  */
 void setting_dump(const struct setting *setting, const struct config *config, size_t at,
-    bool comment_out, FILE *file);
+    bool comment_out, char comment, FILE *file);

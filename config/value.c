@@ -1,10 +1,13 @@
 #include "config/value.h"
 
 #include <arpa/inet.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #define HOST_LABEL_MAX 63
+#define PATTERN_MAX    160 /* what fits a line of any INI reader */
 
 struct unit {
     const char *name;
@@ -202,15 +205,102 @@ bool value_check_path(const char *text, size_t max_bytes, struct value_reason *r
     return true;
 }
 
+/* A number that is not -1, which stands for none. */
+static bool read_id(const char *text, uint32_t *ret_id)
+{
+    uint64_t number;
+    const char *end = take_digits(text, 10, &number);
+    if (end == text || *end != '\0' || number >= UINT32_MAX) {
+        return false;
+    }
+    *ret_id = (uint32_t)number;
+    return true;
+}
+
+bool value_read_system_user(const char *text, uid_t *ret_uid, struct value_reason *ret_reason)
+{
+    const struct passwd *user = getpwnam(text);
+    if (user) {
+        *ret_uid = user->pw_uid;
+        return true;
+    }
+    return read_id(text, ret_uid) ||
+           refuse(ret_reason,
+               "there is no such user on this host: the name of one that exists is accepted, or a "
+               "number");
+}
+
+bool value_read_system_group(const char *text, gid_t *ret_gid, struct value_reason *ret_reason)
+{
+    const struct group *group = getgrnam(text);
+    if (group) {
+        *ret_gid = group->gr_gid;
+        return true;
+    }
+    return read_id(text, ret_gid) ||
+           refuse(ret_reason,
+               "there is no such group on this host: the name of one that exists is accepted, or a "
+               "number");
+}
+
 bool value_check_system_group(const char *text, size_t max_bytes, struct value_reason *ret_reason)
 {
+    gid_t gid;
     if (text[0] == '-' || strlen(text) > max_bytes || !consists_of(text, "_-.")) {
         return refuse(ret_reason,
             "the name or number of a group of this host is accepted: at most %zu letters, digits "
             "and _ - .",
             max_bytes);
     }
-    return true;
+    return text[0] == '\0' || value_read_system_group(text, &gid, ret_reason);
+}
+
+static bool refuse_overflow(struct value_reason *ret_reason)
+{
+    return refuse(ret_reason,
+        "%d is nobody's: the kernel says it for everyone who has no number here; give a [listener] "
+        "a role instead",
+        VALUE_ID_OVERFLOW);
+}
+
+bool value_check_rule_user(const char *text, struct value_reason *ret_reason)
+{
+    uid_t uid;
+    if (strcmp(text, "*") == 0) {
+        return true;
+    }
+    if (!value_read_system_user(text, &uid, ret_reason)) {
+        return false;
+    }
+    return uid != VALUE_ID_OVERFLOW || refuse_overflow(ret_reason);
+}
+
+bool value_check_rule_group(const char *text, struct value_reason *ret_reason)
+{
+    gid_t gid;
+    if (!value_read_system_group(text, &gid, ret_reason)) {
+        return false;
+    }
+    return gid != VALUE_ID_OVERFLOW || refuse_overflow(ret_reason);
+}
+
+bool value_check_pattern(const char *text, struct value_reason *ret_reason)
+{
+    char name[PATTERN_MAX + 1];
+    size_t n = strlen(text);
+    size_t n_name = n - (n > 0 && text[n - 1] == '*');
+    if (n > 0 && n_name <= PATTERN_MAX) {
+        memcpy(name, text, n_name);
+        name[n_name] = '\0';
+        if (consists_of(name, "%|_-")) {
+            return true;
+        }
+    }
+    return refuse(ret_reason,
+        "a name is accepted (1 to %d letters, digits and %% | _ -), the beginning of names with a "
+        "* "
+        "behind it, as in orders-*, or * for all",
+        PATTERN_MAX);
 }
 
 bool value_check_rocketmq_group(const char *text, size_t max_bytes, struct value_reason *ret_reason)

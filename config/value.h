@@ -2,7 +2,8 @@
  * Value
  *
  * Reads the text of one setting and writes it back: numbers with units, names, paths, addresses and
- * networks. It knows nothing of files, sections or settings, and keeps nothing.
+ * networks. It knows nothing of files, sections or settings, and keeps nothing. Users and groups are
+ * looked up on this host.
  *
  * Every reader takes the whole text, without blanks around it. A text that is not accepted leaves a
  * sentence that says what would be; results are written on success only, the sentence on failure
@@ -15,6 +16,7 @@
  *     yes/no     yes no true false on off
  *     address    name:9876  10.0.0.7:9876  [fd00::7]:9876
  *     network    10.0.0.0/8  fd00::/8  127.0.0.1  any
+ *     pattern    orders  invoices-*  *
  */
 #pragma once
 
@@ -23,8 +25,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define VALUE_NUMBER_MAX 32 /* a number as text, with its zero */
+/*
+ * What the kernel says for users and groups that have no number here: under PrivateUsers=, and for
+ * callers in containers, that is nearly everybody.
+ */
+#define VALUE_ID_OVERFLOW 65534
 #define VALUE_ADDRESS_MAX                                                                          \
     180 /* bytes of host:port: what fits in one line of a file, whatever reads it */
 
@@ -54,12 +62,26 @@ void value_format_number(
 
 /* An absolute path of a file, without blanks, of at most max_bytes. */
 bool value_check_path(const char *text, size_t max_bytes, struct value_reason *ret_reason);
-/* The name or number of a group of this host; empty means none. */
+/*
+ * A user or group of this host, by its name, which has to be there, or by its number, which need not
+ * have a name.
+ */
+bool value_read_system_user(const char *text, uid_t *ret_uid, struct value_reason *ret_reason);
+bool value_read_system_group(const char *text, gid_t *ret_gid, struct value_reason *ret_reason);
+/* The same, or empty: none. */
 bool value_check_system_group(const char *text, size_t max_bytes, struct value_reason *ret_reason);
+/*
+ * Who is meant by a rule: a user, or * for all of them; a group. 65534 is nobody's: the kernel says
+ * it for everyone who has no number here, and a rule for it would let all of these in.
+ */
+bool value_check_rule_user(const char *text, struct value_reason *ret_reason);
+bool value_check_rule_group(const char *text, struct value_reason *ret_reason);
 /* A producer or consumer group by RocketMQ's rules. */
 bool value_check_rocketmq_group(
     const char *text, size_t max_bytes, struct value_reason *ret_reason);
 
+/* A topic or group by RocketMQ's rules, or its beginning with a * behind it, or * alone. */
+bool value_check_pattern(const char *text, struct value_reason *ret_reason);
 /* A word without blanks and control characters; empty means none. */
 bool value_check_word(const char *text, size_t max_bytes, struct value_reason *ret_reason);
 /*

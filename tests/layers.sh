@@ -74,7 +74,7 @@ sources() {
 check_includes 'protocol includes protocol, libc without I/O, jansson, zlib, lz4, zstd and openssl only' \
     'protocol/.*' "$plain|$addresses|jansson[.]h|zlib[.]h|lz4.*[.]h|zstd.*[.]h|openssl/.*" '' protocol
 check_includes 'config includes config, protocol/cleanup.h, protocol/span.h, libc and inih only' \
-    'config/.*|protocol/(cleanup|span)[.]h' "$plain|$addresses|ini[.]h" '' config
+    'config/.*|protocol/(cleanup|span)[.]h' "$plain|$addresses|(grp|pwd|ini)[.]h" '' config
 check_includes 'daemon/core includes protocol and daemon/core, and nothing that waits or reads a clock' \
     'protocol/.*|daemon/core/.*' '.*' "$waiting([.]h)?" daemon/core
 check_includes 'daemon/wiring includes protocol, config, daemon/core and daemon/wiring' \

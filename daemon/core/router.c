@@ -236,8 +236,7 @@ void router_decide(const struct route_question *question, struct route_answer *r
     if (needs_admin && !question->is_admin) {
         ret_answer->target = ROUTE_IS_FORBIDDEN;
         (void)snprintf(ret_answer->reason, sizeof(ret_answer->reason),
-            "code %d (%s) needs the admin role, which root and the daemon's own user have",
-            (int)code, code_text(code));
+            "code %d (%s) needs the admin role", (int)code, code_text(code));
         return;
     }
     if (row && row->place == PLACE_IDENTITY) {

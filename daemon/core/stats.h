@@ -10,11 +10,13 @@
 
 struct stats {
     uint64_t sessions_accepted;
-    uint64_t sessions_refused; /* max_sessions was reached */
-    uint64_t requests;         /* fully read from callers, oneway ones included */
+    uint64_t sessions_refused;   /* max_sessions was reached */
+    uint64_t sessions_forbidden; /* the caller has no role */
+    uint64_t requests;           /* fully read from callers, oneway ones included */
     uint64_t requests_oneway;
     uint64_t requests_invalid;
     uint64_t requests_overloaded;
+    uint64_t requests_forbidden;       /* by the caller's role, or for want of one */
     uint64_t answers;                  /* written towards callers, failures made here included */
     uint64_t failures;                 /* of them, made here */
     uint64_t oneway_written;           /* to the socket of a connection */

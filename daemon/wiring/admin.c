@@ -25,6 +25,11 @@ json_t *admin_json_text(const char *text)
     return value;
 }
 
+json_t *admin_json_name(const char *name)
+{
+    return *name ? json_string(name) : json_null();
+}
+
 json_t *admin_json_count(uint64_t value)
 {
     return json_integer((json_int_t)value);
@@ -144,7 +149,9 @@ static void hello(struct invocation *invocation, const struct remoting_command *
             "processors"));
     json_object_set_new(body, "limits", limits_json(invocation->invoker->config));
     json_object_set_new(body, "roles",
-        session->is_admin ? json_pack("[s, s]", "user", "admin") : json_pack("[s]", "user"));
+        session->role->is_admin ? json_pack("[s, s]", "user", "admin") : json_pack("[s]", "user"));
+    json_object_set_new(body, "role", admin_json_name(session->role->name));
+    json_object_set_new(body, "listener", admin_json_name(session->entrance->config->name));
     const struct ext_field fields[] = {
         { SPAN("protocolVersion"), SPAN(PROTOCOL_VERSION) },
         { SPAN("daemonVersion"), SPAN(REMOTINGD_VERSION) },
@@ -193,10 +200,12 @@ static void get_stats(struct invocation *invocation, const struct remoting_comma
     } counters[] = {
         { "sessionsAccepted", stats->sessions_accepted },
         { "sessionsRefused", stats->sessions_refused },
+        { "sessionsForbidden", stats->sessions_forbidden },
         { "requests", stats->requests },
         { "requestsOneway", stats->requests_oneway },
         { "requestsInvalid", stats->requests_invalid },
         { "requestsOverloaded", stats->requests_overloaded },
+        { "requestsForbidden", stats->requests_forbidden },
         { "answers", stats->answers },
         { "failures", stats->failures },
         { "onewayWritten", stats->oneway_written },
@@ -239,8 +248,8 @@ static void drain(struct invocation *invocation, const struct remoting_command *
     (void)command;
     (void)source;
     struct invoker *invoker = invocation->invoker;
-    log_info("session=%" PRIu64 " uid=%u pid=%d DRAIN", invocation->session_id,
-        invocation->session->uid, (int)invocation->session->pid);
+    char text[SESSION_TEXT_SIZE];
+    log_info("%s DRAIN", session_text(invocation->session, text));
     json_t *body = json_object();
     json_object_set_new(body, "inFlight", admin_json_count(invoker->n_in_flight - 1));
     json_object_set_new(body, "timeoutMillis", admin_json_count(invoker->config->drain.timeout_ms));
@@ -303,9 +312,8 @@ void admin_answer(struct invocation *invocation, const struct remoting_command *
     } else if (invocation->is_oneway) {
         invocation_fail(invocation, FAILURE_INVALID, false,
             "%s was sent oneway: the daemon's own commands are answered", name);
-    } else if (found->needs_admin && !invocation->session->is_admin) {
-        invocation_fail(invocation, FAILURE_FORBIDDEN, false,
-            "%s needs the admin role: root and the daemon's own user have it", name);
+    } else if (found->needs_admin && !invocation->role->is_admin) {
+        invocation_fail_for_admin(invocation);
     } else {
         found->answer(invocation, command, source);
     }

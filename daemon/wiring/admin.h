@@ -26,6 +26,8 @@ bool admin_serves_drain(int32_t code);
 void admin_answer_json(struct invocation *invocation, json_t *body);
 /* A JSON string; what is not UTF-8 in the text is escaped. null for NULL. */
 json_t *admin_json_text(const char *text);
+/* null for "", which is no name. */
+json_t *admin_json_name(const char *name);
 json_t *admin_json_count(uint64_t value);
 
 /* Addresses of a request's body; the texts belong to `array`. */

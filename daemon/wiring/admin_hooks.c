@@ -66,8 +66,8 @@ void admin_clear_rpc_hooks(struct invocation *invocation, const struct remoting_
     (void)command;
     (void)source;
     struct rpc_hooks *hooks = &invocation->invoker->upstreams->hooks;
-    log_info("session=%" PRIu64 " uid=%u pid=%d CLEAR_RPC_HOOKS", invocation->session_id,
-        invocation->session->uid, (int)invocation->session->pid);
+    char text[SESSION_TEXT_SIZE];
+    log_info("%s CLEAR_RPC_HOOKS", session_text(invocation->session, text));
     hooks->is_cleared = true;
     admin_answer_json(invocation, hooks_json(hooks));
 }

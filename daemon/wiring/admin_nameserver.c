@@ -106,10 +106,10 @@ void admin_update_namesrv_list(struct invocation *invocation,
                 removed, admin_drain_address(invoker, span_of(json_string_value(address)),
                              "it is no nameserver any more (UPDATE_NAMESRV_LIST)"));
         }
-        log_info("session=%" PRIu64
-                 " uid=%u pid=%d UPDATE_NAMESRV_LIST n=%zu removed=%zu current=%s",
-            invocation->session_id, invocation->session->uid, (int)invocation->session->pid,
-            addresses.n, json_array_size(leaving), nameservers_current(invoker->nameservers));
+        char text[SESSION_TEXT_SIZE];
+        log_info("%s UPDATE_NAMESRV_LIST n=%zu removed=%zu current=%s",
+            session_text(invocation->session, text), addresses.n, json_array_size(leaving),
+            nameservers_current(invoker->nameservers));
         admin_answer_json(invocation, json_pack("{s:o, s:o}", "nameservers",
                                           nameservers_json(invoker, false), "removed", removed));
     }

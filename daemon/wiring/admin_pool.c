@@ -301,8 +301,8 @@ void admin_close_clients(struct invocation *invocation, const struct remoting_co
         json_array_append_new(closed, admin_drain_address(invocation->invoker, addresses.items[i],
                                           "closed on request (CLOSE_CLIENTS)"));
     }
-    log_info("session=%" PRIu64 " uid=%u pid=%d CLOSE_CLIENTS n=%zu", invocation->session_id,
-        invocation->session->uid, (int)invocation->session->pid, addresses.n);
+    char text[SESSION_TEXT_SIZE];
+    log_info("%s CLOSE_CLIENTS n=%zu", session_text(invocation->session, text), addresses.n);
     admin_answer_json(invocation, json_pack("{s:o}", "closed", closed));
     admin_addresses_deinit(&addresses);
 }

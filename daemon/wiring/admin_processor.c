@@ -5,6 +5,7 @@
  */
 #include "daemon/wiring/admin.h"
 
+#include "daemon/core/permission.h"
 #include "daemon/wiring/processor.h"
 #include "protocol/code.h"
 #include "protocol/rocketmq_name.h"
@@ -127,6 +128,23 @@ static bool wanted_read(
     return true;
 }
 
+/* Who is asked about a group hears what its messages say. */
+static bool wanted_is_permitted(struct invocation *invocation, const struct wanted *wanted)
+{
+    struct failure_report report;
+    size_t n_groups = wanted->n_groups > 0 ? wanted->n_groups : 1;
+    size_t n = invocation->role->may_everything ? 0 : wanted->n_codes * n_groups;
+    for (size_t i = 0; i < n; i++) {
+        struct span group = wanted->n_groups > 0 ? wanted->groups[i % n_groups] : SPAN_ABSENT;
+        if (!permission_to_be_asked(
+                invocation->role, wanted->codes[i / n_groups], group, &report)) {
+            invocation_fail_report(invocation, &report);
+            return false;
+        }
+    }
+    return true;
+}
+
 static json_t *wanted_json(const struct invocation *invocation, const struct wanted *wanted)
 {
     json_t *codes = json_array();
@@ -170,6 +188,9 @@ void admin_register_processor(struct invocation *invocation, const struct remoti
     struct wanted wanted;
     struct failure_report report;
     if (!wanted_read(invocation, &command->ext_fields, &wanted)) {
+        return;
+    }
+    if (!wanted_is_permitted(invocation, &wanted)) {
         return;
     }
     size_t n_groups = wanted.n_groups > 0 ? wanted.n_groups : 1; /* no group is every group */

@@ -6,6 +6,7 @@
  */
 #include "daemon/wiring/invoke.h"
 
+#include "daemon/core/permission.h"
 #include "daemon/core/receipt.h"
 #include "protocol/code.h"
 #include "protocol/utf8.h"
@@ -260,6 +261,22 @@ static void item_init(struct batch *batch, size_t i)
     }
 }
 
+/* One receipt that the caller may not acknowledge refuses them all: nobody comes by it honestly. */
+static bool batch_is_permitted(struct batch *batch)
+{
+    struct invocation *invocation = batch->invocation;
+    struct failure_report report;
+    for (size_t i = 0; i < batch->n && !invocation->role->may_everything; i++) {
+        const struct batch_item *item = &batch->items[i];
+        if (!item->is_told && !permission_to_consume(invocation->role, item->receipt.topic,
+                                  item->receipt.group, &report)) {
+            invocation_fail_report(invocation, &report);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool batch_init(struct batch *batch)
 {
     size_t items_size = batch->n * sizeof(struct batch_item);
@@ -315,5 +332,7 @@ void complete_batch_ack_start(struct invocation *invocation)
     invoker->n_in_flight += n;
     invocation->state = batch;
     invocation->steps = &batch_steps;
-    batch_send(invocation);
+    if (batch_is_permitted(batch)) {
+        batch_send(invocation);
+    }
 }

@@ -5,6 +5,7 @@
  */
 #include "daemon/wiring/invoke.h"
 
+#include "daemon/core/permission.h"
 #include "daemon/wiring/identity.h"
 #include "protocol/code.h"
 
@@ -136,6 +137,12 @@ static void heartbeat_take(struct invocation *invocation, struct span address)
     struct heartbeat heartbeat;
     if (!heartbeat_decode(invocation->request.kept.command.body, &heartbeat, report.cause,
             sizeof(report.cause))) {
+        invocation_fail_report(invocation, &report);
+        return;
+    }
+    if (!invocation->role->may_everything &&
+        !permission_to_heartbeat(invocation->role, &heartbeat, &report)) {
+        heartbeat_deinit(&heartbeat);
         invocation_fail_report(invocation, &report);
         return;
     }

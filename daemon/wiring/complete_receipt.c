@@ -1,6 +1,7 @@
 /* ACK_MESSAGE and CHANGE_MESSAGE_INVISIBLETIME from the receipt alone. */
 #include "daemon/wiring/invoke.h"
 
+#include "daemon/core/permission.h"
 #include "daemon/core/receipt.h"
 #include "protocol/code.h"
 
@@ -137,6 +138,13 @@ void complete_receipt_start(struct invocation *invocation)
         invocation_fail(invocation, FAILURE_INVALID, false,
             "sidecar.receipt is no receipt: give back the text that came with the message, "
             "unchanged");
+        return;
+    }
+    struct failure_report report;
+    if (!invocation->role->may_everything &&
+        !permission_to_consume(
+            invocation->role, state->receipt.topic, state->receipt.group, &report)) {
+        invocation_fail_report(invocation, &report);
         return;
     }
     if (fields_complete(invocation, state)) {

@@ -5,6 +5,7 @@
  */
 #include "daemon/wiring/invoke.h"
 
+#include "daemon/core/permission.h"
 #include "daemon/core/transaction_receipt.h"
 #include "daemon/wiring/processor.h"
 #include "protocol/code.h"
@@ -137,6 +138,13 @@ void complete_transaction_start(struct invocation *invocation)
         invocation_fail(invocation, FAILURE_INVALID, false,
             "sidecar.receipt is no receipt of a half message: give back the text that came with "
             "its send, or with the broker's check, unchanged");
+        return;
+    }
+    struct failure_report report;
+    if (!invocation->role->may_everything &&
+        !permission_to_send(
+            invocation->role, state->receipt.topic, state->receipt.group, &report)) {
+        invocation_fail_report(invocation, &report);
         return;
     }
     if (decision_is_valid(invocation) && transaction_fields_complete(invocation, state)) {

@@ -1,5 +1,6 @@
 #include "daemon/wiring/daemon.h"
 
+#include "config/value.h"
 #include "daemon/wiring/credential.h"
 #include "daemon/wiring/invoke.h"
 #include "daemon/wiring/listener.h"
@@ -41,8 +42,9 @@ struct daemon {
     struct identity *identity;
     struct processors *processors;
     struct invoker invoker;
+    struct role_table roles;
     struct session_list sessions;
-    struct listener *listener;
+    struct listener *listeners[CONFIG_NAMED_MAX]; /* as many as config has; NULL: not open */
     struct event signal_events[2];
     struct deadline drain_deadline;
     uint64_t oneway_written_before; /* stats.oneway_written when the drain began */
@@ -91,11 +93,17 @@ static void sessions_limit(struct config *config)
     }
     rlim_t room = limit.rlim_cur > 2 * DESCRIPTORS_RESERVED ? limit.rlim_cur - DESCRIPTORS_RESERVED
                                                             : limit.rlim_cur / 2;
-    if (room < config->listener.max_sessions) {
-        log_warning("max_sessions=%u lowered to %llu: the limit on open files is %llu",
-            config->listener.max_sessions, (unsigned long long)room,
+    uint64_t n_wanted = 0;
+    for (size_t i = 0; i < config->listener.n; i++) {
+        n_wanted += config->listener.sections[i].max_sessions;
+    }
+    for (size_t i = 0; i < config->listener.n && n_wanted > room; i++) {
+        struct config_listener *listener = &config->listener.sections[i];
+        uint64_t share = listener->max_sessions * (uint64_t)room / n_wanted;
+        log_warning("socket=%s max_sessions=%u lowered to %llu: the limit on open files is %llu",
+            listener->socket, listener->max_sessions, (unsigned long long)share,
             (unsigned long long)limit.rlim_cur);
-        config->listener.max_sessions = (unsigned)room;
+        listener->max_sessions = (unsigned)share;
     }
 }
 
@@ -138,6 +146,13 @@ static void on_drain_deadline(struct deadline *deadline, uint64_t now_ms)
     (void)now_ms;
 }
 
+static void listeners_close(struct daemon *daemon)
+{
+    for (size_t i = 0; i < daemon->config.listener.n; i++) {
+        daemon->listeners[i] = listener_free(daemon->listeners[i]);
+    }
+}
+
 /* Begins the drain, or ends the one that is under way. */
 static void on_drain(void *context)
 {
@@ -149,7 +164,7 @@ static void on_drain(void *context)
         daemon->invoker.n_in_flight, daemon->invoker.next_id);
     log_info("drain %s in_flight=%zu", drain_state_name(daemon->drain.state),
         daemon->invoker.n_in_flight);
-    daemon->listener = listener_free(daemon->listener);
+    listeners_close(daemon);
     loop_deadline_set(&daemon->loop, &daemon->drain_deadline, daemon->drain.deadline_ms);
 }
 
@@ -235,6 +250,62 @@ static int hooks_make(struct daemon *daemon, char *problem, size_t problem_size)
     return r;
 }
 
+_Static_assert(CONFIG_NAMED_MAX <= ROLES_MAX && CONFIG_ADDRESSES_MAX <= ROLE_NAMED_MAX &&
+                   ROLE_ID_OVERFLOW == VALUE_ID_OVERFLOW,
+    "the roles hold less than the configuration, or mean somebody else by nobody");
+
+static struct role_texts role_texts_of(const struct config_list *list)
+{
+    return (struct role_texts){ list->items, list->n };
+}
+
+/* Users and groups were there when the configuration was read. */
+static bool role_add_names(
+    struct role *role, const struct config_role *config, struct value_reason *ret_reason)
+{
+    uid_t uid;
+    gid_t gid;
+    for (size_t i = 0; i < config->users.n; i++) {
+        if (strcmp(config->users.items[i], "*") == 0) {
+            role->has_every_user = true;
+        } else if (!value_read_system_user(config->users.items[i], &uid, ret_reason)) {
+            return false;
+        } else {
+            (void)role_add_user(role, uid);
+        }
+    }
+    for (size_t i = 0; i < config->groups.n; i++) {
+        if (!value_read_system_group(config->groups.items[i], &gid, ret_reason)) {
+            return false;
+        }
+        (void)role_add_group(role, gid);
+    }
+    return true;
+}
+
+static int roles_make(struct daemon *daemon, char *problem, size_t problem_size)
+{
+    const struct config *config = &daemon->config;
+    role_table_init(&daemon->roles, geteuid());
+    for (size_t i = 0; i < config->role.n; i++) {
+        const struct config_role *section = &config->role.sections[i];
+        struct value_reason reason;
+        struct role *role =
+            role_table_add(&daemon->roles, section->name, role_texts_of(&section->send),
+                role_texts_of(&section->producer_groups), role_texts_of(&section->consume),
+                role_texts_of(&section->consumer_groups), section->admin);
+        if (!role) {
+            return -ENOMEM;
+        }
+        role->shared_producer_group = span_of(config->send.producer_group);
+        if (!role_add_names(role, section, &reason)) {
+            (void)snprintf(problem, problem_size, "[role %s] %s", section->name, reason.text);
+            return -ENOENT;
+        }
+    }
+    return 0;
+}
+
 static int parts_make(struct daemon *daemon)
 {
     const struct config *config = &daemon->config;
@@ -288,6 +359,7 @@ static int parts_make(struct daemon *daemon)
         .pop_releases = { .context = &daemon->upstreams, .pool = daemon->pool },
         .identity = daemon->identity,
         .processors = daemon->processors,
+        .sessions = &daemon->sessions,
         .loop = loop,
         .memory = &daemon->memory,
         .stats = &daemon->stats,
@@ -297,8 +369,8 @@ static int parts_make(struct daemon *daemon)
         .on_drain_context = daemon,
     };
     uniq_key_init(&daemon->invoker.uniq_keys, ip, (uint32_t)getpid(), loop_random(loop));
-    session_list_init(
-        &daemon->sessions, loop, &daemon->memory, &daemon->stats, &daemon->invoker, config);
+    session_list_init(&daemon->sessions, loop, &daemon->memory, &daemon->stats, &daemon->invoker,
+        config, &daemon->roles);
     return invoker_init(&daemon->invoker) == 0 ? 0 : -ENOMEM;
 }
 
@@ -318,24 +390,30 @@ struct daemon *daemon_new(const struct config *config, char *problem, size_t pro
     daemon->loop.on_turn = on_turn;
     daemon->loop.on_turn_context = daemon;
     (void)snprintf(problem, problem_size, "out of memory");
-    if (parts_make(daemon) < 0 || signals_take(daemon) < 0 ||
-        hooks_make(daemon, problem, problem_size) < 0) {
+    if (roles_make(daemon, problem, problem_size) < 0 || parts_make(daemon) < 0 ||
+        signals_take(daemon) < 0 || hooks_make(daemon, problem, problem_size) < 0) {
         return daemon_free(daemon);
     }
-    (void)snprintf(problem, problem_size, "out of memory");
-    daemon->listener =
-        listener_new(&daemon->loop, &daemon->sessions, &daemon->config, problem, problem_size);
-    if (!daemon->listener) {
-        return daemon_free(daemon);
+    for (size_t i = 0; i < daemon->config.listener.n; i++) {
+        (void)snprintf(problem, problem_size, "out of memory");
+        daemon->listeners[i] = listener_new(&daemon->loop, &daemon->sessions,
+            &daemon->sessions.entrances[i], problem, problem_size);
+        if (!daemon->listeners[i]) {
+            return daemon_free(daemon);
+        }
     }
     return daemon;
 }
 
 void daemon_run(struct daemon *daemon)
 {
-    log_info("listening socket=%s max_sessions=%u pid=%d version=%s",
-        daemon->config.listener.socket, daemon->config.listener.max_sessions, (int)getpid(),
-        REMOTINGD_VERSION);
+    for (size_t i = 0; i < daemon->config.listener.n; i++) {
+        const struct config_listener *listener = &daemon->config.listener.sections[i];
+        log_info("listening socket=%s max_sessions=%u pid=%d version=%s%s%s%s%s", listener->socket,
+            listener->max_sessions, (int)getpid(), REMOTINGD_VERSION,
+            listener->name[0] ? " listener=" : "", listener->name,
+            listener->role[0] ? " role=" : "", listener->role);
+    }
     loop_run(&daemon->loop);
     invoker_abort(&daemon->invoker);
     drain_log_end(daemon);
@@ -344,7 +422,7 @@ void daemon_run(struct daemon *daemon)
 /* What was told at the end of the drain is written by a last turn. */
 static void daemon_stop(struct daemon *daemon)
 {
-    daemon->listener = listener_free(daemon->listener);
+    listeners_close(daemon);
     identity_stop(daemon->identity);
     if (daemon->nameservers) {
         nameservers_stop(daemon->nameservers);
@@ -387,6 +465,7 @@ struct daemon *daemon_free(struct daemon *daemon)
     loop_deadline_clear(&daemon->loop, &daemon->drain_deadline);
     loop_finish(&daemon->loop);
     rpc_hooks_deinit(&daemon->upstreams.hooks);
+    role_table_deinit(&daemon->roles);
     memory_deinit(&daemon->memory);
     loop_deinit(&daemon->loop);
     ares_library_cleanup();

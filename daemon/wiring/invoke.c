@@ -1,5 +1,6 @@
 #include "daemon/wiring/invoke.h"
 
+#include "daemon/core/permission.h"
 #include "daemon/wiring/admin.h"
 #include "daemon/wiring/log.h"
 #include "protocol/code.h"
@@ -17,8 +18,8 @@
 /* Kept for reuse: 240 KiB. */
 #define INVOCATIONS_KEPT 256
 /* A topic (255 with its retry prefix), a broker name, an address. */
-#define WAY_NAME_MAX               (ADDRESS_TEXT_MAX - 1)
-#define LOGGED_FAILURES_PER_SECOND 10
+#define WAY_NAME_MAX      (ADDRESS_TEXT_MAX - 1)
+#define FAILURE_LINE_SIZE (SESSION_TEXT_SIZE + LOG_QUOTE_SIZE + 192)
 
 /* --- the table of client opaques --- */
 
@@ -101,6 +102,7 @@ static struct invocation *invocation_new(struct invoker *invoker, struct session
     invocation->invoker = invoker;
     invocation->id = ++invoker->next_id;
     invocation->session_id = session->id;
+    invocation->role = session->role;
     invocation->client_opaque = command->opaque;
     invocation->code = command->code;
     invocation->serialize_type = serialize_type;
@@ -191,28 +193,34 @@ void invocation_answer(struct invocation *invocation, struct remoting_command *r
     }
 }
 
-/* A few lines a second: a broken cluster must not fill the log. The rest is counted. */
+/*
+ * A few lines a second: neither a broken cluster nor a caller that goes on trying may fill the log,
+ * and the one does not keep the other out of it. The rest is counted.
+ */
 static void failure_log(struct invocation *invocation, const struct failure_report *report)
 {
     struct invoker *invoker = invocation->invoker;
-    uint64_t second = invoker->loop->now_ms / 1000;
-    if (second != invoker->log_second) {
-        if (invoker->n_log_left_out > 0) {
-            log_info("failures left out of the log: %" PRIu64, invoker->n_log_left_out);
-        }
-        invoker->log_second = second;
-        invoker->n_logged = 0;
-        invoker->n_log_left_out = 0;
-    }
-    if (invoker->n_logged++ >= LOGGED_FAILURES_PER_SECOND) {
-        invoker->n_log_left_out++;
+    struct session_list *sessions = invoker->sessions;
+    bool is_refusal = report->failure == FAILURE_FORBIDDEN;
+    if (!log_budget_take(is_refusal ? &sessions->refusals : &invoker->failures_logged,
+            invoker->loop->now_ms, is_refusal ? "refusals" : "failures")) {
         return;
     }
-    char quoted[LOG_QUOTE_SIZE];
-    log_info("request=%" PRIu64 " session=%" PRIu64 " code=%d error=%s sent=%s oneway=%d cause=%s",
-        invocation->id, invocation->session_id, (int)invocation->code,
-        failure_name(report->failure), report->maybe_sent ? "maybe" : "no", invocation->is_oneway,
-        log_quote(report->cause, strlen(report->cause), quoted));
+    /* Oneway requests do not know their session, which may be gone; looking for it takes a while. */
+    const struct session *session = session_list_find(sessions, invocation->session_id);
+    const char *name = request_code_name(invocation->code);
+    char line[FAILURE_LINE_SIZE], caller[SESSION_TEXT_SIZE], quoted[LOG_QUOTE_SIZE];
+    (void)snprintf(caller, sizeof(caller), "session=%" PRIu64, invocation->session_id);
+    (void)snprintf(line, sizeof(line),
+        "request=%" PRIu64 " %s code=%d name=%s error=%s sent=%s oneway=%d cause=%s",
+        invocation->id, session ? session_text(session, caller) : caller, (int)invocation->code,
+        name ? name : "?", failure_name(report->failure), report->maybe_sent ? "maybe" : "no",
+        invocation->is_oneway, log_quote(report->cause, strlen(report->cause), quoted));
+    if (is_refusal) {
+        log_warning("audit %s", line);
+    } else {
+        log_info("%s", line);
+    }
 }
 
 void invocation_fail_report(struct invocation *invocation, const struct failure_report *last)
@@ -225,6 +233,11 @@ void invocation_fail_report(struct invocation *invocation, const struct failure_
         stats->requests_overloaded++;
     } else if (report.failure == FAILURE_INVALID) {
         stats->requests_invalid++;
+    } else if (report.failure == FAILURE_FORBIDDEN) {
+        stats->requests_forbidden++;
+        if (invocation->session) {
+            invocation->session->n_forbidden++;
+        }
     }
     if (invocation->is_oneway) {
         stats->oneway_failed++;
@@ -247,6 +260,15 @@ void invocation_fail(
     (void)vsnprintf(report.cause, sizeof(report.cause), format, arguments);
     va_end(arguments);
     invocation_fail_report(invocation, &report);
+}
+
+void invocation_fail_for_admin(struct invocation *invocation)
+{
+    const char *name = request_code_name(invocation->code);
+    char hint[CONFIG_NAME_SIZE + 64];
+    role_describe_admin(invocation->role, hint, sizeof(hint));
+    invocation_fail(invocation, FAILURE_FORBIDDEN, false, "code %d (%s) needs the admin role, %s",
+        (int)invocation->code, name ? name : "unnamed", hint);
 }
 
 void invoke_session_gone(struct invoker *invoker, struct session *session)
@@ -766,12 +788,45 @@ static void dispatch(struct invocation *invocation, const struct route_answer *a
         start_kept(invocation, command, source, complete_heartbeat_start);
         return;
     case ROUTE_IS_FORBIDDEN:
-        invocation_fail(invocation, FAILURE_FORBIDDEN, false, "%s", answer->reason);
+        invocation_fail_for_admin(invocation);
         return;
     case ROUTE_IS_INVALID:
         invocation_fail(invocation, FAILURE_INVALID, false, "%s", answer->reason);
         return;
     }
+}
+
+/*
+ * Whether a role that may not everything may give this command. What names its topics and groups in
+ * a receipt or a heartbeat is asked about where that is read.
+ */
+static bool is_permitted(struct invocation *invocation, const struct route_answer *answer,
+    const struct remoting_command *command)
+{
+    switch (answer->target) {
+    case ROUTE_TO_DAEMON:
+    case ROUTE_TO_RECEIPT:
+    case ROUTE_TO_RECEIPTS:
+    case ROUTE_TO_CONTROL:
+    case ROUTE_IS_FORBIDDEN:
+    case ROUTE_IS_INVALID:
+        return true;
+    case ROUTE_TO_ADDRESS:
+    case ROUTE_TO_NAMESERVER:
+    case ROUTE_TO_BROKER:
+    case ROUTE_TO_QUEUE:
+    case ROUTE_TO_RECEIVE:
+    case ROUTE_TO_ONE_MASTER:
+    case ROUTE_TO_ANY_MASTER:
+        break;
+    }
+    struct failure_report report;
+    if (permission_to_command(
+            invocation->role, command->code, &command->ext_fields, command->body, &report)) {
+        return true;
+    }
+    invocation_fail_report(invocation, &report);
+    return false;
 }
 
 void invoke_request(struct invoker *invoker, struct session *session,
@@ -806,9 +861,12 @@ void invoke_request(struct invoker *invoker, struct session *session,
         .broker = invocation->sidecar.broker,
         .topic = invocation->sidecar.topic,
         .receipt = invocation->sidecar.receipt,
-        .is_admin = session->is_admin,
+        .is_admin = session->role->is_admin,
     };
     struct route_answer answer;
     router_decide(&question, &answer);
+    if (!session->role->may_everything && !is_permitted(invocation, &answer, command)) {
+        return;
+    }
     dispatch(invocation, &answer, command, source);
 }

@@ -77,6 +77,7 @@ struct invocation {
     struct invocation *opaque_next;       /* in the invoker's table of client opaques */
     struct invoker *invoker;
     struct session *session; /* NULL for oneway ones */
+    const struct role *role; /* the session's */
     uint64_t id;
     uint64_t session_id; /* for the log */
     int32_t client_opaque;
@@ -118,6 +119,7 @@ struct invoker {
     struct pop_releases pop_releases;
     struct identity *identity;
     struct processors *processors;
+    struct session_list *sessions;
     struct fault_tolerance *fault_tolerance; /* of the brokers that sends go to */
     struct loop *loop;
     struct memory *memory;
@@ -134,9 +136,7 @@ struct invoker {
     size_t n_in_flight;
     struct invocation **opaques; /* by session and client opaque */
     uint64_t next_id;
-    uint64_t log_second; /* failures are logged so many a second at most */
-    unsigned n_logged;
-    uint64_t n_log_left_out;
+    struct log_budget failures_logged; /* refusals have the sessions' own */
 };
 
 int invoker_init(struct invoker *invoker);
@@ -161,6 +161,8 @@ void invocation_answer(struct invocation *invocation, struct remoting_command *r
 void invocation_fail_report(struct invocation *invocation, const struct failure_report *last);
 __attribute__((format(printf, 4, 5))) void invocation_fail(
     struct invocation *invocation, enum failure failure, bool maybe_sent, const char *format, ...);
+/* It needs the admin role, and its caller has not got it. */
+void invocation_fail_for_admin(struct invocation *invocation);
 /* Ends it without an answer: a oneway request that is on its way. */
 void invocation_end(struct invocation *invocation);
 

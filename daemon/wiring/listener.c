@@ -1,10 +1,9 @@
 #include "daemon/wiring/listener.h"
 
+#include "config/value.h"
 #include "daemon/wiring/log.h"
-#include "protocol/ext_fields.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +20,8 @@
 struct listener {
     struct loop *loop;
     struct session_list *sessions;
-    const struct config *config;
+    struct session_entrance *entrance;
+    const struct config_listener *config;
     struct sockaddr_un address;
     dev_t device;
     ino_t inode;
@@ -74,9 +74,8 @@ static void on_connection(evutil_socket_t fd, short what, void *context)
     struct listener *listener = context;
     loop_wake(listener->loop);
     for (int i = 0; i < LISTENER_BATCH; i++) {
-        if (listener->sessions->n >=
-            listener->config->listener.max_sessions + LISTENER_SURPLUS_MAX) {
-            listener_pause(listener, "listener.max_sessions is reached");
+        if (listener->entrance->n >= listener->config->max_sessions + LISTENER_SURPLUS_MAX) {
+            listener_pause(listener, "max_sessions is reached");
             return;
         }
         int session_fd = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -86,7 +85,7 @@ static void on_connection(evutil_socket_t fd, short what, void *context)
             }
             return;
         }
-        if (session_open(listener->sessions, session_fd) < 0) {
+        if (session_open(listener->sessions, listener->entrance, session_fd) < 0) {
             listener_pause(listener, strerror(ENOMEM));
             return;
         }
@@ -106,105 +105,170 @@ static bool is_listened_on(const struct sockaddr_un *address)
     return is_alive;
 }
 
-/* Removes what an earlier daemon left behind. */
-static bool path_clear(const struct sockaddr_un *address, char *problem, size_t problem_size)
+/* --- the socket file --- */
+
+/* "[listener NAME]", for problems. */
+#define SECTION_SIZE (CONFIG_NAME_SIZE + 16)
+
+static const char *section_text(const struct config_listener *config, char dst[static SECTION_SIZE])
 {
+    (void)snprintf(dst, SECTION_SIZE, "[listener%s%s]", config->name[0] ? " " : "", config->name);
+    return dst;
+}
+
+/*
+ * The directory of a socket may be one that only its callers see, such as a container's: it is made
+ * where it is missing, and never removed, because who has mounted it keeps the one that was there.
+ */
+static bool directory_make(const char *path, char *problem, size_t problem_size)
+{
+    char directory[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    (void)snprintf(directory, sizeof(directory), "%.*s", (int)(strrchr(path, '/') - path), path);
+    struct stat status;
+    if (directory[0] == '\0' || stat(directory, &status) == 0) {
+        return true;
+    }
+    /* The mode of a socket says who may use it; whatever the umask is, they have to get there. */
+    if (mkdir(directory, 0755) == 0 && chmod(directory, 0755) == 0) {
+        return true;
+    }
+    (void)snprintf(problem, problem_size, "cannot make the directory %s: %s%s", directory,
+        strerror(errno), errno == ENOENT ? " (make the one above it)" : "");
+    return false;
+}
+
+/* Whether there is nothing at the path, or what an earlier daemon left behind. */
+static bool path_is_free(
+    const struct listener *listener, const char *section, char *problem, size_t problem_size)
+{
+    const struct sockaddr_un *address = &listener->address;
     struct stat status;
     if (lstat(address->sun_path, &status) < 0) {
         return true;
     }
     if (!S_ISSOCK(status.st_mode)) {
         (void)snprintf(problem, problem_size,
-            "%s exists and is no socket: move it away, or set [listener] socket to another path",
-            address->sun_path);
+            "%s exists and is no socket: move it away, or set %s socket to another path",
+            address->sun_path, section);
         return false;
     }
     if (is_listened_on(address)) {
         (void)snprintf(problem, problem_size,
-            "another process listens on %s: stop it, or give this instance a [listener] socket of "
-            "its own",
-            address->sun_path);
+            "another process listens on %s: stop it, or give this instance a socket of its own "
+            "(%s socket)",
+            address->sun_path, section);
         return false;
     }
-    (void)unlink(address->sun_path);
     return true;
 }
 
-/* A number need not be that of a group with a name. */
-static bool group_find(const char *name, gid_t *ret_gid)
+static bool mode_set(const struct listener *listener, const char *path, const char *section,
+    char *problem, size_t problem_size)
 {
-    const struct group *group = getgrnam(name);
-    int64_t number;
-    if (group) {
-        *ret_gid = group->gr_gid;
-        return true;
-    }
-    if (!ext_value_parse_i64(span_of(name), 0, (gid_t)-1 - INT64_C(1), &number)) {
-        return false;
-    }
-    *ret_gid = (gid_t)number;
-    return true;
-}
-
-static bool group_set(const struct config *config, char *problem, size_t problem_size)
-{
-    const char *name = config->listener.socket_group;
-    if (!name || !name[0]) {
-        return true;
-    }
+    const struct config_listener *config = listener->config;
+    struct value_reason reason;
     gid_t gid;
-    if (!group_find(name, &gid)) {
-        (void)snprintf(problem, problem_size,
-            "[listener] socket_group = %s: there is no such group on this host", name);
-        return false;
+    if (config->socket_group[0]) {
+        if (!value_read_system_group(config->socket_group, &gid, &reason)) {
+            (void)snprintf(problem, problem_size, "%s socket_group = %s: %s", section,
+                config->socket_group, reason.text);
+            return false;
+        }
+        if (chown(path, (uid_t)-1, gid) < 0) {
+            (void)snprintf(problem, problem_size, "cannot give %s to group %s: %s", config->socket,
+                config->socket_group, strerror(errno));
+            return false;
+        }
     }
-    if (chown(config->listener.socket, (uid_t)-1, gid) < 0) {
-        (void)snprintf(problem, problem_size, "cannot give %s to group %s: %s",
-            config->listener.socket, name, strerror(errno));
+    if (chmod(path, config->socket_mode) < 0) {
+        (void)snprintf(problem, problem_size, "cannot set the mode of %s: %s", config->socket,
+            strerror(errno));
         return false;
     }
     return true;
 }
 
-static bool listener_bind(struct listener *listener, char *problem, size_t problem_size)
+/*
+ * The name that the socket has until mode and group are right and it is listened on: PATH.PID, cut
+ * where that is too long. False where the directory leaves no room for it.
+ */
+static bool first_name(const char *path, struct sockaddr_un *ret_address)
 {
-    const struct config *config = listener->config;
+    char suffix[16];
+    int n_suffix = snprintf(suffix, sizeof(suffix), ".%d", (int)getpid());
+    size_t room = sizeof(ret_address->sun_path) - 1 - (size_t)n_suffix;
+    size_t n = strlen(path) < room ? strlen(path) : room;
+    ret_address->sun_family = AF_UNIX;
+    (void)snprintf(
+        ret_address->sun_path, sizeof(ret_address->sun_path), "%.*s%s", (int)n, path, suffix);
+    return n > (size_t)(strrchr(path, '/') - path);
+}
+
+/* Takes the place at the path, whether there is nothing or a socket that nobody listens on. */
+static bool path_take(struct listener *listener, const char *first, const char *section,
+    char *problem, size_t problem_size)
+{
     const char *path = listener->address.sun_path;
-    listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (listener->fd < 0) {
-        (void)snprintf(problem, problem_size, "cannot make a Unix socket: %s", strerror(errno));
-        return false;
-    }
-    /* Nobody may connect before mode and group are what was asked for. */
-    mode_t mask = umask(0177);
-    int r =
-        bind(listener->fd, (const struct sockaddr *)&listener->address, sizeof(listener->address));
-    int error = errno;
-    (void)umask(mask);
-    if (r < 0) {
-        (void)snprintf(problem, problem_size, "cannot listen on %s: %s%s", path, strerror(error),
-            error == ENOENT ? " (its directory has to exist: make it, or set [listener] socket)"
-                            : "");
-        return false;
-    }
     struct stat status;
-    if (stat(path, &status) == 0) {
+    if (lstat(first, &status) == 0) {
         listener->device = status.st_dev;
         listener->inode = status.st_ino;
     }
-    if (!group_set(config, problem, problem_size)) {
+    if (!path_is_free(listener, section, problem, problem_size)) {
         return false;
     }
-    if (chmod(path, config->listener.socket_mode) < 0 ||
-        listen(listener->fd, LISTENER_BACKLOG) < 0) {
+    if (rename(first, path) < 0) {
         (void)snprintf(problem, problem_size, "cannot listen on %s: %s", path, strerror(errno));
         return false;
     }
     return true;
 }
 
+/* Nobody meets the socket before its mode and group are what was asked for: it moves in complete. */
+static bool listener_bind(struct listener *listener, char *problem, size_t problem_size)
+{
+    const char *path = listener->address.sun_path;
+    char section[SECTION_SIZE];
+    struct sockaddr_un first;
+    (void)section_text(listener->config, section);
+    listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (listener->fd < 0) {
+        (void)snprintf(problem, problem_size, "cannot make a Unix socket: %s", strerror(errno));
+        return false;
+    }
+    if (!first_name(path, &first)) {
+        (void)snprintf(problem, problem_size,
+            "the directory of %s has too long a name: a shorter one is accepted in %s socket", path,
+            section);
+        return false;
+    }
+    if (!directory_make(path, problem, problem_size)) {
+        return false;
+    }
+    (void)unlink(first.sun_path); /* of a process that had our number, and ended in between */
+    mode_t mask = umask(0177);
+    int r = bind(listener->fd, (const struct sockaddr *)&first, sizeof(first));
+    int error = errno;
+    (void)umask(mask);
+    if (r < 0) {
+        (void)snprintf(problem, problem_size, "cannot listen on %s: %s (%s socket)", path,
+            strerror(error), section);
+        return false;
+    }
+    bool is_there = mode_set(listener, first.sun_path, section, problem, problem_size);
+    if (is_there && listen(listener->fd, LISTENER_BACKLOG) < 0) {
+        (void)snprintf(problem, problem_size, "cannot listen on %s: %s", path, strerror(errno));
+        is_there = false;
+    }
+    is_there = is_there && path_take(listener, first.sun_path, section, problem, problem_size);
+    if (!is_there) {
+        (void)unlink(first.sun_path);
+    }
+    return is_there;
+}
+
 struct listener *listener_new(struct loop *loop, struct session_list *sessions,
-    const struct config *config, char *problem, size_t problem_size)
+    struct session_entrance *entrance, char *problem, size_t problem_size)
 {
     struct listener *listener = calloc(1, sizeof(*listener));
     if (!listener) {
@@ -213,14 +277,14 @@ struct listener *listener_new(struct loop *loop, struct session_list *sessions,
     }
     listener->loop = loop;
     listener->sessions = sessions;
-    listener->config = config;
+    listener->entrance = entrance;
+    listener->config = entrance->config;
     listener->fd = -1;
     listener->address.sun_family = AF_UNIX;
     (void)snprintf(listener->address.sun_path, sizeof(listener->address.sun_path), "%s",
-        config->listener.socket);
+        listener->config->socket);
     deadline_init(&listener->resume, on_resume);
-    if (!path_clear(&listener->address, problem, problem_size) ||
-        !listener_bind(listener, problem, problem_size)) {
+    if (!listener_bind(listener, problem, problem_size)) {
         return listener_free(listener);
     }
     (void)event_assign(
@@ -229,8 +293,8 @@ struct listener *listener_new(struct loop *loop, struct session_list *sessions,
         (void)snprintf(problem, problem_size, "out of memory");
         return listener_free(listener);
     }
-    sessions->on_left = on_session_left;
-    sessions->on_left_context = listener;
+    entrance->on_left = on_session_left;
+    entrance->on_left_context = listener;
     return listener;
 }
 
@@ -241,7 +305,7 @@ struct listener *listener_free(struct listener *listener)
     }
     if (event_initialized(&listener->event)) {
         (void)event_del(&listener->event);
-        listener->sessions->on_left = NULL;
+        listener->entrance->on_left = NULL;
     }
     loop_deadline_clear(listener->loop, &listener->resume);
     if (listener->fd >= 0) {

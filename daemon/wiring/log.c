@@ -1,10 +1,12 @@
 #include "daemon/wiring/log.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#define LOG_LINE_SIZE 1024
+#define LOG_LINE_SIZE    1024
+#define LINES_PER_SECOND 10 /* of one budget */
 
 /* The one thing that is global: a line may be due anywhere, and there is one standard error. */
 static enum log_level log_level = LOG_LEVEL_INFO;
@@ -52,6 +54,23 @@ DEFINE_LOG(log_error, LOG_LEVEL_ERROR, "error")
 DEFINE_LOG(log_warning, LOG_LEVEL_WARNING, "warning")
 DEFINE_LOG(log_info, LOG_LEVEL_INFO, "info")
 DEFINE_LOG(log_debug, LOG_LEVEL_DEBUG, "debug")
+
+bool log_budget_take(struct log_budget *budget, uint64_t now_ms, const char *what)
+{
+    uint64_t second = now_ms / 1000;
+    if (second != budget->second) {
+        if (budget->n_left_out > 0) {
+            log_info("%s left out of the log: %" PRIu64, what, budget->n_left_out);
+        }
+        *budget = (struct log_budget){ .second = second };
+    }
+    if (budget->n_logged >= LINES_PER_SECOND) {
+        budget->n_left_out++;
+        return false;
+    }
+    budget->n_logged++;
+    return true;
+}
 
 const char *log_quote(const char *text, size_t n, char dst[LOG_QUOTE_SIZE])
 {

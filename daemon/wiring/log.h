@@ -8,7 +8,9 @@
 #pragma once
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum log_level {
     LOG_LEVEL_ERROR,
@@ -16,6 +18,22 @@ enum log_level {
     LOG_LEVEL_INFO,
     LOG_LEVEL_DEBUG,
 };
+
+/*
+ * How many lines about one kind of event were written in this second. What a peer can repeat at will
+ * must not fill the log, and is counted instead.
+ */
+struct log_budget {
+    uint64_t second;
+    unsigned n_logged;
+    uint64_t n_left_out;
+};
+
+/*
+ * Whether one more line may be written. The first one that may after some were left out is preceded
+ * by a line with their number; what names them: "failures".
+ */
+bool log_budget_take(struct log_budget *budget, uint64_t now_ms, const char *what);
 
 void log_set_level(enum log_level level);
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -21,11 +21,6 @@
  */
 #define RETRY_AFTER_MS "100"
 /*
- * What the kernel says for users that have no number here: under PrivateUsers= that is everybody
- * else, whoever the daemon runs as.
- */
-#define UID_OVERFLOW 65534
-/*
  * Of limits.total_memory the unwritten answers of one caller take one part in so many; where it is
  * used up, nothing beyond the one that is being written.
  */
@@ -50,6 +45,8 @@ static const char *session_end_name(enum session_end end)
         return "memory";
     case SESSION_END_SURPLUS:
         return "max-sessions";
+    case SESSION_END_FORBIDDEN:
+        return "forbidden";
     case SESSION_END_DRAIN:
         return "drain";
     }
@@ -64,6 +61,17 @@ static struct session *session_of(struct transport *transport)
 static void on_reap(struct loop_reapable *reapable)
 {
     free((char *)reapable - offsetof(struct session, reapable));
+}
+
+const char *session_text(const struct session *session, char dst[static SESSION_TEXT_SIZE])
+{
+    char caller[PEER_TEXT_SIZE];
+    const char *listener = session->entrance->config->name;
+    const char *role = session->role ? session->role->name : "";
+    (void)snprintf(dst, SESSION_TEXT_SIZE, "session=%" PRIu64 " %s%s%s%s%s", session->id,
+        peer_text(&session->peer, caller), *listener ? " listener=" : "", listener,
+        *role ? " role=" : "", role);
+    return dst;
 }
 
 /* What a caller is beyond its requests: it hears nothing more, and speaks for nobody. */
@@ -85,9 +93,12 @@ static void session_leave(struct session *session)
     transport_close(&session->transport);
     TAILQ_REMOVE(&sessions->list, session, link);
     sessions->n--;
+    struct session_entrance *entrance = session->entrance;
+    entrance->n--;
+    entrance->n_forbidden -= !session->role;
     loop_reap(sessions->loop, &session->reapable, on_reap);
-    if (sessions->on_left) {
-        sessions->on_left(sessions->on_left_context);
+    if (entrance->on_left) {
+        entrance->on_left(entrance->on_left_context);
     }
 }
 
@@ -98,10 +109,10 @@ static void session_enter(struct session *session, enum session_state state)
         return;
     }
     session->state = state;
+    char text[SESSION_TEXT_SIZE];
     switch (state) {
     case SESSION_OPEN:
-        log_debug(
-            "session=%" PRIu64 " open uid=%u pid=%d", session->id, session->uid, (int)session->pid);
+        log_debug("%s open", session_text(session, text));
         return;
     case SESSION_HALF_CLOSED:
         return;
@@ -284,9 +295,9 @@ __attribute__((format(printf, 4, 5))) static void answer_invalid(struct session 
 
 static void protocol_end(struct session *session, const char *problem)
 {
-    char quoted[LOG_QUOTE_SIZE];
-    log_warning("session=%" PRIu64 " protocol error uid=%u pid=%d problem=%s", session->id,
-        session->uid, (int)session->pid, log_quote(problem, strlen(problem), quoted));
+    char quoted[LOG_QUOTE_SIZE], text[SESSION_TEXT_SIZE];
+    log_warning("%s protocol error problem=%s", session_text(session, text),
+        log_quote(problem, strlen(problem), quoted));
     session_end(session, SESSION_END_PROTOCOL);
 }
 
@@ -310,22 +321,43 @@ static void request_refuse(struct session *session, const struct remoting_comman
     }
 }
 
-/* One more caller than max_sessions: told so in words, and closed. */
-static void surplus_refuse(struct session *session, const struct remoting_command *command,
+/* Why a caller is turned away. */
+static void turned_away_describe(const struct session *session, struct failure_report *report)
+{
+    const struct session_entrance *entrance = session->entrance;
+    const struct role_caller caller = {
+        .is_known = session->peer.is_known,
+        .uid = session->peer.uid,
+    };
+    if (session->role) {
+        const char *name = entrance->config->name;
+        failure_set(report, FAILURE_OVERLOADED, false,
+            "%u callers are connected already ([listener%s%s] max_sessions)",
+            entrance->config->max_sessions, *name ? " " : "", name);
+    } else {
+        *report = (struct failure_report){ .failure = FAILURE_FORBIDDEN };
+        role_describe_refusal(entrance->role, &caller, report->cause, sizeof(report->cause));
+    }
+}
+
+/* A caller that has no business here: told so in words, and closed. */
+static void turn_away(struct session *session, const struct remoting_command *command,
     enum serialize_type serialize_type)
 {
-    struct session_list *sessions = session->sessions;
-    sessions->stats->requests_overloaded++;
+    struct stats *stats = session->sessions->stats;
+    if (session->role) {
+        stats->requests_overloaded++;
+    } else {
+        stats->requests_forbidden++;
+    }
     if (remoting_command_is_oneway(command)) {
-        sessions->stats->oneway_failed++;
+        stats->oneway_failed++;
     } else {
         struct failure_report report;
-        failure_set(&report, FAILURE_OVERLOADED, false,
-            "%u callers are connected already (listener.max_sessions)",
-            sessions->config->listener.max_sessions);
+        turned_away_describe(session, &report);
         session_answer_failure(session, command->opaque, serialize_type, &report, 0, SPAN_ABSENT);
     }
-    session_end(session, SESSION_END_SURPLUS);
+    session_end(session, session->role ? SESSION_END_SURPLUS : SESSION_END_FORBIDDEN);
 }
 
 static void on_frame(
@@ -343,7 +375,7 @@ static void on_frame(
     bool is_oneway = remoting_command_is_oneway(command);
     session->n_requests++;
     sessions->stats->requests++;
-    if (!session->is_surplus) {
+    if (!session->is_turned_away) {
         /* What follows it in the same read is another frame, with a time of its own. */
         loop_deadline_clear(sessions->loop, &session->frame_deadline);
     }
@@ -376,8 +408,8 @@ static void on_frame(
             "the header has no code: a request needs code and opaque, both integers");
         return;
     }
-    if (session->is_surplus) {
-        surplus_refuse(session, command, serialize_type);
+    if (session->is_turned_away) {
+        turn_away(session, command, serialize_type);
         return;
     }
     invoke_request(sessions->invoker, session, command, serialize_type, &source);
@@ -467,7 +499,7 @@ static void on_read(struct transport *transport)
     if (session->state != SESSION_OPEN) {
         return;
     }
-    if (!transport_has_partial_frame(transport) && !session->is_surplus) {
+    if (!transport_has_partial_frame(transport) && !session->is_turned_away) {
         loop_deadline_clear(loop, &session->frame_deadline);
     } else if (!deadline_is_set(&session->frame_deadline)) {
         loop_deadline_set(loop, &session->frame_deadline,
@@ -518,8 +550,8 @@ static void on_frame_deadline(struct deadline *deadline, uint64_t now_ms)
     if (session->transport.is_paused) {
         return; /* it is we who do not read */
     }
-    log_warning("session=%" PRIu64 " uid=%u pid=%d sent no whole frame in time", session->id,
-        session->uid, (int)session->pid);
+    char text[SESSION_TEXT_SIZE];
+    log_warning("%s sent no whole frame in time", session_text(session, text));
     session_close(session, SESSION_END_HEADER_TIMEOUT);
 }
 
@@ -532,15 +564,17 @@ static void on_write_deadline(struct deadline *deadline, uint64_t now_ms)
             clock_after(now_ms, session->sessions->config->limits.write_timeout_ms));
         return; /* only events wait */
     }
-    log_warning("session=%" PRIu64 " uid=%u pid=%d does not read its answers, unwritten=%zu",
-        session->id, session->uid, (int)session->pid, session->transport.output.size);
+    char text[SESSION_TEXT_SIZE];
+    log_warning("%s does not read its answers, unwritten=%zu", session_text(session, text),
+        session->transport.output.size);
     session_close(session, SESSION_END_WRITE_TIMEOUT);
 }
 
 /* --- all of them --- */
 
 void session_list_init(struct session_list *sessions, struct loop *loop, struct memory *memory,
-    struct stats *stats, struct invoker *invoker, const struct config *config)
+    struct stats *stats, struct invoker *invoker, const struct config *config,
+    const struct role_table *roles)
 {
     *sessions = (struct session_list){
         .loop = loop,
@@ -548,8 +582,27 @@ void session_list_init(struct session_list *sessions, struct loop *loop, struct 
         .stats = stats,
         .invoker = invoker,
         .config = config,
+        .roles = roles,
     };
+    for (size_t i = 0; i < config->listener.n; i++) {
+        const struct config_listener *listener = &config->listener.sections[i];
+        sessions->entrances[i] = (struct session_entrance){
+            .config = listener,
+            .role = role_table_named(roles, listener->role),
+        };
+    }
     TAILQ_INIT(&sessions->list);
+}
+
+struct session *session_list_find(const struct session_list *sessions, uint64_t id)
+{
+    struct session *session;
+    TAILQ_FOREACH (session, &sessions->list, link) {
+        if (session->id == id) {
+            return session;
+        }
+    }
+    return NULL;
 }
 
 size_t session_list_unwritten(const struct session_list *sessions)
@@ -569,22 +622,44 @@ void session_list_close(struct session_list *sessions)
     }
 }
 
-int session_open(struct session_list *sessions, int fd)
+/* Whether it may go on; otherwise its first request is answered with the reason. */
+static void session_judge(struct session *session)
+{
+    struct session_list *sessions = session->sessions;
+    struct session_entrance *entrance = session->entrance;
+    if (!session->role) {
+        struct failure_report report;
+        char text[SESSION_TEXT_SIZE], quoted[LOG_QUOTE_SIZE];
+        entrance->n_forbidden++;
+        sessions->stats->sessions_forbidden++;
+        turned_away_describe(session, &report);
+        if (log_budget_take(&sessions->refusals, sessions->loop->now_ms, "refusals")) {
+            log_warning("audit %s connecting error=forbidden cause=%s", session_text(session, text),
+                log_quote(report.cause, strlen(report.cause), quoted));
+        }
+    } else if (entrance->n - entrance->n_forbidden <= entrance->config->max_sessions) {
+        return;
+    } else {
+        sessions->stats->sessions_refused++;
+    }
+    session->is_turned_away = true;
+    loop_deadline_set(sessions->loop, &session->frame_deadline,
+        clock_after(sessions->loop->now_ms, sessions->config->limits.header_timeout_ms));
+}
+
+int session_open(struct session_list *sessions, struct session_entrance *entrance, int fd)
 {
     struct session *session = calloc(1, sizeof(*session));
     if (!session) {
         (void)close(fd);
         return -ENOMEM;
     }
-    struct ucred peer = { .pid = -1, .uid = (uid_t)-1, .gid = (gid_t)-1 };
-    socklen_t peer_size = sizeof(peer);
-    bool knows_peer = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) == 0;
     session->sessions = sessions;
+    session->entrance = entrance;
     session->id = ++sessions->next_id;
-    session->uid = peer.uid;
-    session->pid = peer.pid;
-    session->is_admin =
-        knows_peer && peer.uid != UID_OVERFLOW && (peer.uid == 0 || peer.uid == geteuid());
+    session->opened_ms = sessions->loop->now_ms;
+    peer_read(fd, &session->peer);
+    session->role = peer_role(fd, &session->peer, sessions->roles, entrance->role);
     TAILQ_INIT(&session->invocations);
     deadline_init(&session->frame_deadline, on_frame_deadline);
     deadline_init(&session->write_deadline, on_write_deadline);
@@ -596,13 +671,12 @@ int session_open(struct session_list *sessions, int fd)
     }
     TAILQ_INSERT_TAIL(&sessions->list, session, link);
     sessions->n++;
+    entrance->n++;
     sessions->stats->sessions_accepted++;
     session_enter(session, SESSION_OPEN);
-    if (sessions->n > sessions->config->listener.max_sessions) {
-        session->is_surplus = true;
-        sessions->stats->sessions_refused++;
-        loop_deadline_set(sessions->loop, &session->frame_deadline,
-            clock_after(sessions->loop->now_ms, sessions->config->limits.header_timeout_ms));
+    session_judge(session);
+    if (entrance->n_forbidden > SESSION_FORBIDDEN_MAX && !session->role) {
+        session_close(session, SESSION_END_FORBIDDEN);
     }
     return 0;
 }

@@ -16,18 +16,30 @@
  * longer than header_timeout over one frame, or does not read for write_timeout while answers wait
  * for it, is cut off. Net events are no answers: nobody waits until they are read, and a subscriber
  * that does not read only loses some.
+ *
+ * A session knows who its caller is and has one role, from the moment it was accepted until its end.
+ * A caller without a role, or beyond max_sessions of its listener, is turned away: its first request
+ * is answered with the reason, and that is it.
  */
 #pragma once
 
 #include "config/config.h"
 #include "daemon/core/failure.h"
+#include "daemon/core/role.h"
 #include "daemon/core/stats.h"
+#include "daemon/wiring/peer.h"
+#include "daemon/wiring/log.h"
 #include "daemon/wiring/net_event.h"
 #include "daemon/wiring/transport.h"
 #include "protocol/remoting_command.h"
 
 #include <sys/queue.h>
 #include <sys/types.h>
+
+/* Callers without a role that are listened to at the same time, until they were told so. */
+#define SESSION_FORBIDDEN_MAX 64
+/* The longest session_text() with its zero. */
+#define SESSION_TEXT_SIZE (PEER_TEXT_SIZE + 2 * CONFIG_NAME_SIZE + 64)
 
 struct invocation;
 struct invoker;
@@ -49,7 +61,8 @@ enum session_end {
     SESSION_END_HEADER_TIMEOUT,
     SESSION_END_WRITE_TIMEOUT,
     SESSION_END_MEMORY,
-    SESSION_END_SURPLUS, /* more than max_sessions */
+    SESSION_END_SURPLUS,   /* more than max_sessions */
+    SESSION_END_FORBIDDEN, /* it has no role */
     SESSION_END_DRAIN,
 };
 
@@ -58,11 +71,11 @@ struct session {
     struct transport transport;
     struct session_list *sessions;
     uint64_t id;
-    uid_t uid;
-    pid_t pid;
-    /* beyond max_sessions: its first request is answered `overloaded`, and that is it */
-    bool is_surplus;
-    bool is_admin; /* root, or the daemon's own user unless that is nobody */
+    struct session_entrance *entrance; /* the listener that it came by */
+    struct peer peer;
+    const struct role *role; /* NULL: it has none, and is turned away */
+    bool is_turned_away;     /* for that, or beyond max_sessions */
+    uint64_t opened_ms;
     enum session_state state;
     enum session_end end;
     /* in flight; the invoker's, listed here so that they end with the session */
@@ -71,6 +84,7 @@ struct session {
     unsigned n_long_polls;
     unsigned n_acknowledgements;
     uint64_t n_requests;
+    uint64_t n_forbidden;
     struct deadline frame_deadline;
     struct deadline write_deadline;
     uint64_t answers_end; /* the byte of the connection after the last answer */
@@ -79,9 +93,19 @@ struct session {
 };
 TAILQ_HEAD(session_tailq, session);
 
+/* What a listener's sessions have in common, and their number. */
+struct session_entrance {
+    const struct config_listener *config;
+    const struct role *role; /* of all who come by it; NULL: by who they are */
+    size_t n;
+    size_t n_forbidden;             /* of them, without a role */
+    void (*on_left)(void *context); /* a session is gone: there is room for another */
+    void *on_left_context;
+};
+
 /* All sessions; owned by the daemon. */
 struct session_list {
-    struct session_tailq list;
+    struct session_tailq list; /* the oldest first */
     size_t n;
     uint64_t next_id;
     struct loop *loop;
@@ -89,20 +113,30 @@ struct session_list {
     struct stats *stats;
     struct invoker *invoker;
     const struct config *config;
+    const struct role_table *roles;
+    struct session_entrance entrances[CONFIG_NAMED_MAX]; /* as many as config has listeners */
+    struct log_budget refusals;      /* of the log: a line each, so many a second */
     struct remoting_command request; /* the one that is being read, with its fields */
     struct ext_field request_fields[EXT_FIELDS_MAX];
-    void (*on_left)(void *context); /* a session is gone: there is room for another */
-    void *on_left_context;
 };
 
+/* The roles that listeners name are in the table. */
 void session_list_init(struct session_list *sessions, struct loop *loop, struct memory *memory,
-    struct stats *stats, struct invoker *invoker, const struct config *config);
+    struct stats *stats, struct invoker *invoker, const struct config *config,
+    const struct role_table *roles);
 /* Bytes up to the last answer that are not written yet, over all sessions. */
 size_t session_list_unwritten(const struct session_list *sessions);
 void session_list_close(struct session_list *sessions);
 
 /* Takes the connected socket over, also when it fails. */
-int session_open(struct session_list *sessions, int fd);
+int session_open(struct session_list *sessions, struct session_entrance *entrance, int fd);
+/* NULL when it is gone. */
+struct session *session_list_find(const struct session_list *sessions, uint64_t id);
+/*
+ * Who it is, for the log: "session=42 pid=12 uid=33 gid=33 unit=shop.service listener=web role=shop",
+ * without what is not known or has no name. Returns dst.
+ */
+const char *session_text(const struct session *session, char dst[static SESSION_TEXT_SIZE]);
 
 /*
  * Writes an answer in this header form; command->opaque is the client's, the response flag is set

@@ -65,10 +65,14 @@ static void check_list(const struct config_list *list, const char *const *expect
 START_TEST(without_a_file_every_setting_has_its_default)
 {
     struct config *config = load_complete(NULL, "127.0.0.1:9876");
-    ck_assert_str_eq(config->listener.socket, "/run/remotingd/remotingd.sock");
-    ck_assert_uint_eq(config->listener.socket_mode, 0660);
-    ck_assert_str_eq(config->listener.socket_group, "");
-    ck_assert_uint_eq(config->listener.max_sessions, 10000);
+    ck_assert_str_eq(config->listener.sections[0].socket, "/run/remotingd/remotingd.sock");
+    ck_assert_uint_eq(config->listener.sections[0].socket_mode, 0660);
+    ck_assert_str_eq(config->listener.sections[0].socket_group, "");
+    ck_assert_uint_eq(config->listener.sections[0].max_sessions, 10000);
+    ck_assert_str_eq(config->listener.sections[0].name, "");
+    ck_assert_str_eq(config->listener.sections[0].role, "");
+    ck_assert_uint_eq(config->listener.n, 1);
+    ck_assert_uint_eq(config->role.n, 0);
     ck_assert_uint_eq(config->nameserver.route_refresh_ms, 30000);
     ck_assert_uint_eq(config->nameserver.negative_ttl_ms, 5000);
     ck_assert_uint_eq(config->upstream.connect_timeout_ms, 3000);
@@ -118,7 +122,11 @@ END_TEST
 /* Every setting at a value that is not its default. */
 static const char every_setting[] =
     "[listener]\nsocket = /run/x.sock\nsocket_mode = 0600\nsocket_group = www-data\nmax_sessions = "
-    "7\n"
+    "7\nrole = shop\n"
+    "[listener web]\nsocket = /run/web/x.sock\nsocket_mode = 0666\nmax_sessions = 8\n"
+    "[role shop]\nusers = root;4711\ngroups = www-data;4712\nsend = orders;invoices-*\n"
+    "producer_groups = shop-*\nconsume = %RETRY%x\nconsumer_groups = *\nadmin = yes\n"
+    "[role rest]\nusers = *\n"
     "[nameserver]\naddresses = a.example:9876;[fd00::7]:9877\nroute_refresh = 10s\nnegative_ttl = "
     "1500ms\n"
     "[upstream]\nconnect_timeout = 4s\nrequest_timeout = 5s\nkeepalive_idle = "
@@ -142,14 +150,47 @@ static const char every_setting[] =
     "[drain]\ntimeout = 20s\n"
     "[log]\nlevel = debug\n";
 
+static void check_roles(const struct config *config)
+{
+    static const char *const users[] = { "root", "4711", NULL };
+    static const char *const groups[] = { "www-data", "4712", NULL };
+    static const char *const send[] = { "orders", "invoices-*", NULL };
+    static const char *const producer_groups[] = { "shop-*", NULL };
+    static const char *const consume[] = { "%RETRY%x", NULL };
+    static const char *const all[] = { "*", NULL };
+    const struct config_role *role = &config->role.sections[0];
+    ck_assert_uint_eq(config->role.n, 2);
+    ck_assert_str_eq(role->name, "shop");
+    check_list(&role->users, users);
+    check_list(&role->groups, groups);
+    check_list(&role->send, send);
+    check_list(&role->producer_groups, producer_groups);
+    check_list(&role->consume, consume);
+    check_list(&role->consumer_groups, all);
+    ck_assert(role->admin);
+    ck_assert_str_eq(role[1].name, "rest");
+    check_list(&role[1].users, all);
+    ck_assert_uint_eq(role[1].send.n, 0);
+    ck_assert(!role[1].admin);
+}
+
 static void check_every_setting(const struct config *config)
 {
     static const char *const nameservers[] = { "a.example:9876", "[fd00::7]:9877", NULL };
     static const char *const networks[] = { "10.0.0.0/8", "::1", NULL };
-    ck_assert_str_eq(config->listener.socket, "/run/x.sock");
-    ck_assert_uint_eq(config->listener.socket_mode, 0600);
-    ck_assert_str_eq(config->listener.socket_group, "www-data");
-    ck_assert_uint_eq(config->listener.max_sessions, 7);
+    ck_assert_str_eq(config->listener.sections[0].socket, "/run/x.sock");
+    ck_assert_uint_eq(config->listener.sections[0].socket_mode, 0600);
+    ck_assert_str_eq(config->listener.sections[0].socket_group, "www-data");
+    ck_assert_uint_eq(config->listener.sections[0].max_sessions, 7);
+    ck_assert_str_eq(config->listener.sections[0].role, "shop");
+    ck_assert_uint_eq(config->listener.n, 2);
+    ck_assert_str_eq(config->listener.sections[1].name, "web");
+    ck_assert_str_eq(config->listener.sections[1].socket, "/run/web/x.sock");
+    ck_assert_uint_eq(config->listener.sections[1].socket_mode, 0666);
+    ck_assert_str_eq(config->listener.sections[1].socket_group, "");
+    ck_assert_str_eq(config->listener.sections[1].role, "");
+    ck_assert_uint_eq(config->listener.sections[1].max_sessions, 8);
+    check_roles(config);
     check_list(&config->nameserver.addresses, nameservers);
     ck_assert_uint_eq(config->nameserver.route_refresh_ms, 10000);
     ck_assert_uint_eq(config->nameserver.negative_ttl_ms, 1500);
@@ -283,7 +324,7 @@ START_TEST(the_sample_file_is_the_commented_dump_of_the_defaults)
     const char *root = getenv("SOURCE_ROOT");
     ck_assert_msg(root, "SOURCE_ROOT is not set");
     char name[4096];
-    char sample[16384];
+    char sample[32768];
     ck_assert_int_lt(snprintf(name, sizeof(name), "%s/config/remotingd.ini", root), N(name));
     FILE *file = fopen(name, "r");
     ck_assert_msg(file, "%s: %s", name, strerror(errno));
@@ -436,7 +477,8 @@ static const struct problem_case {
         { { 1, "[lisener]: ", "no such section; did you mean [listener]?" } } },
     { "an unknown section", "[tls]\nenable = yes\n" NAMESERVER, NULL,
         { { 1, "[tls]: ",
-            "known are [listener], [nameserver], [upstream], [pool], [backoff], [breaker], "
+            "known are [listener], [role], [nameserver], [upstream], [pool], [backoff], "
+            "[breaker], "
             "[limits], "
             "[send]" } } },
     { "a section that needs a name", NAMESERVER "[acl]\naccess_key = A\n", NULL,
@@ -450,6 +492,39 @@ static const struct problem_case {
     { "a setting twice in sections of one name",
         NAMESERVER "[acl a]\naccess_key = A\nsecret_key_file = /s\n[acl a]\naccess_key = B\n", NULL,
         { { 7, "[acl a] access_key = B: ", "line 4 gives it already" } } },
+    { "a listener without a path of its own", NAMESERVER "[listener web]\nmax_sessions = 1\n", NULL,
+        { { 3, "[listener web] socket = /run/remotingd/remotingd.sock: ",
+            "[listener] has this path by default; one that no other has is accepted" } } },
+    { "two listeners with one path",
+        NAMESERVER "[listener a]\nsocket = /run/x\n[listener b]\nsocket = /run/x\n", NULL,
+        { { 6, "[listener b] socket = /run/x: ", "[listener a] has this path;" } } },
+    { "a listener's role that does not exist",
+        NAMESERVER "[role web]\nusers = root\n[listener]\nrole = wep\n", NULL,
+        { { 6, "[listener] role = wep: ", "there is no such role" } } },
+    { "a role that nobody can have", NAMESERVER "[role web]\nsend = orders\n", NULL,
+        { { 3, "[role web]: ", "nobody can have this role; accepted are users, groups, or" } } },
+    { "a role without a name", NAMESERVER "[role]\nusers = root\n", NULL,
+        { { 3, "[role ]: ", "as in [role prod]" } } },
+    { "users and groups that are not there",
+        NAMESERVER "[role web]\nusers = root;nobody-of-that-name\ngroups = no-such-group\n"
+                   "[listener]\nsocket_group = no-such-group\n",
+        NULL,
+        { { 4, "[role web] users = root;nobody-of-that-name: ",
+              "\"nobody-of-that-name\": there is no such user on this host" },
+            { 5, "[role web] groups = no-such-group: ", "there is no such group on this host" },
+            { 7, "[listener] socket_group = no-such-group: ", "there is no such group" } } },
+    { "the number of everyone who has none here",
+        NAMESERVER "[role web]\nusers = 65534\ngroups = 65534\n", NULL,
+        { { 4, "[role web] users = 65534: ", "65534 is nobody's" },
+            { 5, "[role web] groups = 65534: ", "65534 is nobody's" } } },
+    { "a user's number that is none", NAMESERVER "[role web]\nusers = 4294967295\n", NULL,
+        { { 4, "[role web] users = 4294967295: ", "no such user" } } },
+    { "patterns that are none",
+        NAMESERVER "[role web]\nusers = root\nsend = a*b\nconsume = **\nconsumer_groups = a b\n",
+        NULL,
+        { { 5, "[role web] send = a*b: ", "as in orders-*, or * for all" },
+            { 6, "[role web] consume = **: ", "the beginning of names" },
+            { 7, "[role web] consumer_groups = a b: ", "a name is accepted" } } },
     { "a target that is neither",
         NAMESERVER "[acl a]\naccess_key = A\nsecret_key_file = s\naddresses = any\n", NULL,
         { { 6, "[acl a] addresses = any: ", "every address is meant where none is given" } } },

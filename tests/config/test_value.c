@@ -161,7 +161,7 @@ START_TEST(the_largest_numbers_are_written_whole)
 }
 END_TEST
 
-enum text_kind { PATH, SYSTEM_GROUP, ROCKETMQ_GROUP };
+enum text_kind { PATH, SYSTEM_GROUP, ROCKETMQ_GROUP, RULE_USER, RULE_GROUP, PATTERN };
 
 static const struct text_case {
     const char *name;
@@ -186,6 +186,25 @@ static const struct text_case {
     { "a group that looks like an option", SYSTEM_GROUP, "-x", "a group of this host" },
     { "a group with a colon", SYSTEM_GROUP, "a:b", "a group of this host" },
     { "a group that is too long", SYSTEM_GROUP, "12345678901", "at most 10 letters" },
+    { "a group that is not there", SYSTEM_GROUP, "nosuchgrp", "no such group on this host" },
+    { "a rule's user", RULE_USER, "root", NULL },
+    { "a rule for a user's number", RULE_USER, "4711", NULL },
+    { "a rule for all users", RULE_USER, "*", NULL },
+    { "a rule for no user", RULE_USER, "", "no such user on this host" },
+    { "a rule for a user that is not there", RULE_USER, "nosuchusr", "no such user on this host" },
+    { "a rule for users without a number here", RULE_USER, "65534", "65534 is nobody's" },
+    { "a rule for them by name", RULE_USER, "nobody", "65534 is nobody's" },
+    { "a rule for the number that stands for none", RULE_USER, "4294967295", "no such user" },
+    { "a rule's group", RULE_GROUP, "www-data", NULL },
+    { "a rule for all groups", RULE_GROUP, "*", "no such group on this host" },
+    { "a rule for groups without a number here", RULE_GROUP, "65534", "65534 is nobody's" },
+    { "a topic as a pattern", PATTERN, "%RETRY%a|b_c-9", NULL },
+    { "a beginning as a pattern", PATTERN, "orders-*", NULL },
+    { "everything as a pattern", PATTERN, "*", NULL },
+    { "nothing as a pattern", PATTERN, "", "a name is accepted" },
+    { "a * in front", PATTERN, "*-orders", "the beginning of names" },
+    { "two *", PATTERN, "**", "or * for all" },
+    { "a ? in a pattern", PATTERN, "order?", "letters, digits" },
     { "every mark RocketMQ allows", ROCKETMQ_GROUP, "aZ0%|_-", NULL },
     { "an empty RocketMQ group", ROCKETMQ_GROUP, "", "1 to 10 letters" },
     { "a RocketMQ group with a dot", ROCKETMQ_GROUP, "a.b", "letters, digits and % | _ -" },
@@ -204,6 +223,12 @@ static bool check_text(const struct text_case *row, struct value_reason *ret_rea
         return value_check_system_group(row->text, 10, ret_reason);
     case ROCKETMQ_GROUP:
         return value_check_rocketmq_group(row->text, 10, ret_reason);
+    case RULE_USER:
+        return value_check_rule_user(row->text, ret_reason);
+    case RULE_GROUP:
+        return value_check_rule_group(row->text, ret_reason);
+    case PATTERN:
+        return value_check_pattern(row->text, ret_reason);
     }
     abort();
 }
