@@ -12,11 +12,11 @@
 DEFINE_CLEANUP(json_t *, json_decref)
 
 static const char help[] =
-    "remotingctl show nameservers|pools|hooks|stats\n"
+    "remotingctl show nameservers|pools|sessions|hooks|stats\n"
     "\n"
     "Prints what the daemon says about itself, as a table, or with --json as it said it (one "
     "line;\n"
-    "the keys are those of client/PROTOCOL.md).\n"
+    "sessions: one for every 1,000; the keys are those of client/PROTOCOL.md).\n"
     "\n"
     "  nameservers   the list: which one is current and why, which ones are not out of use,\n"
     "                and their health: score and latency (ms, lower is better), calls answered\n"
@@ -25,6 +25,9 @@ static const char help[] =
     "requests\n"
     "                and errors so far, how long answers took (us), and why the last attempt "
     "failed\n"
+    "  sessions      who is connected: process, user, group, unit; by which [listener], in which\n"
+    "                [role]; for how long, what they asked, what was refused, and what is in\n"
+    "                flight. Without the admin role: one's own\n"
     "  hooks         what is added to every request: namespace, static fields, and whose key "
     "signs\n"
     "  stats         what it counts since its start, and what it holds now\n"
@@ -34,6 +37,7 @@ static const char help[] =
     "Examples:\n"
     "  remotingctl show nameservers\n"
     "  remotingctl show pools --json | jq '.addresses[] | select(.state != \"ready\") | .addr'\n"
+    "  remotingctl show sessions --json | jq '.sessions[] | select(.forbidden > 0)'\n"
     "  watch remotingctl show stats\n";
 
 static int64_t number_of(const json_t *object, const char *key)
@@ -181,6 +185,55 @@ static void print_hooks(struct table *table, json_t *body)
     }
 }
 
+/* What cannot be seen is null: "-", as is what has no name. */
+static void add_number_or_none(struct table *table, const json_t *number)
+{
+    if (json_is_integer(number)) {
+        table_add_number(table, json_integer_value(number));
+    } else {
+        table_add(table, SPAN_ABSENT);
+    }
+}
+
+/* "3s", "5min", "2h", "4d": in the largest unit that there is one of. */
+static void add_age(struct table *table, int64_t age_ms)
+{
+    static const struct {
+        const char *name;
+        int64_t ms;
+    } units[] = { { "d", 86400000 }, { "h", 3600000 }, { "min", 60000 }, { "s", 1000 } };
+    char text[32];
+    size_t i = 0;
+    while (i < 3 && age_ms < units[i].ms) {
+        i++;
+    }
+    (void)snprintf(text, sizeof(text), "%" PRId64 "%s", age_ms / units[i].ms, units[i].name);
+    table_add(table, span_of(text));
+}
+
+static void print_sessions(struct table *table, json_t *body)
+{
+    size_t i;
+    const json_t *row;
+    json_array_foreach(json_object_get(body, "sessions"), i, row)
+    {
+        table_add_number(table, number_of(row, "session"));
+        table_add_number(table, number_of(row, "pid"));
+        add_number_or_none(table, json_object_get(row, "uid"));
+        add_number_or_none(table, json_object_get(row, "gid"));
+        table_add(table, json_object_text(row, "unit"));
+        table_add(table, json_object_text(row, "listener"));
+        table_add(table, json_object_text(row, "role"));
+        table_add(table, json_is_true(json_object_get(row, "isAdmin")) ? SPAN("yes") : SPAN_ABSENT);
+        table_add(table, json_object_text(row, "state"));
+        add_age(table, number_of(row, "ageMillis"));
+        table_add_number(table, number_of(row, "requests"));
+        table_add_number(table, number_of(row, "forbidden"));
+        table_add_number(table, number_of(row, "inFlight"));
+        table_add_number(table, number_of(row, "longPolls"));
+    }
+}
+
 static void print_stats(struct table *table, json_t *body)
 {
     add_values(table, "", body);
@@ -217,6 +270,23 @@ static const struct table_column hook_columns[] = {
     { "VALUE", false },
 };
 
+static const struct table_column session_columns[] = {
+    { "SESSION", true },
+    { "PID", true },
+    { "UID", true },
+    { "GID", true },
+    { "UNIT", false },
+    { "LISTENER", false },
+    { "ROLE", false },
+    { "ADMIN", false },
+    { "STATE", false },
+    { "AGE", true },
+    { "REQUESTS", true },
+    { "FORBIDDEN", true },
+    { "IN FLIGHT", true },
+    { "LONG POLLS", true },
+};
+
 static const struct table_column stats_columns[] = {
     { "NAME", false },
     { "VALUE", true },
@@ -235,6 +305,7 @@ struct view {
 static const struct view views[] = {
     { "nameservers", SIDECAR_GET_NAMESRV_LIST, COLUMNS(nameserver_columns), print_nameservers },
     { "pools", SIDECAR_GET_POOL_STATS, COLUMNS(pool_columns), print_pools },
+    { "sessions", SIDECAR_GET_SESSIONS, COLUMNS(session_columns), print_sessions },
     { "hooks", SIDECAR_GET_RPC_HOOKS, COLUMNS(hook_columns), print_hooks },
     { "stats", SIDECAR_GET_STATS, COLUMNS(stats_columns), print_stats },
 };
@@ -246,11 +317,13 @@ static const struct view *find_view(const struct invocation *invocation, const c
             return &views[i];
         }
     }
-    usage_error(invocation, "'%s' cannot be shown: nameservers, pools, hooks, stats", name);
+    usage_error(
+        invocation, "'%s' cannot be shown: nameservers, pools, sessions, hooks, stats", name);
 }
 
-static enum exit_code print_view(const struct invocation *invocation, const struct view *view,
-    const struct remotingclient_answer *answer)
+/* Adds what the answer says to the table, or prints it as it came. *ret_next: 0, or where to go on. */
+static enum exit_code take_answer(const struct invocation *invocation, const struct view *view,
+    const struct remotingclient_answer *answer, struct table *table, int64_t *ret_next)
 {
     CLEANUP(json_decref) json_t *body = NULL;
     const enum exit_code exit_code = command_read_object(answer, &body);
@@ -259,14 +332,35 @@ static enum exit_code print_view(const struct invocation *invocation, const stru
     }
     if (invocation->json) {
         print_answer_body(answer);
-        return EXIT_CODE_SUCCESS;
+    } else {
+        view->fill(table, body);
     }
-    struct table table;
-    table_init(&table, view->columns, view->n_columns);
-    view->fill(&table, body);
-    const bool is_printed = table_print(&table);
-    table_deinit(&table);
-    return is_printed ? EXIT_CODE_SUCCESS : EXIT_CODE_BROKER;
+    *ret_next = number_of(body, "next");
+    return EXIT_CODE_SUCCESS;
+}
+
+/* Asks until there is no more, which nearly always is once. */
+static enum exit_code ask(
+    struct invocation *invocation, const struct view *view, struct table *table)
+{
+    enum exit_code exit_code = EXIT_CODE_SUCCESS;
+    int64_t after = 0;
+    do {
+        CLEANUP(remotingclient_request_free)
+        struct remotingclient_request *request = remotingclient_request_new(view->code);
+        CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
+        if (after > 0) {
+            remotingclient_request_add_number(request, "after", after);
+        }
+        const int64_t before = after;
+        after = 0;
+        exit_code = command_call(invocation, request, &answer);
+        if (exit_code == EXIT_CODE_SUCCESS) {
+            exit_code = take_answer(invocation, view, answer, table, &after);
+        }
+        after = after > before ? after : 0; /* forwards, whatever the daemon says */
+    } while (exit_code == EXIT_CODE_SUCCESS && after > 0);
+    return exit_code;
 }
 
 static enum exit_code run_show(struct invocation *invocation)
@@ -275,17 +369,19 @@ static enum exit_code run_show(struct invocation *invocation)
     (void)command_next_option(invocation, ":", options);
     command_count_operands(invocation, 1, 1);
     const struct view *view = find_view(invocation, invocation->argv[optind]);
-
-    CLEANUP(remotingclient_request_free)
-    struct remotingclient_request *request = remotingclient_request_new(view->code);
-    CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
-    const enum exit_code exit_code = command_call(invocation, request, &answer);
-    return exit_code == EXIT_CODE_SUCCESS ? print_view(invocation, view, answer) : exit_code;
+    struct table table;
+    table_init(&table, view->columns, view->n_columns);
+    enum exit_code exit_code = ask(invocation, view, &table);
+    if (exit_code == EXIT_CODE_SUCCESS && !invocation->json && !table_print(&table)) {
+        exit_code = EXIT_CODE_BROKER;
+    }
+    table_deinit(&table);
+    return exit_code;
 }
 
 const struct command command_show = {
     .name = "show",
-    .synopsis = "show nameservers|pools|hooks|stats",
+    .synopsis = "show nameservers|pools|sessions|hooks|stats",
     .help = help,
     .run = run_show,
 };

@@ -281,6 +281,7 @@ static const struct admin_command commands[] = {
     { SIDECAR_GET_RPC_HOOKS, false, true, admin_get_rpc_hooks },
     { SIDECAR_CLEAR_RPC_HOOKS, true, false, admin_clear_rpc_hooks },
     { SIDECAR_GET_STATS, false, true, get_stats },
+    { SIDECAR_GET_SESSIONS, false, true, admin_get_sessions },
     { SIDECAR_DRAIN, true, true, drain },
 };
 

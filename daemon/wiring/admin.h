@@ -3,7 +3,8 @@
  *
  * Answers the sidecar codes (30000 to 30999): what the daemon says about itself, and what it can be
  * told to do. admin.c finds the command by its code in one table, which says who may give it; the
- * commands are in admin.c, admin_hooks.c, admin_pool.c, admin_processor.c and admin_nameserver.c.
+ * commands are in admin.c, admin_hooks.c, admin_pool.c, admin_processor.c, admin_nameserver.c and
+ * admin_session.c.
  * Each is answered with a JSON object (client/PROTOCOL.md, "Control commands"), whose keys may be
  * added to, never changed.
  */
@@ -65,6 +66,9 @@ void admin_register_processor(struct invocation *invocation, const struct remoti
     const struct command_source *source);
 void admin_unregister_processor(struct invocation *invocation,
     const struct remoting_command *command, const struct command_source *source);
+/* admin_session.c */
+void admin_get_sessions(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source);
 /* admin_pool.c */
 void admin_is_address_reachable(struct invocation *invocation,
     const struct remoting_command *command, const struct command_source *source);

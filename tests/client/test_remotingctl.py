@@ -1041,6 +1041,58 @@ def show_stats_prints_whatever_is_counted():
               ["NAME VALUE", "requests 7", "a newer one 8", "drain.state RUNNING"])
 
 
+def session_row(session, **more):
+    return {"session": session, "pid": 77, "uid": 33, "gid": 34, "unit": "shop.service", "listener": "web", "role": "shop",
+            "isAdmin": False, "isTurnedAway": False, "isAsking": False, "state": "open", "ageMillis": 61000, "requests": 9,
+            "forbidden": 1, "inFlight": 2, "longPolls": 3, "unwritten": 0, **more}
+
+
+@test
+def show_sessions_has_a_row_for_each_and_none_where_nothing_is_known():
+    rows = [session_row(5), session_row(6, pid=0, uid=None, gid=None, unit=None, listener=None, role=None, isAdmin=True,
+                                        ageMillis=999)]
+    with FakeDaemon(says({"sessions": rows, "next": None})) as daemon:
+        result = run(daemon, "show", "sessions")
+        exits(result, 0)
+        equal([(r.code, r.ext) for r in daemon.requests], [(30014, {})])
+        equal(rows_of(result)[1:], [
+            ["5", "77", "33", "34", "shop.service", "web", "shop", "-", "open", "1min", "9", "1", "2", "3"],
+            ["6", "0", "-", "-", "-", "-", "-", "yes", "open", "0s", "9", "1", "2", "3"]])
+
+
+@test
+def show_sessions_shows_an_age_in_its_largest_unit():
+    ages = {1000: "1s", 59999: "59s", 60000: "1min", 3600000: "1h", 86399999: "23h", 172800000: "2d"}
+    rows = [session_row(i, ageMillis=ms) for i, ms in enumerate(ages, 1)]
+    with FakeDaemon(says({"sessions": rows, "next": None})) as daemon:
+        equal([row[9] for row in rows_of(run(daemon, "show", "sessions"))[1:]], list(ages.values()))
+
+
+@test
+def show_sessions_goes_on_until_there_is_no_more():
+    pages = {None: ([5], 5), "5": ([8, 9], 9), "9": ([12], None)}
+
+    def script(request):
+        sessions, last = pages[request.ext.get("after")]
+        return answer(request, body=json.dumps({"sessions": [session_row(n) for n in sessions], "next": last}).encode())
+
+    with FakeDaemon(script) as daemon:
+        result = run(daemon, "show", "sessions")
+        exits(result, 0)
+        equal([row[0] for row in rows_of(result)], ["SESSION", "5", "8", "9", "12"])
+    with FakeDaemon(script) as daemon:
+        result = run(daemon, "show", "sessions", "--json")
+        exits(result, 0)
+        equal([json.loads(line)["next"] for line in result.stdout.splitlines()], [5, 9, None])
+
+
+@test
+def show_sessions_does_not_go_in_circles():
+    with FakeDaemon(says({"sessions": [session_row(5)], "next": 5})) as daemon:
+        exits(run(daemon, "show", "sessions"), 0)
+        equal([r.ext for r in daemon.requests], [{}, {"after": "5"}])
+
+
 @test
 def show_prints_the_daemons_json_as_it_is():
     text = b'{"nameservers": [ ],"more":1.50}'
@@ -1346,7 +1398,7 @@ def wrong_usage_is_exit_code_2_and_points_to_help():
         (["invoke", "30", "a=1", "a=2"], "'a' is given twice"), (["invoke", "30", "a=", "--binary"], "empty"),
         (["invoke", "30", "--body", "x", "--body-file", "-"], "exclude"),
         (["invoke", "30", "--body-file", "/nonexistent"], "/nonexistent"), (["ping", "x"], "'x' is too much"),
-        (["ping", "--count", "-1"], "--count '-1'"), (["show"], "show nameservers|pools|hooks|stats"),
+        (["ping", "--count", "-1"], "--count '-1'"), (["show"], "show nameservers|pools|sessions|hooks|stats"),
         (["show", "brokers"], "'brokers' cannot be shown"), (["show", "pools", "stats"], "'stats' is too much"),
         (["events", "x"], "'x' is too much"), (["reachable"], "reachable ADDR"), (["close"], "close ADDR"),
         (["reachable", *["h:1"] * 65], "'h:1' is too much"), (["close", *["h:1"] * 65], "'h:1' is too much"),

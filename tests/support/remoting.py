@@ -252,27 +252,36 @@ class Client:
     """
     A blocking connection to remotingd (a path) or straight to a nameserver or broker ("host:port").
     send() and receive() pipeline; call() does one request. Answers that come while another is
-    awaited are kept. For one thread at a time.
+    awaited are kept. For one thread at a time. Of a socket that is connected already it takes
+    possession.
     """
 
     def __init__(self, address, timeout=10.0, serialize=JSON):
-        address = parse_address(address)
-        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
-        self.socket.settimeout(timeout)
-        try:
-            self.socket.connect(address)
-        except OSError:
-            self.socket.close()
-            raise
-        if family == socket.AF_INET:
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if isinstance(address, socket.socket):
+            self.socket = address
+            self.socket.settimeout(timeout)
+        else:
+            self.socket = self._connected(parse_address(address), timeout)
         self.timeout = timeout
         self.serialize = serialize
         self.opaque = 0
         self.received = bytearray()
         self.ended = False
         self.waiting = {}
+
+    @staticmethod
+    def _connected(address, timeout):
+        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        connected = socket.socket(family, socket.SOCK_STREAM)
+        connected.settimeout(timeout)
+        try:
+            connected.connect(address)
+        except OSError:
+            connected.close()
+            raise
+        if family == socket.AF_INET:
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connected
 
     def __enter__(self):
         return self
