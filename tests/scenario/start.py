@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from fake_broker import FakeBroker
 from remoting import GET_ROUTEINFO_BY_TOPIC
 from tap import check, contains, equal, main, test
 
+README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "NAMESRV_ADDR"}
 
 
@@ -58,6 +60,9 @@ def mistakes_in_the_settings_are_named_with_file_and_line():
         "[nameserver]\naddresses = nowhere\n": ":2:",
         "[upstream]\nrequest_timeout = 3 parsecs\n": ":2:",
         "[pools]\nmax_idle = 5min\n": "pools",
+        "[role web]\nusers = root;no-such-user\n": ":2:",
+        "[listener]\nsocket_group = no-such-group\n": ":2:",
+        "[listener web]\nrole = web\n": ":2:",
     }
     with Daemon(nameservers=["127.0.0.1:9876"]) as daemon:
         path = daemon.directory / "wrong.ini"
@@ -78,6 +83,19 @@ def settings_without_a_nameserver_are_refused_in_words():
         code, _, err = run(daemon, "--config", str(path))
         check(code > 0, f"the exit code is not 0 (saw {code})")
         contains(err, "addresses", "the standard error")
+
+
+@test
+def the_settings_that_the_readme_shows_are_accepted():
+    """Blocks of indented lines, the first of which that is no comment is a section"""
+    blocks = README.read_text().split("\n\n")
+    shown = [block for block in blocks if re.match(r"(    #.*\n)*    \[[a-z]", block)]
+    check(len(shown) > 3, f"there are some (saw {len(shown)})")
+    with Daemon(nameservers=["127.0.0.1:9876"]) as daemon:
+        path = daemon.directory / "readme.ini"
+        path.write_text("\n".join(shown))
+        code, _, err = run(daemon, "--check-config", "--config", str(path))
+        equal((code, err), (0, ""), "the exit code and the standard error")
 
 
 @test
