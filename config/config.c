@@ -387,6 +387,47 @@ static void check_order(
         is_limit_later ? limit : setting, value, sentence);
 }
 
+static unsigned line_of(const struct loader *loader, const struct setting *setting)
+{
+    return loader->line_of[setting - settings][0];
+}
+
+/*
+ * Settings of [tls] without a word on whether TLS is meant: they would be believed in, and
+ * everything would go in plain text.
+ */
+static void check_tls_enable(struct loader *loader)
+{
+    if (line_of(loader, setting_find("tls", "enable")) > 0) {
+        return;
+    }
+    for (size_t i = 0; i < n_settings; i++) {
+        if (strcmp(settings[i].section, "tls") == 0 && line_of(loader, &settings[i]) > 0) {
+            add_problem(loader, line_of(loader, &settings[i]),
+                "[tls] %s: it says nothing without \"enable\"; accepted is also a line "
+                "\"enable = yes\" (or \"enable = no\") in [tls]",
+                settings[i].key);
+            return;
+        }
+    }
+}
+
+/* A certificate is of no use without its key, nor the other way round. */
+static void check_tls_pair(struct loader *loader)
+{
+    const struct setting *pair[] = { setting_find("tls", "cert_file"),
+        setting_find("tls", "key_file") };
+    const char *const texts[] = { loader->config->tls.cert_file, loader->config->tls.key_file };
+    for (size_t i = 0; i < 2; i++) {
+        const struct setting *other = pair[1 - i];
+        if (texts[i][0] && !texts[1 - i][0] && !loader->is_bad[other - settings][0]) {
+            add_problem(loader, line_of(loader, pair[i]),
+                "[tls] %s is given and %s is not; accepted is also a line \"%s = FILE\"",
+                pair[i]->key, other->key, other->key);
+        }
+    }
+}
+
 static void load_defaults(struct loader *loader)
 {
     for (size_t i = 0; i < N_NAMED_KINDS; i++) {
@@ -519,6 +560,8 @@ int config_load(const char *path, const char *namesrv_addr, struct config **ret_
             check_order(&loader, setting_find(order_rules[i].section, order_rules[i].key),
                 setting_find(order_rules[i].limit_section, order_rules[i].limit_key));
         }
+        check_tls_enable(&loader);
+        check_tls_pair(&loader);
     }
     if (loader.error == -ENOMEM) {
         add_problem(&loader, 0, "out of memory");

@@ -44,6 +44,11 @@ enum config_compression {
     CONFIG_COMPRESS_ZSTD,
 };
 
+enum config_tls_version {
+    CONFIG_TLS_1_2,
+    CONFIG_TLS_1_3,
+};
+
 /* A list of texts. The texts are owned by the config. */
 struct config_list {
     char *items[CONFIG_ADDRESSES_MAX];
@@ -80,6 +85,17 @@ struct config_role {
     struct config_list consume;         /* topics */
     struct config_list consumer_groups;
     bool admin; /* no */
+};
+
+/* What [tls] says. A file is an absolute path or the name of a credential; "" = none. */
+struct config_tls {
+    bool enable;                         /* no */
+    bool verify;                         /* yes */
+    char *ca_file;                       /* "" = the system's */
+    char *cert_file;                     /* with key_file, or neither */
+    char *key_file;                      /* without a passphrase */
+    char *server_name;                   /* "" = the host of the address */
+    enum config_tls_version min_version; /* 1.2 */
 };
 
 /* Durations in milliseconds, sizes in bytes. */
@@ -160,6 +176,7 @@ struct config {
         uint64_t poll_time_ms;      /* 15s */
         unsigned max_messages;      /* 32 */
     } consume;
+    struct config_tls tls;
     struct {
         struct config_acl sections[CONFIG_NAMED_MAX]; /* in the order of the file; first match */
         size_t n;

@@ -19,6 +19,7 @@
 #define NAMESPACE_MAX      100
 #define ACCESS_KEY_MAX     128
 #define FILE_PATH_MAX      160 /* what fits a line of any INI reader */
+#define SERVER_NAME_MAX    253 /* a host's name */
 #define MEMORY_MAX         (SIZE_MAX < GIB(64) ? SIZE_MAX : GIB(64))
 #define DUMP_WIDTH         100 /* a longer list goes on with its key repeated */
 
@@ -200,6 +201,25 @@ const struct setting settings[] = {
         .sentence = "How long a receive waits for messages, where the caller does not say."),
     COUNT(consume, max_messages, "32", 1, 32,
         .sentence = "Messages of one receive, where the caller does not say."),
+
+    SWITCH(tls, enable, "no",
+        .sentence = "Nameservers and brokers are spoken to over TLS, and never in plain text."),
+    SWITCH(tls, verify, "yes",
+        .sentence = "Their certificates are checked: CA, dates, name. Without it anybody can pose as one."),
+    TEXT(SETTING_CREDENTIAL, tls, ca_file, "", FILE_PATH_MAX,
+        .sentence = "The CAs that their certificates may be signed by (PEM); none given: the system's."),
+    TEXT(SETTING_CREDENTIAL, tls, cert_file, "", FILE_PATH_MAX,
+        .sentence = "Our certificate and those between it and its CA (PEM), for those that ask for one."),
+    TEXT(SETTING_CREDENTIAL, tls, key_file, "", FILE_PATH_MAX,
+        .sentence = "Its key (PEM, without a passphrase): a file, or a systemd credential's name."),
+    TEXT(SETTING_WORD, tls, server_name, "", SERVER_NAME_MAX,
+        .sentence = "The name that all their certificates carry; none given: the host of each address."),
+    CHOICE(config_tls_version, tls, min_version, "1.2",
+        .choices = {
+            [CONFIG_TLS_1_2] = "1.2",
+            [CONFIG_TLS_1_3] = "1.3",
+        },
+        .sentence = "The oldest version of TLS that is spoken: 1.2 or 1.3."),
 
     NAMED_LIST(SETTING_TARGETS, acl, addresses, .example = "10.0.0.0/8;broker-a:10911",
         .sentence = "Requests to these are signed: networks and host:port. None given: to every address."),

@@ -13,8 +13,7 @@
 #include "daemon/wiring/log.h"
 #include "protocol/cleanup.h"
 
-/* 0, or -ENOENT. */
-static int path_of(const char *name, char *path, size_t n, char *problem, size_t problem_size)
+int credential_path(const char *name, char *path, size_t n, char *problem, size_t problem_size)
 {
     const char *directory = getenv("CREDENTIALS_DIRECTORY");
     if (name[0] == '/') {
@@ -69,7 +68,7 @@ int credential_read(
 {
     char path[PATH_MAX];
     credential->n = 0;
-    int r = path_of(name, path, sizeof(path), problem, problem_size);
+    int r = credential_path(name, path, sizeof(path), problem, problem_size);
     if (r < 0) {
         return r;
     }

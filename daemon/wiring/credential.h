@@ -12,13 +12,18 @@
 
 #include <stddef.h>
 
-#define CREDENTIAL_SIZE_MAX 4096
+#define CREDENTIAL_SIZE_MAX 16384 /* a key of 16384 bits in PEM */
 
 struct credential {
     char data[CREDENTIAL_SIZE_MAX];
     size_t n;
 };
 
+/*
+ * The file that a name stands for: an absolute path is its own. 0, or -ENOENT with a sentence where
+ * the service manager handed over no credentials.
+ */
+int credential_path(const char *name, char *path, size_t n, char *problem, size_t problem_size);
 /*
  * name: an absolute path, or the name of a credential of the service. 0, or a negative errno with a
  * sentence in problem, which begins with the file's name: an empty file is -ENODATA, a larger one

@@ -32,6 +32,7 @@ struct daemon {
     struct drain drain;
     struct pending_table pending;
     struct net_events events;
+    struct tls *tls; /* NULL: plain text */
     struct upstream_context upstreams;
     struct resolver *resolver;
     struct upstream_pool *pool;
@@ -306,6 +307,16 @@ static int roles_make(struct daemon *daemon, char *problem, size_t problem_size)
     return 0;
 }
 
+static int tls_make(struct daemon *daemon, char *problem, size_t problem_size)
+{
+    if (!daemon->config.tls.enable) {
+        return 0;
+    }
+    daemon->tls = tls_new(&daemon->config.tls, problem, problem_size);
+    daemon->upstreams.tls = daemon->tls;
+    return daemon->tls ? 0 : -EINVAL;
+}
+
 static int parts_make(struct daemon *daemon)
 {
     const struct config *config = &daemon->config;
@@ -391,7 +402,8 @@ struct daemon *daemon_new(const struct config *config, char *problem, size_t pro
     daemon->loop.on_turn_context = daemon;
     (void)snprintf(problem, problem_size, "out of memory");
     if (roles_make(daemon, problem, problem_size) < 0 || parts_make(daemon) < 0 ||
-        signals_take(daemon) < 0 || hooks_make(daemon, problem, problem_size) < 0) {
+        signals_take(daemon) < 0 || hooks_make(daemon, problem, problem_size) < 0 ||
+        tls_make(daemon, problem, problem_size) < 0) {
         return daemon_free(daemon);
     }
     for (size_t i = 0; i < daemon->config.listener.n; i++) {
@@ -457,6 +469,7 @@ struct daemon *daemon_free(struct daemon *daemon)
     daemon->notifications = notifications_free(daemon->notifications);
     daemon->nameservers = nameservers_free(daemon->nameservers);
     daemon->pool = upstream_pool_free(daemon->pool);
+    daemon->tls = tls_free(daemon->tls);
     daemon->resolver = resolver_free(daemon->resolver);
     daemon->processors = processors_free(daemon->processors);
     if (daemon->pending.capacity > 0) {

@@ -148,7 +148,30 @@ int output_append(struct output *output, const void *data, size_t n, struct fram
     return 0;
 }
 
-static void output_consume(struct output *output, size_t n)
+size_t output_first(const struct output *output, uint8_t *room, size_t n, const uint8_t **ret_data)
+{
+    if (n > output->size) {
+        n = output->size;
+    }
+    const struct output_chunk *chunk = output->first;
+    if (n == 0 || chunk->end - chunk->start >= n) {
+        *ret_data = n > 0 ? chunk->data + chunk->start : room;
+        return n;
+    }
+    size_t n_gathered = 0;
+    for (; n_gathered < n; chunk = chunk->next) {
+        size_t piece = chunk->end - chunk->start;
+        if (piece > n - n_gathered) {
+            piece = n - n_gathered;
+        }
+        memcpy(room + n_gathered, chunk->data + chunk->start, piece);
+        n_gathered += piece;
+    }
+    *ret_data = room;
+    return n;
+}
+
+void output_consume(struct output *output, size_t n)
 {
     output->size -= n;
     while (output->first) {

@@ -4,7 +4,7 @@
  * The bytes that wait to be written to one connection: a list of chunks. Small things (heads, small
  * bodies) are encoded into blocks of OUTPUT_BLOCK_SIZE; a large body is not copied but referred to,
  * in the frame buffer it was read into. One writev() a turn takes as many chunks as the kernel will
- * have.
+ * have; TLS takes them record by record (tls_stream.h).
  *
  * Owns its blocks and its references to frame buffers. Knows no socket but the descriptor it is
  * given to write to.
@@ -61,3 +61,9 @@ enum output_status {
     OUTPUT_FAILED,  /* errno says why */
 };
 enum output_status output_write(struct output *output, int fd);
+/*
+ * The first bytes in one piece, n of them or all that there are: where they lie, or gathered in
+ * room. output_consume() then takes from the front what was written of them.
+ */
+size_t output_first(const struct output *output, uint8_t *room, size_t n, const uint8_t **ret_data);
+void output_consume(struct output *output, size_t n);

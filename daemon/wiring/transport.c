@@ -24,6 +24,10 @@ static int reading_update(struct transport *transport)
 {
     bool wants = transport->fd >= 0 && !transport->is_connecting && !transport->is_paused &&
                  !transport->is_ended;
+    if (wants && transport->tls) {
+        /* What it holds already makes no socket readable. */
+        event_active(&transport->read_event, EV_READ, 1);
+    }
     return wants ? event_add(&transport->read_event, NULL) : event_del(&transport->read_event);
 }
 
@@ -37,13 +41,23 @@ static int blocked_set(struct transport *transport, bool is_blocked)
                       : event_del(&transport->write_event);
 }
 
+static void failed(struct transport *transport, int error)
+{
+    if (transport->tls && tls_stream_was_refused(transport->tls)) {
+        transport->bytes_sent = 0; /* the peer has thrown them away unread */
+    }
+    transport->handler->on_end(transport, TRANSPORT_ERROR, error);
+}
+
 static void write_now(struct transport *transport)
 {
     if (transport->fd < 0 || transport->is_connecting) {
         return;
     }
     size_t size_before = transport->output.size;
-    enum output_status status = output_write(&transport->output, transport->fd);
+    enum output_status status = transport->tls
+                                    ? tls_stream_write(transport->tls, &transport->output)
+                                    : output_write(&transport->output, transport->fd);
     int error = errno;
     transport->bytes_sent += size_before - transport->output.size;
     switch (status) {
@@ -51,11 +65,12 @@ static void write_now(struct transport *transport)
         (void)blocked_set(transport, false);
         break;
     case OUTPUT_BLOCKED:
-        (void)blocked_set(transport, true);
+        /* Where TLS has to read first, a socket that takes more is of no use. */
+        (void)blocked_set(transport, !(transport->tls && transport->tls->write_wants_read));
         break;
     case OUTPUT_FAILED:
         (void)blocked_set(transport, false);
-        transport->handler->on_end(transport, TRANSPORT_ERROR, error);
+        failed(transport, error);
         return;
     }
     if (transport->handler->on_written) {
@@ -71,6 +86,37 @@ static void on_flush(struct loop_dirty *dirty)
     }
 }
 
+static void connected(struct transport *transport, int error)
+{
+    transport->is_connecting = transport->is_in_handshake = false;
+    if (error == 0) {
+        (void)reading_update(transport);
+    }
+    transport->handler->on_connected(transport, error);
+}
+
+/* The events are those of the handshake until it is done. */
+static void handshake_continue(struct transport *transport)
+{
+    enum tls_handshake status = tls_stream_handshake(transport->tls);
+    (void)blocked_set(transport, status == TLS_HANDSHAKE_WANTS_WRITE);
+    switch (status) {
+    case TLS_HANDSHAKE_DONE:
+        connected(transport, 0);
+        return;
+    case TLS_HANDSHAKE_WANTS_READ:
+        (void)event_add(&transport->read_event, NULL);
+        return;
+    case TLS_HANDSHAKE_WANTS_WRITE:
+        (void)event_del(&transport->read_event);
+        return;
+    case TLS_HANDSHAKE_FAILED:
+        (void)event_del(&transport->read_event);
+        connected(transport, transport->tls->error ? transport->tls->error : ECONNRESET);
+        return;
+    }
+}
+
 static void connect_end(struct transport *transport)
 {
     int error = 0;
@@ -79,24 +125,12 @@ static void connect_end(struct transport *transport)
         error = errno;
     }
     (void)blocked_set(transport, false);
-    transport->is_connecting = false;
-    if (error == 0) {
-        (void)reading_update(transport);
+    if (error == 0 && transport->tls) {
+        transport->is_in_handshake = true;
+        handshake_continue(transport);
+        return;
     }
-    transport->handler->on_connected(transport, error);
-}
-
-static void on_writable(evutil_socket_t fd, short what, void *context)
-{
-    (void)fd;
-    (void)what;
-    struct transport *transport = context;
-    loop_wake(transport->loop);
-    if (transport->is_connecting) {
-        connect_end(transport);
-    } else {
-        write_now(transport);
-    }
+    connected(transport, error);
 }
 
 /* Makes room for n bytes in `held`, whose frame is `size` bytes long as far as is known. */
@@ -258,12 +292,19 @@ static size_t held_room(const struct transport *transport)
     return size - transport->n_held;
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *context)
+/* As readv(). */
+static ssize_t bytes_read(
+    struct transport *transport, const struct iovec *vectors, size_t n_vectors)
 {
-    (void)what;
-    struct transport *transport = context;
-    loop_wake(transport->loop);
+    if (transport->tls) {
+        return tls_stream_read(transport->tls, vectors, n_vectors);
+    }
+    return n_vectors == 1 ? recv(transport->fd, vectors[0].iov_base, vectors[0].iov_len, 0)
+                          : readv(transport->fd, vectors, (int)n_vectors);
+}
 
+static void receive(struct transport *transport)
+{
     struct iovec vectors[2];
     size_t n_vectors = 0;
     size_t n_held_room = held_room(transport);
@@ -277,11 +318,10 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
         .iov_base = transport->loop->receive_buffer,
         .iov_len = LOOP_RECEIVE_SIZE,
     };
-    ssize_t n = n_vectors == 1 ? recv(fd, vectors[0].iov_base, vectors[0].iov_len, 0)
-                               : readv(fd, vectors, (int)n_vectors);
+    ssize_t n = bytes_read(transport, vectors, n_vectors);
     if (n < 0) {
         if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-            transport->handler->on_end(transport, TRANSPORT_ERROR, errno);
+            failed(transport, errno);
         }
         return;
     }
@@ -296,6 +336,56 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
     take_read(transport, (size_t)n, n_held_room);
     if (transport->fd >= 0 && transport->handler->on_read) {
         transport->handler->on_read(transport);
+    }
+}
+
+/* What one direction of TLS wanted of the other. */
+static void tls_go_on(struct transport *transport)
+{
+    if (transport->tls->write_wants_read) {
+        write_now(transport);
+    }
+    if (transport->fd >= 0 && transport->tls->read_wants_write) {
+        (void)blocked_set(transport, true);
+    }
+    if (transport->fd >= 0 && transport->tls->has_more) {
+        (void)reading_update(transport);
+    }
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct transport *transport = context;
+    loop_wake(transport->loop);
+    if (transport->is_in_handshake) {
+        handshake_continue(transport);
+        return;
+    }
+    receive(transport);
+    if (transport->tls && transport->fd >= 0) {
+        tls_go_on(transport);
+    }
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct transport *transport = context;
+    loop_wake(transport->loop);
+    if (transport->is_in_handshake) {
+        handshake_continue(transport);
+    } else if (transport->is_connecting) {
+        connect_end(transport);
+    } else if (transport->tls && transport->tls->read_wants_write) {
+        receive(transport);
+        if (transport->fd >= 0) {
+            write_now(transport);
+        }
+    } else {
+        write_now(transport);
     }
 }
 
@@ -325,6 +415,21 @@ int transport_open(struct transport *transport, struct loop *loop, struct memory
     return 0;
 }
 
+void transport_secure(struct transport *transport, struct tls_stream *stream)
+{
+    assert(transport->is_connecting && !transport->tls);
+    transport->tls = stream;
+}
+
+const char *transport_error_text(const struct transport *transport, int error)
+{
+    const char *cause = transport->tls ? tls_stream_cause(transport->tls) : NULL;
+    if (cause) {
+        return cause;
+    }
+    return error == 0 ? "it closed the connection" : strerror(error);
+}
+
 void transport_close(struct transport *transport)
 {
     if (transport->fd < 0) {
@@ -333,6 +438,7 @@ void transport_close(struct transport *transport)
     (void)event_del(&transport->read_event);
     (void)event_del(&transport->write_event);
     loop_forget_dirty(transport->loop, &transport->dirty);
+    transport->tls = tls_stream_free(transport->tls);
     (void)close(transport->fd);
     transport->fd = -1;
     output_deinit(&transport->output);

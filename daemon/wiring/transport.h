@@ -11,6 +11,10 @@
  *     out  the owner appends to `output` and calls transport_flush_later(); the loop writes at the
  *          end of the turn.
  *
+ * With TLS (transport_secure()) a stream of tls_stream.h stands between both and the socket, from
+ * the first byte on; the handshake is part of connecting. A plain transport has it in one branch of
+ * a read and one of a write.
+ *
  * It decides nothing: what is wrong with a frame, and the end of the connection, go to the handler,
  * which closes. transport_close() is safe in every callback; the memory is the owner's, who gives
  * it to the loop's reaper.
@@ -20,6 +24,7 @@
 #include "daemon/wiring/loop.h"
 #include "daemon/wiring/memory.h"
 #include "daemon/wiring/output.h"
+#include "daemon/wiring/tls_stream.h"
 #include "protocol/frame.h"
 
 #include <stdbool.h>
@@ -30,7 +35,7 @@
 
 enum transport_end {
     TRANSPORT_END_OF_FILE,
-    TRANSPORT_ERROR,     /* error is the errno */
+    TRANSPORT_ERROR,     /* error is the errno; transport_error_text() has more words for it */
     TRANSPORT_NO_MEMORY, /* a frame did not fit limits.total_memory, or the machine's */
 };
 
@@ -54,7 +59,10 @@ struct transport_handler {
     void (*on_read)(struct transport *transport);
     /* After every write: the output may be shorter now. May be NULL. */
     void (*on_written)(struct transport *transport);
-    /* A connect() ended: error is 0 or its errno. NULL where sockets come connected. */
+    /*
+     * A connect() ended, and with TLS the handshake behind it: error is 0 or its errno. NULL where
+     * sockets come connected.
+     */
     void (*on_connected)(struct transport *transport, int error);
 };
 
@@ -65,14 +73,16 @@ struct transport {
     struct event read_event, write_event;
     struct loop_dirty dirty;
     struct output output;
+    struct tls_stream *tls; /* NULL: plain text */
     struct memory *memory;
     size_t frame_limit;
     struct frame_buffer *held; /* the frame that is not complete yet */
     size_t n_held;
     struct frame_buffer *backlog; /* read, but not looked at since reading was paused */
     size_t n_backlog;
-    bool reads_answers; /* frames are taken beyond limits.total_memory; set by the owner */
-    bool is_connecting;
+    bool reads_answers;   /* frames are taken beyond limits.total_memory; set by the owner */
+    bool is_connecting;   /* the TLS handshake included */
+    bool is_in_handshake; /* that of TLS */
     bool is_paused;
     bool is_ended;   /* end of file was read */
     bool is_blocked; /* the write event is set */
@@ -85,6 +95,16 @@ struct transport {
  */
 int transport_open(struct transport *transport, struct loop *loop, struct memory *memory,
     const struct transport_handler *handler, int fd, size_t frame_limit, bool is_connecting);
+/*
+ * Of one that is connecting: everything goes through the stream, which belongs to the transport from
+ * here on.
+ */
+void transport_secure(struct transport *transport, struct tls_stream *stream);
+/*
+ * Why it ended: in TLS's words where it has some, also for TRANSPORT_END_OF_FILE (error 0), else the
+ * errno's.
+ */
+const char *transport_error_text(const struct transport *transport, int error);
 /* Closes the descriptor, drops what was read and not written. May be called twice. */
 void transport_close(struct transport *transport);
 bool transport_is_open(const struct transport *transport);

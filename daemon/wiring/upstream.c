@@ -211,8 +211,14 @@ static void on_connected(struct transport *transport, int error)
 {
     struct upstream *upstream = upstream_of(transport);
     if (error != 0) {
-        upstream_close(upstream, UPSTREAM_END_PEER, strerror(error));
+        upstream_close(upstream, UPSTREAM_END_PEER, transport_error_text(transport, error));
         return;
+    }
+    if (transport->tls) {
+        log_debug("upstream=%s id=%" PRIu64 " tls=%s cipher=%s resumed=%s", upstream->name,
+            upstream->id, SSL_get_version(transport->tls->ssl),
+            SSL_get_cipher_name(transport->tls->ssl),
+            tls_stream_was_resumed(transport->tls) ? "yes" : "no");
     }
     upstream_enter(upstream, UPSTREAM_READY, UPSTREAM_END_PEER, NULL);
     upstream->owner->on_ready(upstream);
@@ -223,9 +229,11 @@ static void on_connect_deadline(struct deadline *deadline, uint64_t now_ms)
     (void)now_ms;
     struct upstream *upstream =
         (struct upstream *)(void *)((char *)deadline - offsetof(struct upstream, connect_deadline));
-    char cause[96];
-    (void)snprintf(cause, sizeof(cause), "no connection within connect_timeout (%" PRIu64 " ms)",
-        upstream->context->connect_timeout_ms);
+    char cause[TLS_CAUSE_SIZE];
+    (void)snprintf(cause, sizeof(cause), "no %s within connect_timeout (%" PRIu64 " ms)%s",
+        upstream->transport.is_in_handshake ? "TLS handshake" : "connection",
+        upstream->context->connect_timeout_ms,
+        upstream->transport.is_in_handshake ? ", though it is connected: does it speak TLS?" : "");
     upstream_close(upstream, UPSTREAM_END_PEER, cause);
 }
 
@@ -366,12 +374,11 @@ static void on_bad_frame(struct transport *transport, uint8_t *data, size_t n)
 
 static void on_end(struct transport *transport, enum transport_end end, int error)
 {
-    const char *cause = "it closed the connection";
+    const char *cause = NULL;
     switch (end) {
     case TRANSPORT_END_OF_FILE:
-        break;
     case TRANSPORT_ERROR:
-        cause = strerror(error);
+        cause = transport_error_text(transport, error);
         break;
     case TRANSPORT_NO_MEMORY:
         cause = "no memory for its answer";
@@ -501,6 +508,16 @@ static void on_request_deadline(struct deadline *deadline, uint64_t now_ms)
     in_flight_left(upstream);
 }
 
+static bool secure(struct upstream *upstream, int fd)
+{
+    struct tls_stream *stream =
+        tls_stream_new(upstream->context->tls, upstream->address->host, upstream->name, fd);
+    if (stream) {
+        transport_secure(&upstream->transport, stream);
+    }
+    return stream != NULL;
+}
+
 struct upstream *upstream_new(struct upstream_context *context, const struct upstream_owner *owner,
     struct upstream_address *address, struct address_stats *address_stats, bool is_long_poll,
     const char *name, const struct sockaddr *socket_address, socklen_t socket_address_size,
@@ -534,6 +551,12 @@ struct upstream *upstream_new(struct upstream_context *context, const struct ups
     pending_request_init(&upstream->probe, &probe_handler);
     if (transport_open(&upstream->transport, context->loop, context->memory,
             &upstream_transport_handler, fd, FRAME_SIZE_MAX, true) < 0) {
+        fd = -1;
+        *ret_error = ENOMEM;
+        goto fail;
+    }
+    if (context->tls && !secure(upstream, fd)) {
+        transport_close(&upstream->transport);
         fd = -1;
         *ret_error = ENOMEM;
         goto fail;

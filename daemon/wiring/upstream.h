@@ -8,6 +8,9 @@
  * it fails at once. A
  * request whose deadline passes only loses its slot; the shared socket lives on.
  *
+ * With TLS (tls.h) the handshake is part of CONNECTING and of upstream.connect_timeout. A peer that
+ * refuses our certificate behind the handshake has read no request: they count as not sent.
+ *
  *     CONNECTING -> READY -> CLOSED(cause)                 reconnecting is its owner's business
  *                   READY -> DRAINING -> CLOSED(cause)     no new requests; what is in flight ends
  *
@@ -67,6 +70,7 @@ struct upstream_context {
     uint64_t tcp_user_timeout_ms;
     unsigned breaker_failures;
     struct net_events *events;
+    struct tls *tls; /* NULL: plain text */
     struct rpc_hooks hooks;
     const struct broker_request_handler *broker_requests;
     void *broker_requests_context;

@@ -295,6 +295,9 @@ static bool is_same_socket_address(
 struct upstream_address *upstream_pool_find_connected(const struct upstream_pool *pool,
     const struct upstream_address *asking, const struct sockaddr *socket_address, socklen_t size)
 {
+    if (pool->context->tls && tls_verifies_hosts(pool->context->tls)) {
+        return NULL; /* it was another name that was proved there */
+    }
     for (struct upstream_address *address = pool->addresses; address; address = address->hh.next) {
         if (address == asking || address->class != asking->class || address->alias ||
             asking->class == POOL_CONTROL) {

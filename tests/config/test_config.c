@@ -110,6 +110,13 @@ START_TEST(without_a_file_every_setting_has_its_default)
     ck_assert_uint_eq(config->consume.invisible_time_ms, 60000);
     ck_assert_uint_eq(config->consume.poll_time_ms, 15000);
     ck_assert_uint_eq(config->consume.max_messages, 32);
+    ck_assert(!config->tls.enable);
+    ck_assert(config->tls.verify);
+    ck_assert_str_eq(config->tls.ca_file, "");
+    ck_assert_str_eq(config->tls.cert_file, "");
+    ck_assert_str_eq(config->tls.key_file, "");
+    ck_assert_str_eq(config->tls.server_name, "");
+    ck_assert(config->tls.min_version == CONFIG_TLS_1_2);
     ck_assert_uint_eq(config->acl.n, 0);
     ck_assert_str_eq(config->namespace.name, "");
     ck_assert_uint_eq(config->hooks.static_fields.n, 0);
@@ -143,6 +150,8 @@ static const char every_setting[] =
     "max_members = 20\nmax_processors_per_session = 21\nmax_broker_requests_per_session = 22\n"
     "[send]\nproducer_group = my|group%1\nretries = 0\n"
     "[consume]\ninvisible_time = 18s\npoll_time = 0s\nmax_messages = 19\n"
+    "[tls]\nenable = yes\nverify = no\nca_file = /etc/ca.pem\ncert_file = client-cert\n"
+    "key_file = client-key\nserver_name = rocketmq.example\nmin_version = 1.3\n"
     "[acl inner]\naddresses = 10.0.0.0/8;broker-a:10911\naccess_key = AK1\n"
     "secret_key_file = /etc/secret\n"
     "[acl rest]\naccess_key = AK2\nsecret_key_file = secret-key\nsecurity_token_file = token\n"
@@ -229,6 +238,13 @@ static void check_every_setting(const struct config *config)
     ck_assert_uint_eq(config->consume.invisible_time_ms, 18000);
     ck_assert_uint_eq(config->consume.poll_time_ms, 0);
     ck_assert_uint_eq(config->consume.max_messages, 19);
+    ck_assert(config->tls.enable);
+    ck_assert(!config->tls.verify);
+    ck_assert_str_eq(config->tls.ca_file, "/etc/ca.pem");
+    ck_assert_str_eq(config->tls.cert_file, "client-cert");
+    ck_assert_str_eq(config->tls.key_file, "client-key");
+    ck_assert_str_eq(config->tls.server_name, "rocketmq.example");
+    ck_assert(config->tls.min_version == CONFIG_TLS_1_3);
     static const char *const acl_targets[] = { "10.0.0.0/8", "broker-a:10911", NULL };
     static const char *const static_fields[] = { "zone=b", "empty=", NULL };
     ck_assert_uint_eq(config->acl.n, 2);
@@ -475,12 +491,20 @@ static const struct problem_case {
 } problem_cases[] = {
     { "an unknown section that is nearly known", "[lisener]\n" NAMESERVER, NULL,
         { { 1, "[lisener]: ", "no such section; did you mean [listener]?" } } },
-    { "an unknown section", "[tls]\nenable = yes\n" NAMESERVER, NULL,
-        { { 1, "[tls]: ",
+    { "an unknown section", "[http]\nenable = yes\n" NAMESERVER, NULL,
+        { { 1, "[http]: ",
             "known are [listener], [role], [nameserver], [upstream], [pool], [backoff], "
             "[breaker], "
             "[limits], "
             "[send]" } } },
+    { "TLS of which nobody said whether it is meant", NAMESERVER "[tls]\nca_file = /ca.pem\n", NULL,
+        { { 4, "[tls] ca_file: ", "accepted is also a line \"enable = yes\"" } } },
+    { "a certificate without its key", NAMESERVER "[tls]\nenable = yes\ncert_file = /c.pem\n", NULL,
+        { { 5, "[tls] cert_file is given and key_file is not", "\"key_file = FILE\"" } } },
+    { "a key without its certificate", NAMESERVER "[tls]\nenable = yes\nkey_file = k\n", NULL,
+        { { 5, "[tls] key_file is given and cert_file is not", "\"cert_file = FILE\"" } } },
+    { "a version of TLS that is not spoken", NAMESERVER "[tls]\nenable = yes\nmin_version = 1.1\n",
+        NULL, { { 5, "[tls] min_version = 1.1: ", "1.2 or 1.3 is accepted" } } },
     { "a section that needs a name", NAMESERVER "[acl]\naccess_key = A\n", NULL,
         { { 3, "[acl ]: ", "one word of at most 32 characters, as in [acl prod]" } } },
     { "a section's name of two words", NAMESERVER "[acl a b]\n", NULL,

@@ -23,6 +23,7 @@ import time
 
 import remoting
 import tap
+from tls_socket import TlsSocket
 
 
 class Connection:
@@ -165,8 +166,10 @@ class Held:
 
 
 class FakeBroker:
-    def __init__(self, name="broker-a", port=0, listening=True, host="127.0.0.1"):
+    def __init__(self, name="broker-a", port=0, listening=True, host="127.0.0.1", tls=None):
+        """tls: the ssl.SSLContext of a server; without one it speaks plain text."""
         self.name = name
+        self.tls = tls
         self.host = host
         self.lock = threading.Lock()
         self.requests = []
@@ -255,6 +258,8 @@ class FakeBroker:
             except OSError:
                 return
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.tls:
+                accepted = TlsSocket(accepted, self.tls)
             with self.lock:
                 connection = Connection(self, accepted, len(self.connections))
                 self.connections.append(connection)

@@ -46,14 +46,14 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(settings=None, **more):
+def stage(settings=None, tls=None, **more):
     """
     The nameserver's routes name the broker; both are loopback addresses that callers may also name
-    themselves. What else a Daemon may be told goes to it.
+    themselves. tls is both servers' (fake_broker.py). What else a Daemon may be told goes to it.
     """
     settings = {section: dict(keys) for section, keys in (settings or {}).items()}
     settings.setdefault("upstream", {}).setdefault("allow_addresses", "127.0.0.0/8")
-    with FakeBroker("nameserver") as nameserver, FakeBroker("broker-a") as broker:
+    with FakeBroker("nameserver", tls=tls) as nameserver, FakeBroker("broker-a", tls=tls) as broker:
         nameserver.route_to = [broker]
         with Daemon([nameserver.address], settings, **more) as daemon:
             yield Stage(daemon, nameserver, broker)
