@@ -89,15 +89,24 @@ struct tls_stream *tls_stream_new(struct tls *tls, const char *host, const char 
     return stream;
 }
 
+/* Without one of these OpenSSL takes the session for broken, and does not resume it. */
+static void end_write(struct tls_stream *stream)
+{
+    if (!stream->has_failed) {
+        (void)SSL_shutdown(stream->ssl);
+        ERR_clear_error();
+    } else if (stream->error != EPROTO) {
+        SSL_set_shutdown(stream->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    }
+}
+
 struct tls_stream *tls_stream_free(struct tls_stream *stream)
 {
     if (!stream) {
         return NULL;
     }
-    if (stream->ssl && !stream->has_failed && SSL_is_init_finished(stream->ssl)) {
-        /* Also what keeps the session fit to be resumed. */
-        (void)SSL_shutdown(stream->ssl);
-        ERR_clear_error();
+    if (stream->ssl && SSL_is_init_finished(stream->ssl)) {
+        end_write(stream);
     }
     SSL_free(stream->ssl);
     free(stream->host);

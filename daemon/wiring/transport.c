@@ -24,11 +24,15 @@ static int reading_update(struct transport *transport)
 {
     bool wants = transport->fd >= 0 && !transport->is_connecting && !transport->is_paused &&
                  !transport->is_ended;
+    int r = wants ? event_add(&transport->read_event, NULL) : event_del(&transport->read_event);
     if (wants && transport->tls) {
-        /* What it holds already makes no socket readable. */
+        /*
+         * What TLS holds already makes no socket readable. Only now: libevent does not watch a
+         * socket whose event is active when it is added.
+         */
         event_active(&transport->read_event, EV_READ, 1);
     }
-    return wants ? event_add(&transport->read_event, NULL) : event_del(&transport->read_event);
+    return r;
 }
 
 static int blocked_set(struct transport *transport, bool is_blocked)

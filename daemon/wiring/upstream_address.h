@@ -21,8 +21,9 @@
  *
  * Names are resolved anew for every attempt, and their addresses tried one after the other. Where
  * another name of the same class has a connection to the same socket address, that one is used
- * (`alias`): localhost:x and 127.0.0.1:x are one, unless each has to prove its name by TLS. Control connections are never shared so: brokers
- * know a client by its connection, and each speaks for one identity.
+ * (`alias`): localhost:x and 127.0.0.1:x are one. Not so where each has to prove its own name by
+ * TLS; and control connections are never shared so: brokers know a client by its connection, and
+ * each speaks for one identity.
  *
  * Owned by the pool, whose business it alone is.
  */

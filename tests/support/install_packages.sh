@@ -11,7 +11,7 @@ run_packages=(
     libevent-dev libjansson-dev libinih-dev libc-ares-dev zlib1g-dev liblz4-dev libzstd-dev libssl-dev uthash-dev
     python3 openjdk-17-jre-headless maven
 )
-tests_packages=(openjdk-17-jdk-headless check faketime valgrind strace)
+tests_packages=(openjdk-17-jdk-headless check faketime valgrind strace openssl)
 bench_packages=(haproxy nginx-light libnginx-mod-stream strace linux-perf)
 
 case "${1:-}" in
@@ -31,7 +31,7 @@ is_there() {
     openjdk-17-jdk-headless) command -v javac ;;
     maven) command -v mvn ;;
     linux-perf) command -v perf ;;
-    gcc | meson | pkg-config | python3 | haproxy | strace | valgrind) command -v "$1" ;;
+    gcc | meson | pkg-config | python3 | openssl | haproxy | strace | valgrind) command -v "$1" ;;
     ninja-build) command -v ninja ;;
     php-cli) command -v php ;;
     ruby | perl) command -v "$1" ;;

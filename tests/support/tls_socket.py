@@ -18,10 +18,7 @@ class TlsSocket:
         self.context = context
         self.lock = threading.Lock()
         self.tls = None
-
-    @property
-    def was_resumed(self):
-        return self.tls is not None and self.tls.session_reused
+        self.was_resumed = None  # known with the end of the handshake
 
     def recv(self, n):
         if self.tls is None:
@@ -77,3 +74,4 @@ class TlsSocket:
         self.plain.settimeout(HANDSHAKE_SECONDS)
         self.tls = self.context.wrap_socket(self.plain, server_side=True)
         self.tls.setblocking(False)
+        self.was_resumed = self.tls.session_reused
