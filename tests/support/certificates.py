@@ -45,6 +45,14 @@ class Certificate:
             context.minimum_version = context.maximum_version = only
         return context
 
+    def client_context(self, authority):
+        """The server's name is not looked at."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_cert_chain(self.file, self.key_file)
+        context.load_verify_locations(authority.file)
+        return context
+
     def client_settings(self):
         return {"cert_file": self.file, "key_file": self.key_file}
 

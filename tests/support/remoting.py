@@ -256,12 +256,13 @@ class Client:
     possession.
     """
 
-    def __init__(self, address, timeout=10.0, serialize=JSON):
+    def __init__(self, address, timeout=10.0, serialize=JSON, tls=None):
+        """tls: an ssl.SSLContext; without one it speaks plain text."""
         if isinstance(address, socket.socket):
             self.socket = address
             self.socket.settimeout(timeout)
         else:
-            self.socket = self._connected(parse_address(address), timeout)
+            self.socket = self._connected(parse_address(address), timeout, tls)
         self.timeout = timeout
         self.serialize = serialize
         self.opaque = 0
@@ -270,12 +271,14 @@ class Client:
         self.waiting = {}
 
     @staticmethod
-    def _connected(address, timeout):
+    def _connected(address, timeout, tls):
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         connected = socket.socket(family, socket.SOCK_STREAM)
         connected.settimeout(timeout)
         try:
             connected.connect(address)
+            if tls:
+                connected = tls.wrap_socket(connected)
         except OSError:
             connected.close()
             raise

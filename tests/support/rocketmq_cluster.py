@@ -75,7 +75,6 @@ JVM = [
     "-XX:TieredStopAtLevel=1",
     "-XX:-UsePerfData",
     "-Djava.net.preferIPv4Stack=true",
-    "-Dtls.server.mode=disabled",
 ]
 
 # name -> (memory, main class)
@@ -136,6 +135,25 @@ authorizationMetadataProvider=\
 org.apache.rocketmq.auth.authorization.provider.LocalAuthorizationMetadataProvider
 initAuthenticationUser={{"username":"{name}","password":"{secret}"}}
 innerClientAuthenticationCredentials={{"accessKey":"{name}","secretKey":"{secret}"}}
+"""
+
+# Every connection is TLS, between the members too, and shows a certificate of the CA. Without test
+# mode RocketMQ looks at the files.
+TLS_JVM = [
+    "-Dtls.server.mode=enforcing",
+    "-Dtls.enable=true",
+    "-Dtls.test.mode.enable=false",
+    "-Dtls.config.file={file}",
+]
+TLS_PROPERTIES = """tls.server.need.client.auth=require
+tls.server.authClient=true
+tls.server.certPath={member.file}
+tls.server.keyPath={member.key_file}
+tls.server.trustCertPath={ca}
+tls.client.authServer=true
+tls.client.certPath={member.file}
+tls.client.keyPath={member.key_file}
+tls.client.trustCertPath={ca}
 """
 
 
@@ -259,8 +277,11 @@ class Cluster:
     end of the program stops what it started, unless keep_running() was called.
     """
 
-    def __init__(self, n_nameservers=1, n_brokers=1, directory=None, admin=None):
-        """admin: (name, secret) of the user that may do everything; then brokers check who asks."""
+    def __init__(self, n_nameservers=1, n_brokers=1, directory=None, admin=None, authority=None):
+        """
+        admin: (name, secret) of the user that may do everything; then brokers check who asks.
+        authority (certificates.py): then all speak TLS, and to those only that it knows.
+        """
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="rocketmq-")).resolve()
         self.owns_directory = directory is None
         self.cluster = f"cluster-{os.getpid()}-{random.randrange(1 << 30):08x}"
@@ -270,6 +291,8 @@ class Cluster:
         self.processes = {}
         self.children = {}
         self.admin = admin
+        self.authority = authority
+        self.member = authority and authority.certificate("127.0.0.1", "localhost")
 
     @classmethod
     def attach(cls, directory):
@@ -383,8 +406,12 @@ class Cluster:
                         self.address(name),
                         remoting.UPDATE_BROKER_CONFIG,
                         body=b"brokerPermission=6\n",
+                        tls=self._client_tls(),
                     )
             time.sleep(0.03)
+
+    def _client_tls(self):
+        return self.member and self.member.client_context(self.authority)
 
     def log(self, name):
         return self.directory / name / "log"
@@ -396,6 +423,9 @@ class Cluster:
             self.ports[name] = _free_port(taken, around)
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "logback.xml").write_text(LOGBACK)
+        if self.authority:
+            text = TLS_PROPERTIES.format(member=self.member, ca=self.authority.file)
+            (self.directory / "tls.properties").write_text(text)
         for name in self.names:
             self._write_properties(name)
         for name in self.names:
@@ -421,6 +451,11 @@ class Cluster:
                 text += ACL_PROPERTIES.format(name=self.admin[0], secret=self.admin[1])
         (home / "properties").write_text(text)
 
+    def _jvm_of_tls(self):
+        if not self.authority:
+            return ["-Dtls.server.mode=disabled"]
+        return [option.format(file=self.directory / "tls.properties") for option in TLS_JVM]
+
     def _spawn(self, name):
         memory, main_class = ROLES[name.partition("-")[0]]
         home = self.directory / name
@@ -428,6 +463,7 @@ class Cluster:
             "java",
             *memory,
             *JVM,
+            *self._jvm_of_tls(),
             f"-Drocketmq.home.dir={self.directory}",
             f"-Duser.home={home}",
         ]
@@ -487,7 +523,11 @@ class Cluster:
         for nameserver in self.names:
             if not nameserver.startswith("nameserver-") or nameserver not in self.processes:
                 continue
-            answer = _ask(self.address(nameserver), remoting.GET_BROKER_CLUSTER_INFO)
+            answer = _ask(
+                self.address(nameserver),
+                remoting.GET_BROKER_CLUSTER_INFO,
+                tls=self._client_tls(),
+            )
             if answer is None or answer.code != 0 or not answer.body:
                 return nameserver, f"{nameserver} does not answer"
             table = remoting.java_json(answer.body).get("brokerAddrTable") or {}
@@ -495,7 +535,7 @@ class Cluster:
                 if table.get(broker, {}).get("brokerAddrs", {}).get("0") != address:
                     return broker, f"{nameserver} does not list {broker}"
         for broker, address in brokers.items():
-            answer = _ask(address, remoting.GET_BROKER_CONFIG)
+            answer = _ask(address, remoting.GET_BROKER_CONFIG, tls=self._client_tls())
             # One that checks who asks refuses this, and is there.
             if answer is None or answer.code not in (0, remoting.NO_PERMISSION):
                 return broker, f"{broker} does not answer"
@@ -556,10 +596,10 @@ def _route(nameserver, topic):
     return {row["brokerAddrs"].get("0") for row in remoting.java_json(answer.body)["brokerDatas"]}
 
 
-def _ask(address, code, ext=None, body=b"", timeout=2.0):
+def _ask(address, code, ext=None, body=b"", timeout=2.0, tls=None):
     """The answer, or None when there is none (yet)."""
     try:
-        with remoting.Client(address, timeout) as client:
+        with remoting.Client(address, timeout, tls=tls) as client:
             return client.call(code, ext, body)
     except (OSError, remoting.ConnectionEnded, remoting.ProtocolError):
         return None
