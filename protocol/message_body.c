@@ -277,11 +277,19 @@ enum message_body_status message_body_decompress(
 /* Message.compressLevel of DefaultMQProducer. */
 #define COMPRESS_LEVEL 5
 
+/*
+ * Java's LZ4FrameInputStream refuses frames whose blocks lean on each other, which are liblz4's
+ * default beyond one block; its LZ4FrameOutputStream writes blocks of 4 MiB.
+ */
+static const LZ4F_preferences_t lz4_preferences = {
+    .frameInfo = { .blockSizeID = LZ4F_max4MB, .blockMode = LZ4F_blockIndependent },
+};
+
 size_t message_body_compress_bound(enum message_compression compression, size_t n)
 {
     switch (compression) {
     case MESSAGE_COMPRESSION_LZ4:
-        return LZ4F_compressFrameBound(n, NULL);
+        return LZ4F_compressFrameBound(n, &lz4_preferences);
     case MESSAGE_COMPRESSION_ZSTD:
         return ZSTD_compressBound(n);
     case MESSAGE_COMPRESSION_ZLIB:
@@ -297,7 +305,7 @@ size_t message_body_compress(enum message_compression compression, struct span b
     size_t n;
     switch (compression) {
     case MESSAGE_COMPRESSION_LZ4:
-        n = LZ4F_compressFrame(dst, capacity, body.data, body.n, NULL);
+        n = LZ4F_compressFrame(dst, capacity, body.data, body.n, &lz4_preferences);
         return LZ4F_isError(n) ? 0 : n;
     case MESSAGE_COMPRESSION_ZSTD:
         n = ZSTD_compress(dst, capacity, body.data, body.n, COMPRESS_LEVEL);

@@ -681,6 +681,25 @@ START_TEST(text_that_is_not_compressed_is_corrupt)
 }
 END_TEST
 
+/* Java's LZ4FrameInputStream: "Dependent block stream is unsupported (BLOCK_INDEPENDENCE ...)". */
+START_TEST(blocks_of_lz4_stand_alone_for_java)
+{
+    struct blob text = text_of(300000);
+    struct blob compressed = blob_of(message_body_compress_bound(MESSAGE_COMPRESSION_LZ4, text.n));
+    size_t n = message_body_compress(
+        MESSAGE_COMPRESSION_LZ4, (struct span){ text.data, text.n }, compressed.data);
+    ck_assert_uint_gt(n, 0);
+    LZ4F_dctx *context;
+    ck_assert(!LZ4F_isError(LZ4F_createDecompressionContext(&context, LZ4F_VERSION)));
+    LZ4F_frameInfo_t info;
+    ck_assert(!LZ4F_isError(LZ4F_getFrameInfo(context, &info, compressed.data, &n)));
+    ck_assert_int_eq((int)info.blockMode, (int)LZ4F_blockIndependent);
+    (void)LZ4F_freeDecompressionContext(context);
+    free(compressed.data);
+    free(text.data);
+}
+END_TEST
+
 START_TEST(unknown_compression_is_named_as_such)
 {
     struct blob body = { 0 };
@@ -802,6 +821,7 @@ static TCase *body_tests(void)
     tcase_add_loop_test(tests, compressed_body_cut_at_any_byte_is_corrupt, 0, n);
     tcase_add_loop_test(tests, compressed_body_with_a_changed_byte_stays_within_the_limit, 0, n);
     tcase_add_loop_test(tests, text_that_is_not_compressed_is_corrupt, 0, n);
+    tcase_add_test(tests, blocks_of_lz4_stand_alone_for_java);
     tcase_add_test(tests, unknown_compression_is_named_as_such);
     tcase_add_loop_test(tests, bytes_behind_a_stream_are_taken_as_java_takes_them, 0, n);
     tcase_add_test(tests, zstd_window_far_beyond_the_limit_is_refused);
