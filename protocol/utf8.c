@@ -33,6 +33,17 @@ size_t utf8_character_size(const char *data, size_t n)
     return 0;
 }
 
+uint32_t utf8_decode(const char *data, size_t size)
+{
+    /* How many bits of the first byte say how many bytes there are, and not which character. */
+    unsigned n_lead = size == 1 ? 1 : (unsigned)size + 1;
+    uint32_t character = (unsigned char)data[0] & (0xFFu >> n_lead);
+    for (size_t i = 1; i < size; i++) {
+        character = character << 6 | ((unsigned char)data[i] & 0x3F);
+    }
+    return character;
+}
+
 bool utf8_is_valid(struct span text)
 {
     for (size_t at = 0; at < text.n;) {

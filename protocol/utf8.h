@@ -15,6 +15,8 @@
 /* The bytes (1 to 4) of the character at the start of (data, n), n > 0; 0 when there is none. */
 size_t utf8_character_size(const char *data, size_t n);
 bool utf8_is_valid(struct span text);
+/* The character of these utf8_character_size() bytes. */
+uint32_t utf8_decode(const char *data, size_t size);
 /* The longest beginning of at most size_max bytes that does not end inside a character. */
 struct span utf8_cut(struct span text, size_t size_max);
 /* Writes a character that is not a surrogate; the bytes written (1 to 4). */

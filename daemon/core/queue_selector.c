@@ -1,6 +1,7 @@
 #include "daemon/core/queue_selector.h"
 
 #include "protocol/ext_fields.h"
+#include "protocol/utf8.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -103,13 +104,26 @@ const struct publish_queue *queue_select_of_broker(
     return NULL;
 }
 
+/* String.hashCode(): it counts units of UTF-16, of which a character beyond U+FFFF has two. */
+static uint32_t java_hash_code(struct span text)
+{
+    uint32_t hash = 0;
+    for (size_t at = 0; at < text.n;) {
+        size_t size = utf8_character_size(text.data + at, text.n - at);
+        uint32_t character = size > 0 ? utf8_decode(text.data + at, size) : (uint8_t)text.data[at];
+        if (character > 0xFFFF) {
+            hash = hash * 31 + (0xD800 + ((character - 0x10000) >> 10));
+            character = 0xDC00 + ((character - 0x10000) & 0x3FF);
+        }
+        hash = hash * 31 + character;
+        at += size > 0 ? size : 1;
+    }
+    return hash;
+}
+
 const struct publish_queue *queue_select_by_key(
     const struct publish_queue *queues, size_t n, struct span sharding_key)
 {
-    uint32_t hash = 0;
-    for (size_t i = 0; i < sharding_key.n; i++) {
-        hash = hash * 31 + (uint8_t)sharding_key.data[i];
-    }
-    int64_t remainder = (int64_t)(int32_t)hash % (int64_t)n;
+    int64_t remainder = (int64_t)(int32_t)java_hash_code(sharding_key) % (int64_t)n;
     return &queues[remainder < 0 ? -remainder : remainder];
 }

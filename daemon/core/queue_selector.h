@@ -55,8 +55,8 @@ const struct publish_queue *queue_select(
 const struct publish_queue *queue_select_of_broker(
     const struct publish_queue *queues, size_t n, uint32_t *turn, size_t broker);
 /*
- * As Java's SelectMessageQueueByHash with the key's String.hashCode() (of the bytes: equal for
- * ASCII). n > 0.
+ * As Java's SelectMessageQueueByHash with the key's String.hashCode(); bytes that are not UTF-8 count
+ * as characters. n > 0.
  */
 const struct publish_queue *queue_select_by_key(
     const struct publish_queue *queues, size_t n, struct span sharding_key);

@@ -262,8 +262,20 @@ struct key_case {
 };
 
 static const struct key_case keys[] = {
-    { "", 0 }, { "a", 97 }, { "abc", 96354 }, { "hello", 99162322 }, { "Aa", 2112 }, { "BB", 2112 },
+    { "", 0 },
+    { "a", 97 },
+    { "abc", 96354 },
+    { "hello", 99162322 },
+    { "Aa", 2112 },
+    { "BB", 2112 },
     { "polygenelubricants", INT32_MIN }, /* the word known for it */
+    /* Beyond ASCII it is of UTF-16: as Java's own hashCode() said. */
+    { "gr\xC3\xB6\xC3\x9F"
+      "e-7",
+        421249915 },
+    { "\xE6\xB3\xA8\xE6\x96\x87-1", 855551875 },
+    { "\xF0\x9F\x90\x87", 1772394 },
+    { "\xEF\xBF\xBF\xF0\x90\x80\x80", 64749631 },
 };
 
 START_TEST(sharding_key_takes_the_queue_that_java_takes)

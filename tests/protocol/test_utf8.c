@@ -38,7 +38,7 @@ START_TEST(bytes_are_judged_as_by_jansson)
 }
 END_TEST
 
-START_TEST(every_character_is_encoded_as_one_that_is_valid)
+START_TEST(every_character_is_encoded_as_one_that_is_valid_and_decoded_as_itself)
 {
     size_t n_characters = 0;
     for (uint32_t character = 1; character <= 0x10FFFF; character++) {
@@ -48,7 +48,8 @@ START_TEST(every_character_is_encoded_as_one_that_is_valid)
         char bytes[4];
         size_t n = utf8_encode(character, bytes);
         if (utf8_character_size(bytes, n) != n ||
-            (n > 1 && utf8_character_size(bytes, n - 1) != 0)) {
+            (n > 1 && utf8_character_size(bytes, n - 1) != 0) ||
+            utf8_decode(bytes, n) != character) {
             ck_abort_msg("U+%04X", character);
         }
         n_characters++;
@@ -72,7 +73,7 @@ int main(void)
     TCase *tcase = tcase_create("utf8");
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, bytes_are_judged_as_by_jansson);
-    tcase_add_test(tcase, every_character_is_encoded_as_one_that_is_valid);
+    tcase_add_test(tcase, every_character_is_encoded_as_one_that_is_valid_and_decoded_as_itself);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
