@@ -18,6 +18,7 @@ import build
 import measure
 
 sys.path.insert(0, str(build.ROOT / "tests" / "support"))
+import java_program  # noqa: E402
 import rocketmq_cluster  # noqa: E402
 
 SOURCES = build.ROOT / "tests/bench/peers"
@@ -61,16 +62,11 @@ def _go():
 
 def java(program):
     """The command of one of the classes in peers/java that have a main()."""
-    jars = f"{rocketmq_cluster.fetch()}/*"
-    TARGET.mkdir(parents=True, exist_ok=True)
     sources = sorted((SOURCES / "java").glob("*.java"))
-    _run(["javac", "-cp", jars, "-d", TARGET / "java", *sources], SOURCES / "java")
-    logging = TARGET / "java" / "logback.xml"
-    logging.write_text(rocketmq_cluster.LOGBACK)
-    return [
-        *("java", "-XX:-UsePerfData", f"-Drmq.logback.configurationFile={logging}"),
-        *("-cp", f"{TARGET / 'java'}:{jars}", program),
-    ]
+    try:
+        return java_program.command(sources, TARGET / "java", program)
+    except java_program.BuildError as error:
+        raise PeerError(str(error)) from None
 
 
 BUILDERS = {"rust": _rust, "java": lambda: java("Peer"), "go": _go}

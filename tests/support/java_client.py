@@ -1,7 +1,7 @@
 """
 Java's own client for stories against a real cluster
 
-JavaClient.java is compiled once a run against the jars of the cluster, and run as a process of its
+JavaClient.java is compiled once a story, and run as a process of its
 own, which says in lines what it sees. close() has it shut down as an application does: its groups
 are unregistered and its offsets committed.
 """
@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import threading
 
+import java_program
 import rocketmq_cluster
 import tap
 
@@ -27,44 +28,27 @@ JVM = [
 ]
 START_SECONDS = 60
 
-_classes = None
+_command = None
 
 
 def _compile():
-    global _classes
-    if _classes is None:
+    global _command
+    if _command is None:
         directory = pathlib.Path(tempfile.mkdtemp(prefix="remotingd-java-"))
         atexit.register(shutil.rmtree, directory, ignore_errors=True)
-        jars = f"{rocketmq_cluster.fetch()}/*"
-        subprocess.run(
-            ["javac", "-nowarn", "-cp", jars, "-d", directory, SOURCE],
-            check=True,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-        )
-        (directory / "logback.xml").write_text(
-            rocketmq_cluster.LOGBACK.replace('level="ERROR"', 'level="OFF"')
-        )
-        _classes = (directory, jars)
-    return _classes
+        options = (*JVM, f"-Duser.home={directory}")
+        _command = java_program.command([SOURCE], directory, "JavaClient", *options)
+        # What it logs would stand between the lines that it says.
+        silent = rocketmq_cluster.LOGBACK.replace('level="ERROR"', 'level="OFF"')
+        (directory / "logback.xml").write_text(silent)
+    return _command
 
 
 class JavaClient:
     def __init__(self, mode, *arguments):
-        directory, jars = _compile()
         self.lines = []
         self.process = subprocess.Popen(
-            [
-                "java",
-                *JVM,
-                f"-Duser.home={directory}",
-                f"-Drmq.logback.configurationFile={directory}/logback.xml",
-                "-cp",
-                f"{directory}:{jars}",
-                "JavaClient",
-                mode,
-                *map(str, arguments),
-            ],
+            [*_compile(), mode, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -401,6 +401,7 @@ class Message:
     sys_flag: int
     reconsume_times: int
     store_host: str
+    flag: int
 
 
 def messages(body):
@@ -408,7 +409,7 @@ def messages(body):
     found = []
     at = 0
     while at < len(body):
-        size, magic, _crc, queue_id, _flag = struct.unpack_from(">iIiii", body, at)
+        size, magic, _crc, queue_id, flag = struct.unpack_from(">iIiii", body, at)
         if size < 91 or at + size > len(body):
             raise ProtocolError(f"a stored message of {size} bytes at {at} of {len(body)}")
         queue_offset, physical_offset, sys_flag = struct.unpack_from(">qqi", body, at + 20)
@@ -440,6 +441,7 @@ def messages(body):
                 sys_flag,
                 reconsume_times,
                 store_host,
+                flag,
             )
         )
         at += size
