@@ -6,19 +6,19 @@
 #include "daemon/wiring/listener.h"
 #include "daemon/wiring/log.h"
 #include "daemon/wiring/processor.h"
+#include "daemon/wiring/service.h"
 
 #include <ares.h>
 #include <arpa/inet.h>
 #include <errno.h>
-#include <ifaddrs.h>
 #include <inttypes.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* Descriptors that are not callers: upstreams, the resolver's sockets, the log. */
@@ -46,28 +46,33 @@ struct daemon {
     struct role_table roles;
     struct session_list sessions;
     struct listener *listeners[CONFIG_NAMED_MAX]; /* as many as config has; NULL: not open */
+    struct service service;
     struct event signal_events[2];
     struct deadline drain_deadline;
     uint64_t oneway_written_before; /* stats.oneway_written when the drain began */
 };
 
-/* The first IPv4 address that other hosts may see, for the UNIQ_KEYs. */
+/*
+ * The IPv4 address by which other hosts see this one, for the UNIQ_KEYs: the one that the default
+ * route leaves by. Connecting a datagram socket sends nothing, and needs no netlink, which a service's
+ * sandbox may forbid. The address asked for is one of those reserved for documentation.
+ */
 static void host_address(struct loop *loop, uint8_t ip[4])
 {
     uint32_t drawn = loop_random(loop);
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(9) };
+    socklen_t n = sizeof(address);
     memcpy(ip, &drawn, 4);
-    struct ifaddrs *interfaces;
-    if (getifaddrs(&interfaces) < 0) {
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
         return;
     }
-    for (const struct ifaddrs *each = interfaces; each; each = each->ifa_next) {
-        if (each->ifa_addr && each->ifa_addr->sa_family == AF_INET &&
-            !(each->ifa_flags & IFF_LOOPBACK)) {
-            memcpy(ip, &((const struct sockaddr_in *)(const void *)each->ifa_addr)->sin_addr, 4);
-            break;
-        }
+    if (inet_pton(AF_INET, "192.0.2.1", &address.sin_addr) == 1 &&
+        connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
+        getsockname(fd, (struct sockaddr *)&address, &n) == 0) {
+        memcpy(ip, &address.sin_addr, 4);
     }
-    freeifaddrs(interfaces);
+    close(fd);
 }
 
 /* As Java's client makes it: address@instance, and the instance is drawn anew at every start. */
@@ -154,6 +159,28 @@ static void listeners_close(struct daemon *daemon)
     }
 }
 
+/* For the service manager's status line. */
+static void on_describe(const void *context, char status[SERVICE_STATUS_SIZE])
+{
+    const struct daemon *daemon = context;
+    size_t n_usable = 0;
+    size_t n_nameservers = nameservers_count(daemon->nameservers);
+    for (size_t i = 0; i < n_nameservers; i++) {
+        struct nameserver_view view;
+        nameservers_view(daemon->nameservers, i, &view);
+        n_usable += view.is_usable;
+    }
+    const char *state = "serving";
+    if (daemon->drain.state != DRAIN_RUNNING) {
+        state = "draining";
+    } else if (nameservers_are_degraded(daemon->nameservers)) {
+        state = "degraded, known routes are served";
+    }
+    (void)snprintf(status, SERVICE_STATUS_SIZE,
+        "%s: %zu callers, %zu requests in flight, %zu of %zu nameservers usable", state,
+        daemon->sessions.n, daemon->invoker.n_in_flight, n_usable, n_nameservers);
+}
+
 /* Begins the drain, or ends the one that is under way. */
 static void on_drain(void *context)
 {
@@ -165,6 +192,7 @@ static void on_drain(void *context)
         daemon->invoker.n_in_flight, daemon->invoker.next_id);
     log_info("drain %s in_flight=%zu", drain_state_name(daemon->drain.state),
         daemon->invoker.n_in_flight);
+    service_stopping(&daemon->service);
     listeners_close(daemon);
     loop_deadline_set(&daemon->loop, &daemon->drain_deadline, daemon->drain.deadline_ms);
 }
@@ -400,6 +428,7 @@ struct daemon *daemon_new(const struct config *config, char *problem, size_t pro
     deadline_init(&daemon->drain_deadline, on_drain_deadline);
     daemon->loop.on_turn = on_turn;
     daemon->loop.on_turn_context = daemon;
+    service_init(&daemon->service, &daemon->loop, on_describe, daemon);
     (void)snprintf(problem, problem_size, "out of memory");
     if (roles_make(daemon, problem, problem_size) < 0 || parts_make(daemon) < 0 ||
         signals_take(daemon) < 0 || hooks_make(daemon, problem, problem_size) < 0 ||
@@ -426,6 +455,7 @@ void daemon_run(struct daemon *daemon)
             listener->name[0] ? " listener=" : "", listener->name,
             listener->role[0] ? " role=" : "", listener->role);
     }
+    service_ready(&daemon->service);
     loop_run(&daemon->loop);
     invoker_abort(&daemon->invoker);
     drain_log_end(daemon);
@@ -476,6 +506,7 @@ struct daemon *daemon_free(struct daemon *daemon)
         pending_table_deinit(&daemon->pending);
     }
     loop_deadline_clear(&daemon->loop, &daemon->drain_deadline);
+    service_deinit(&daemon->service);
     loop_finish(&daemon->loop);
     rpc_hooks_deinit(&daemon->upstreams.hooks);
     role_table_deinit(&daemon->roles);

@@ -8,10 +8,10 @@ set -euo pipefail
 
 run_packages=(
     gcc libc6-dev meson ninja-build pkg-config
-    libevent-dev libjansson-dev libinih-dev libc-ares-dev zlib1g-dev liblz4-dev libzstd-dev libssl-dev uthash-dev
+    libevent-dev libjansson-dev libinih-dev libc-ares-dev zlib1g-dev liblz4-dev libzstd-dev libssl-dev libsystemd-dev uthash-dev
     python3 openjdk-17-jre-headless maven
 )
-tests_packages=(openjdk-17-jdk-headless check faketime valgrind strace openssl)
+tests_packages=(openjdk-17-jdk-headless check faketime valgrind strace openssl systemd)
 bench_packages=(haproxy nginx-light libnginx-mod-stream strace linux-perf)
 
 case "${1:-}" in

@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""The daemon and its service manager: ready, signs of life, a line for people, the sandbox"""
+
+import contextlib
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+from daemon_process import ROOT, Daemon
+from fake_broker import FakeBroker, Held
+from remoting import GET_MAX_OFFSET
+from scenario import is_own, stage
+from tap import check, contains, equal, less, main, skip, test, wait_until
+
+UNIT = ROOT / "systemd" / "remotingd.service"
+MOST_EXPOSURE = 1.2
+
+
+class Manager:
+    """Plays systemd: the socket that a service tells its state to."""
+
+    def __init__(self, watchdog_us=0):
+        self.directory = tempfile.mkdtemp(prefix="manager-")
+        self.path = f"{self.directory}/notify"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.watchdog_us = watchdog_us
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+        shutil.rmtree(self.directory)
+
+    def through(self):
+        watchdog = [f"WATCHDOG_USEC={self.watchdog_us}"] if self.watchdog_us else []
+        return ["env", f"NOTIFY_SOCKET={self.path}", *watchdog]
+
+    def hears(self, timeout):
+        """The next lines that the service tells, or None when it tells nothing for so long."""
+        self.socket.settimeout(timeout)
+        try:
+            return self.socket.recv(4096).decode().splitlines()
+        except (TimeoutError, BlockingIOError):
+            return None
+
+    def wait_for(self, line, timeout=20.0):
+        """Everything up to the lines with this one among them; a regular expression."""
+        heard = []
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            lines = self.hears(end - time.monotonic()) or []
+            heard.append(lines)
+            if any(re.fullmatch(line, each) for each in lines):
+                return heard
+        raise AssertionError(f"nothing told was '{line}' within {timeout} s: {heard}")
+
+
+@contextlib.contextmanager
+def service(watchdog_us=0, settings=None):
+    with Manager(watchdog_us) as manager:
+        with stage(settings, through=manager.through()) as on:
+            yield on, manager
+
+
+@test
+def it_is_ready_when_callers_can_connect_and_not_before():
+    with service() as (on, manager):
+        first = manager.hears(20)
+        equal(first[0], "READY=1", "what is told first")
+        contains(first[1], "STATUS=", "the line for people")
+        contains(first[1], "0 callers, 0 requests in flight", "the line for people")
+        is_own(on.call(on.client(), "first"), "first")
+
+
+@test
+def a_start_that_fails_is_never_ready():
+    with Manager() as manager, FakeBroker() as broker:
+        daemon = Daemon(nameservers=[broker.address])
+        daemon.config_path.write_text("[listener]\nsocket = /nowhere/at/all.sock\n")
+        done = subprocess.run(
+            [*manager.through(), daemon.binary, "--config", str(daemon.config_path)],
+            capture_output=True,
+            timeout=20,
+        )
+        shutil.rmtree(daemon.directory)
+        check(done.returncode > 0, f"it ends with a failure (saw {done.returncode})")
+        equal(manager.hears(0.05), None, "what is told")
+
+
+@test
+def signs_of_life_come_from_the_loop_and_stop_with_it():
+    with service(watchdog_us=900_000) as (on, manager):
+        for _ in range(5):
+            manager.wait_for("WATCHDOG=1", timeout=10)
+        on.daemon.process.send_signal(signal.SIGSTOP)
+        while manager.hears(0.2) is not None:
+            pass
+        equal(manager.hears(1.0), None, "what a daemon that is stopped tells")
+        on.daemon.process.send_signal(signal.SIGCONT)
+        manager.wait_for("WATCHDOG=1", timeout=10)
+
+
+@test
+def without_a_watchdog_there_are_no_signs_of_life():
+    with service() as (_, manager):
+        manager.hears(20)
+        while lines := manager.hears(6.0):
+            check("WATCHDOG=1" not in lines, f"no sign of life (saw {lines})")
+
+
+@test
+def the_line_for_people_says_what_goes_on():
+    with service(watchdog_us=600_000) as (on, manager):
+        held = Held()
+        on.broker.on(GET_MAX_OFFSET, held)
+        client = on.client()
+        on.ask(client, "held", {"sidecar.timeoutMillis": "20000"})
+        held.wait_for(1)
+        manager.wait_for("STATUS=serving: 1 callers, 1 requests in flight, 1 of 1 nameservers.*")
+        connection, request = held.waiting[0]
+        connection.echo(request)
+        is_own(client.receive(), "held")
+        manager.wait_for("STATUS=serving: 1 callers, 0 requests in flight.*")
+
+
+@test
+def a_drain_is_told_and_signs_of_life_go_on_until_its_end():
+    with service(watchdog_us=600_000) as (on, manager):
+        held = Held()
+        on.broker.on(GET_MAX_OFFSET, held)
+        client = on.client()
+        on.ask(client, "held", {"sidecar.timeoutMillis": "20000"})
+        held.wait_for(1)
+        on.daemon.terminate()
+        manager.wait_for("STOPPING=1")
+        for _ in range(3):
+            manager.wait_for("WATCHDOG=1", timeout=10)
+        connection, request = held.waiting[0]
+        connection.echo(request)
+        is_own(client.receive(), "held")
+        equal(on.daemon.wait(), 0, "the exit code")
+
+
+@test
+def the_unit_leaves_the_service_little_to_do_harm_with():
+    if not shutil.which("systemd-analyze"):
+        skip("systemd-analyze is not installed")
+    said = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", str(UNIT)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    found = re.search(r"Overall exposure level for remotingd\.service: ([0-9.]+)", said)
+    check(found, f"systemd-analyze tells a level: {said[-300:]}")
+    less(float(found.group(1)), MOST_EXPOSURE + 0.05, "the exposure of the service")
+
+
+@test
+def the_units_program_and_its_arguments_are_understood():
+    unit = UNIT.read_text()
+    command = re.search(r"^ExecStart=/usr/bin/remotingd (.*)$", unit, re.MULTILINE)
+    check(command, "ExecStart= starts remotingd")
+    with FakeBroker() as broker:
+        daemon = Daemon(nameservers=[broker.address])
+        daemon.start()
+        words = command.group(1).replace("/etc/remotingd/remotingd.ini", str(daemon.config_path))
+        done = subprocess.run(
+            [daemon.binary, *words.split(), "--check-config"], capture_output=True, timeout=20
+        )
+        daemon.kill()
+        shutil.rmtree(daemon.directory)
+    equal(done.returncode, 0, f"the exit code ({done.stderr})")
+    contains(unit, "RestartPreventExitStatus=64 78", "the unit: wrong settings are not tried again")
+
+
+main()
