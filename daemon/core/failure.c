@@ -4,6 +4,7 @@
 #include "protocol/utf8.h"
 
 #include <stdio.h>
+#include <string.h>
 
 struct failure_row {
     const char *name;
@@ -40,12 +41,19 @@ void failure_set_va(struct failure_report *report, enum failure failure, bool ma
 {
     report->failure = failure;
     report->maybe_sent = maybe_sent;
-    /* One byte more than is kept shows whether the last character is whole. */
-    char cause[FAILURE_CAUSE_SIZE + 1];
+    char cause[FAILURE_CAUSE_SIZE];
     (void)vsnprintf(cause, sizeof(cause), format, arguments);
-    struct span kept = utf8_cut(span_of(cause), FAILURE_CAUSE_SIZE - 1);
-    memcpy(report->cause, kept.data, kept.n);
-    report->cause[kept.n] = '\0';
+    struct span left = span_of(cause);
+    size_t n = 0;
+    /* What was cut, at the end or by a precision in the middle, may have left part of a character. */
+    while (left.n > 0) {
+        size_t size = utf8_character_size(left.data, left.n);
+        memcpy(report->cause + n, left.data, size);
+        n += size;
+        size_t n_walked = size > 0 ? size : 1;
+        left = (struct span){ left.data + n_walked, left.n - n_walked };
+    }
+    report->cause[n] = '\0';
 }
 
 void failure_set(

@@ -37,7 +37,10 @@ struct failure_report {
 const char *failure_name(enum failure failure);
 int32_t failure_code(enum failure failure);
 
-/* What does not fit is cut behind a whole character: the cause becomes a remark, which is UTF-8. */
+/*
+ * The cause becomes a remark, which is UTF-8: what is left of a character that was cut, by its room
+ * or by the format's precisions, is left out.
+ */
 __attribute__((format(printf, 4, 5))) void failure_set(
     struct failure_report *report, enum failure failure, bool maybe_sent, const char *format, ...);
 __attribute__((format(printf, 4, 0))) void failure_set_va(struct failure_report *report,

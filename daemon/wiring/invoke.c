@@ -254,10 +254,10 @@ void invocation_fail_report(struct invocation *invocation, const struct failure_
 void invocation_fail(
     struct invocation *invocation, enum failure failure, bool maybe_sent, const char *format, ...)
 {
-    struct failure_report report = { .failure = failure, .maybe_sent = maybe_sent };
+    struct failure_report report;
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(report.cause, sizeof(report.cause), format, arguments);
+    failure_set_va(&report, failure, maybe_sent, format, arguments);
     va_end(arguments);
     invocation_fail_report(invocation, &report);
 }

@@ -84,6 +84,17 @@ START_TEST(cause_that_is_too_long_ends_with_a_whole_character)
 }
 END_TEST
 
+START_TEST(cause_that_was_cut_by_its_format_keeps_whole_characters)
+{
+    struct failure_report report;
+    failure_set(&report, FAILURE_INVALID, false, "'%.*s': is it %.3s?", 4, "a\xc3\xa9\xc3\xa9",
+        "b\xe4\xb8\xad");
+    ck_assert_str_eq(report.cause, "'a\xc3\xa9': is it b?");
+    failure_set(&report, FAILURE_INVALID, false, "%.3s", "\xf0\x9f\x90\xa7");
+    ck_assert_str_eq(report.cause, "");
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("failure");
@@ -92,6 +103,7 @@ int main(void)
     tcase_add_test(tests, table_above_has_every_failure_once);
     tcase_add_test(tests, report_says_what_it_was_told);
     tcase_add_test(tests, cause_that_is_too_long_ends_with_a_whole_character);
+    tcase_add_test(tests, cause_that_was_cut_by_its_format_keeps_whole_characters);
     Suite *suite = suite_create("failure");
     suite_add_tcase(suite, tests);
     return run_suite(suite);

@@ -6,9 +6,9 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from remoting import MESSAGE_ILLEGAL, PULL_MESSAGE
+from remoting import MESSAGE_ILLEGAL, POP_MESSAGE, PULL_MESSAGE
 from scenario import TOPIC, is_failure, stage
-from tap import equal, main, test
+from tap import contains, equal, main, test
 
 QUEUE = {"topic": TOPIC, "consumerGroup": "GID", "queueId": 3, "queueOffset": 40}
 COMMIT_OFFSET, SUSPEND, SUBSCRIPTION = 1, 2, 4
@@ -75,6 +75,23 @@ def what_is_missing_or_no_number_is_named():
         for key in ("sysFlag", "suspendTimeoutMillis", "commitOffset"):
             answer = client.call(PULL_MESSAGE, {**QUEUE, key: "soon"})
             is_failure(answer, "invalid", MESSAGE_ILLEGAL, what=f"{key} that is no number")
+
+
+@test
+def what_is_shown_of_a_value_ends_with_a_whole_character():
+    with stage() as on:
+        client = on.client()
+        # Each is cut: in the middle of a character, where it has two bytes.
+        long = "a" + 100 * "é"
+        wrong = (
+            (PULL_MESSAGE, {**QUEUE, "sysFlag": long}),
+            (POP_MESSAGE, {"topic": "T", "consumerGroup": "G", "pollTime": long}),
+            (PULL_MESSAGE, {**QUEUE, "sidecar.addr": long}),
+        )
+        for code, ext in wrong:
+            answer = client.call(code, ext)
+            is_failure(answer, "invalid", MESSAGE_ILLEGAL, what=f"the answer to {list(ext)[-1]}")
+            contains(answer.remark, "aéé", "the remark")
 
 
 @test
