@@ -393,7 +393,6 @@ static void links_refresh(struct control_identity *identity)
         }
         link = next;
     }
-    look_later(identity);
 }
 
 static bool has_something_to_say(const struct control *control)
@@ -425,6 +424,7 @@ static void on_cluster(struct route_waiter *waiter, const struct failure_report 
             }
         }
         links_refresh(identity);
+        look_later(identity); /* who has nothing to say any more may be waited for, too */
     }
 }
 

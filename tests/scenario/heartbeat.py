@@ -9,9 +9,9 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import remoting
-from fake_broker import FakeBroker, answers, silence
-from remoting import HEART_BEAT, UNREGISTER_CLIENT
-from scenario import is_failure, stage
+from fake_broker import FakeBroker, Held, answers, silence
+from remoting import GET_BROKER_CLUSTER_INFO, HEART_BEAT, UNREGISTER_CLIENT
+from scenario import is_failure, is_own, stage
 from tap import check, equal, main, test, wait_until
 
 
@@ -247,6 +247,22 @@ def a_silent_broker_does_not_hold_the_answer_beyond_the_deadline():
             HEART_BEAT, {"sidecar.timeoutMillis": 500}, producers("P1")
         )
         is_failure(answer, "timeout", 10002)
+
+
+@test
+def a_group_that_leaves_before_any_broker_is_known_keeps_nobody_waiting():
+    with stage() as on:
+        held = Held()
+        on.nameserver.on(GET_BROKER_CLUSTER_INFO, held)
+        client = on.client()
+        beat = client.send(HEART_BEAT, {}, producers("P1"))
+        (asked,) = held.wait_for(1)
+        left = client.send(UNREGISTER_CLIENT, {"clientID": "caller@1", "producerGroup": "P1"})
+        is_own(on.call(client, "behind both"), "behind both")
+        on.nameserver.on(GET_BROKER_CLUSTER_INFO, None)
+        asked[0].answer(asked[1], body=b'{"brokerAddrTable":{},"clusterAddrTable":{}}')
+        equal(client.receive(left).code, 0, "the answer to UNREGISTER_CLIENT")
+        is_failure(client.receive(beat), "no-broker", 10003, "no")
 
 
 @test
