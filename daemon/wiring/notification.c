@@ -14,7 +14,12 @@
 #define NOTIFICATION_POLL_TEXT "15000"
 /* Brokers look at expired polls every few seconds. */
 #define NOTIFICATION_DEADLINE_MS (NOTIFICATION_POLL_MS + 10000)
-#define NOTIFICATION_FIELDS      5
+/*
+ * What tells of nothing sooner than this was not parked: so do brokers that are about to stop, and
+ * to ask again at once would be to ask without end.
+ */
+#define NOTIFICATION_PARKED_MIN_MS 1000
+#define NOTIFICATION_FIELDS        5
 /*
  * So many stay parked when their callers are gone; beyond it the one that was left first is given
  * up here, and the broker's answer to it is a late one.
@@ -131,6 +136,7 @@ static void on_response(struct pending_request *request, struct remoting_command
 {
     (void)source;
     struct notification *notification = notification_of(request);
+    uint64_t now_ms = notification->notifications->context->loop->now_ms;
     struct failure_report report;
     if (response->code != RESPONSE_SUCCESS) {
         failure_set(&report, FAILURE_NO_BROKER, false, "%.*s answered code %d to NOTIFICATION",
@@ -144,6 +150,10 @@ static void on_response(struct pending_request *request, struct remoting_command
         notification_end(notification, &report);
     } else if (TAILQ_EMPTY(&notification->waiters)) {
         notification_end(notification, NULL);
+    } else if (now_ms - request->sent_ms < NOTIFICATION_PARKED_MIN_MS) {
+        failure_set(&report, FAILURE_NO_BROKER, false, "%.*s parks no polls at present",
+            SPAN_ARGS(notification->address));
+        notification_end(notification, &report);
     } else {
         notification_park(notification);
     }
