@@ -320,7 +320,8 @@ static bool append_inner(struct array *array, const struct message *stored, stru
         struct message message = *stored;
         message.flag = inner.flag;
         message.properties = inner.properties;
-        message.queue_offset += (int64_t)*ret_n;
+        /* Whatever offset a broker writes: as Java's long beyond the last one. */
+        message.queue_offset = (int64_t)((uint64_t)stored->queue_offset + *ret_n);
         const struct content content = { .body = inner.body };
         is_fine = array_append(
             array, message_to_json(&message, &content, stored, array->source), ret_fits);

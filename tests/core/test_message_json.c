@@ -1,5 +1,6 @@
 #include "daemon/core/message_json.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <zlib.h>
@@ -448,6 +449,28 @@ START_TEST(body_that_cannot_be_decompressed_comes_raw_with_a_reason)
 }
 END_TEST
 
+/* Two messages of 23 bytes: totalSize, magic, crc, flag, bodyLength, body, propertiesLength. */
+static const char two_inner[] = "\0\0\0\x17\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1a\0\0"
+                                "\0\0\0\x17\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1b\0\0";
+
+START_TEST(offsets_of_an_inner_batch_follow_its_own_also_beyond_the_last_one)
+{
+    const struct parts parts = {
+        .sys_flag = 0xC0, .topic = SPAN("T"), .body = { two_inner, sizeof(two_inner) - 1 }
+    };
+    size_t n = build(&parts, built, sizeof(built));
+    memset(built + 20, 0xff, 8); /* the queueOffset: the greatest there is */
+    built[20] = 0x7f;
+    json_t *array = array_of(built, n, &plain_source);
+    ck_assert_uint_eq(json_array_size(array), 2);
+    assert_text(json_array_get(array, 0), "body", "a");
+    assert_integer(json_array_get(array, 0), "queueOffset", INT64_MAX);
+    assert_text(json_array_get(array, 1), "body", "b");
+    assert_integer(json_array_get(array, 1), "queueOffset", INT64_MIN); /* as Java's long */
+    json_decref(array);
+}
+END_TEST
+
 static const struct span bad_properties[] = {
     { "good\001g\002bad\001\xff\002", 14 },
     { "good\001g\002\xc3\001v\002", 11 },
@@ -603,6 +626,7 @@ int main(void)
     tcase_add_loop_test(by_hand, body_that_is_no_text_comes_in_base64, 0, N(binaries));
     tcase_add_test(by_hand, compressed_body_comes_as_its_text_or_in_base64);
     tcase_add_test(by_hand, body_that_cannot_be_decompressed_comes_raw_with_a_reason);
+    tcase_add_test(by_hand, offsets_of_an_inner_batch_follow_its_own_also_beyond_the_last_one);
     tcase_add_loop_test(
         by_hand, property_that_is_no_text_is_left_out_and_said_so, 0, N(bad_properties));
     tcase_add_test(by_hand, last_of_several_properties_with_one_name_counts);
