@@ -22,11 +22,13 @@
 
 #include "client/library/answer.h"
 #include "client/library/request.h"
+#include "protocol/code.h"
 
 #define CONNECT_TIMEOUT_S  5
-#define REQUEST_TIMEOUT_MS 3000 /* the daemon's, for a request that names none */
-#define POLL_SLACK_MS      5000 /* what the daemon adds to a poll time */
-#define ANSWER_SLACK_MS    5000 /* what we add to the daemon's deadline */
+#define REQUEST_TIMEOUT_MS 3000  /* the daemon's, for a request that names none */
+#define POLL_TIME_MS       15000 /* the daemon's, for a POP that names none */
+#define POLL_SLACK_MS      5000  /* what the daemon adds to a poll time */
+#define ANSWER_SLACK_MS    5000  /* what we add to the daemon's deadline */
 #define TIMEOUT_MAX_MS     (24 * 3600 * 1000)
 #define BUFFER_SIZE        65536u
 #define REQUESTS_KEPT_MAX  256
@@ -194,9 +196,19 @@ static int client_fail(struct remotingclient *client, int failure)
 
 /* --- Deadlines --- */
 
-/* The deadline that the daemon gives a request, and some time more. */
-static uint64_t answer_wait_ms(const struct ext_fields *fields)
+/* Whether the daemon has a poll time for it where the caller gives none. */
+static bool polls_by_default(const struct remoting_command *command)
 {
+    int64_t code = command->code;
+    (void)ext_value_parse_i64(
+        ext_fields_text(&command->ext_fields, "sidecar.code"), INT32_MIN, INT32_MAX, &code);
+    return code == REQUEST_POP_MESSAGE || code == REQUEST_NOTIFICATION;
+}
+
+/* The deadline that the daemon gives a request, and some time more. */
+static uint64_t answer_wait_ms(const struct remoting_command *command)
+{
+    const struct ext_fields *fields = &command->ext_fields;
     int64_t timeout_ms;
     if (ext_value_parse_i64(
             ext_fields_text(fields, "sidecar.timeoutMillis"), 0, TIMEOUT_MAX_MS, &timeout_ms)) {
@@ -206,6 +218,9 @@ static uint64_t answer_wait_ms(const struct ext_fields *fields)
         ext_value_parse_i64(
             ext_fields_text(fields, "suspendTimeoutMillis"), 0, TIMEOUT_MAX_MS, &timeout_ms)) {
         return (uint64_t)timeout_ms + POLL_SLACK_MS + ANSWER_SLACK_MS;
+    }
+    if (polls_by_default(command)) {
+        return POLL_TIME_MS + POLL_SLACK_MS + ANSWER_SLACK_MS;
     }
     return REQUEST_TIMEOUT_MS + ANSWER_SLACK_MS;
 }
@@ -550,7 +565,7 @@ int remotingclient_submit(struct remotingclient *client, struct remotingclient_r
         return r == -ENOMEM ? r : client_fail(client, r);
     }
     client->next_opaque++;
-    client->out_deadline_ms = now_ms() + answer_wait_ms(&command->ext_fields);
+    client->out_deadline_ms = now_ms() + answer_wait_ms(command);
     if (!remoting_command_is_oneway(command)) {
         client->in_flight[client->n_in_flight++] = (struct in_flight){
             .opaque = command->opaque,

@@ -870,6 +870,27 @@ START_TEST(an_answer_is_waited_for_as_long_as_the_daemon_may_take)
 }
 END_TEST
 
+/* consume.poll_time is 15 s, and the daemon has 5 s more; and 5 s of ours. */
+START_TEST(a_pop_without_a_poll_time_is_waited_for_as_long_as_the_daemon_polls)
+{
+    struct stage stage;
+    stage_init(&stage);
+    struct remotingclient_request *request = remotingclient_request_new(REMOTINGCLIENT_POP);
+    struct remotingclient_request *binary = remotingclient_request_new(30000);
+    remotingclient_request_set_binary(binary, true);
+    remotingclient_request_add_number(binary, "sidecar.code", REMOTINGCLIENT_POP);
+    struct remotingclient_request *requests[] = { request, binary };
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert_int_eq(remotingclient_submit(stage.client, requests[i], 0, NULL), 0);
+        const int left_ms = remotingclient_timeout_ms(stage.client);
+        ck_assert_int_le(left_ms, 25000);
+        ck_assert_int_gt(left_ms, 23000);
+        remotingclient_request_free(requests[i]);
+    }
+    stage_deinit(&stage);
+}
+END_TEST
+
 START_TEST(a_client_without_a_daemon_says_what_is_missing)
 {
     struct remotingclient *client = NULL;
@@ -925,6 +946,7 @@ int main(void)
     tcase_add_test(tcase, a_oneway_request_is_written_and_not_waited_for);
     tcase_add_loop_test(tcase, an_answer_is_waited_for_as_long_as_the_daemon_may_take, 0,
         (int)(sizeof(waits) / sizeof(waits[0])));
+    tcase_add_test(tcase, a_pop_without_a_poll_time_is_waited_for_as_long_as_the_daemon_polls);
     tcase_add_test(tcase, a_client_without_a_daemon_says_what_is_missing);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
