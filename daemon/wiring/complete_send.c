@@ -401,6 +401,10 @@ void complete_send_start(struct invocation *invocation)
     if (span_is_empty(state->fixed_broker)) {
         state->fixed_broker = ext_fields_text(fields, "bname");
     }
+    if (span_is_empty(state->fixed_broker)) {
+        /* The V2 form has a letter for it, as for the other fields. */
+        state->fixed_broker = ext_fields_get(fields, state->names->broker_name);
+    }
     invocation->state = state;
     invocation->steps = &send_steps;
     if (is_reply(invocation->code) && !reply_complete(invocation, state)) {

@@ -4,6 +4,7 @@
 import contextlib
 import json
 import pathlib
+import struct
 import sys
 import time
 
@@ -15,7 +16,9 @@ from fake_broker import FakeBroker, answers
 from remoting import (
     GET_ROUTEINFO_BY_TOPIC,
     NO_PERMISSION,
+    SEND_BATCH_MESSAGE,
     SEND_MESSAGE,
+    SEND_MESSAGE_V2,
     SYSTEM_BUSY,
     SYSTEM_ERROR,
     TOPIC_NOT_EXIST,
@@ -262,6 +265,21 @@ def sends_to_a_broker_of_the_callers_choice_go_round_its_queues():
         nameserver.no_route.add("Elsewhere")
         answer = client.call(SEND_MESSAGE, {"topic": "Elsewhere", "sidecar.broker": b.name}, b"x")
         equal((answer.error, answer.ext["echo.queueId"]), (None, "0"), "a topic without a route")
+
+
+@test
+def the_broker_that_a_send_in_the_v2_form_names_gets_it():
+    with two_brokers() as (daemon, _, a, b):
+        client = daemon.client()
+        batch = struct.pack(">5i", 23, 0, 0, 0, 1) + b"x" + struct.pack(">h", 0)
+        for code, body in ((SEND_MESSAGE_V2, b"x"), (SEND_BATCH_MESSAGE, batch)):
+            for ext in ({"n": b.name}, {"n": b.name, "e": "3"}):
+                answer = client.call(code, {"b": TOPIC, **ext}, body)
+                equal((answer.error, answer.ext.get("brokerName")), (None, b.name), answer.remark)
+                equal(answer.ext["echo.n"], b.name, "the name at the broker")
+                if "e" in ext:
+                    equal(answer.ext["echo.e"], "3", "the queue at the broker")
+        equal(a.seen(SEND_MESSAGE_V2, SEND_BATCH_MESSAGE), [], "what the other broker got")
 
 
 @test
