@@ -292,8 +292,8 @@ static void wait_for(
     if (is_new) {
         fetch_begin(fetch);
     }
-    /* Beginning may have been its end. */
-    if (waiter->fetch == fetch && nameserver_call_is_too_late(&fetch->call, deadline_ms, &report)) {
+    /* Beginning may have been its end, and that of who waited. */
+    if (!fetch->is_over && nameserver_call_is_too_late(&fetch->call, deadline_ms, &report)) {
         route_waiter_cancel(waiter);
         waiter->on_fetched(waiter, &report);
     }

@@ -26,6 +26,7 @@ from remoting import (
 from scenario import TOPIC, is_failure
 from tap import contains, equal, less, main, test, wait_until
 
+HELLO = 30000
 SERVICE_NOT_AVAILABLE = 14
 FORBIDDEN_HERE = "the broker[10.0.0.7] sending message is forbidden"
 # A route is asked for again only when it is older than this.
@@ -210,6 +211,25 @@ def a_master_that_moved_is_found_where_it_is_now():
                     equal((answer.error, answer.code), (None, 0), f"{name}: {answer.remark}")
                     equal(answer.ext.get("sidecar.addr"), new.address, f"{name}: who took it")
                 equal(questions(nameserver) - asked, 1, f"{name}: questions for the route")
+
+
+@test
+def where_broker_and_nameserver_are_out_of_use_a_send_ends_once():
+    """Both refuse at once: each attempt, and the question for the route, ends inside the one before"""
+    settings = {
+        "upstream": {"request_timeout": "2s"},
+        "backoff": {"initial": "30s", "max": "60s", "max_wanted": "60s"},
+    }
+    with two_brokers(settings) as (daemon, nameserver, a, b):
+        nameserver.route_to = [a]
+        client = daemon.client()
+        grow_old(nameserver, client)
+        a.refuse()
+        nameserver.refuse()
+        for _ in range(3):
+            answer = send(client, **{"sidecar.timeoutMillis": 1000})
+            is_failure(answer, "unreachable", 10001, "no")
+        equal(client.call(HELLO).code, 0, "the daemon")
 
 
 @test
