@@ -53,6 +53,7 @@ static void heartbeat_answer(struct invocation *invocation)
     }
     bool is_unregister = invocation->code == REQUEST_UNREGISTER_CLIENT;
     if (unheard && !unheard->code && !is_unregister) {
+        invocation->maybe_sent = false; /* the report knows */
         invocation_fail_report(invocation, &unheard->report);
         return;
     }
@@ -127,6 +128,8 @@ static void heartbeat_wait(
         heartbeat_answer(invocation); /* there was nothing to tell anybody */
         return;
     }
+    /* It goes over connections that are not its own: who ends it from outside cannot see how far. */
+    invocation->maybe_sent = true;
     loop_deadline_set(invocation->invoker->loop, &state->deadline, invocation->deadline_ms);
 }
 

@@ -318,6 +318,19 @@ def a_drain_unregisters_all_groups():
 
 
 @test
+def a_heartbeat_that_the_end_of_the_daemon_cuts_off_may_have_been_heard():
+    with stage() as on:
+        on.broker.on(HEART_BEAT, silence)
+        client = on.client()
+        opaque = client.send(HEART_BEAT, {}, producers("P1"))
+        on.broker.wait_for(1, HEART_BEAT)
+        on.daemon.terminate()
+        wait_until(lambda: on.daemon.refuses(), 5, "the drain begins")
+        on.daemon.terminate()
+        is_failure(client.receive(opaque), "draining", 2, "maybe")
+
+
+@test
 def control_connections_are_beyond_the_limit_of_the_pool():
     with stage({"pool": {"max_connections": 2, "max_idle": "1s", "cleanup_interval": "100ms"}}) as on:
         client = on.client()
