@@ -1,5 +1,6 @@
 #include "protocol/heartbeat.h"
 
+#include "protocol/json_values.h"
 #include "protocol/rocketmq_name.h"
 #include "protocol/utf8.h"
 
@@ -48,6 +49,13 @@ bool heartbeat_decode(
     if (body.n > HEARTBEAT_BODY_MAX) {
         (void)snprintf(problem, problem_size,
             "the heartbeat has %zu bytes, at most %d are accepted", body.n, HEARTBEAT_BODY_MAX);
+        return false;
+    }
+    if (json_values_count(body) > HEARTBEAT_VALUES_MAX) {
+        (void)snprintf(problem, problem_size,
+            "the heartbeat has more than %d JSON values: fewer subscriptions, or fewer groups at a "
+            "time",
+            HEARTBEAT_VALUES_MAX);
         return false;
     }
     heartbeat.root = json_loadb(body.data ? body.data : "", body.n, JSON_REJECT_DUPLICATES, NULL);

@@ -22,6 +22,8 @@
 #include <stddef.h>
 
 #define HEARTBEAT_BODY_MAX (256 * 1024)
+/* Of JSON: what is kept of a heartbeat must not be many times the text that is counted. */
+#define HEARTBEAT_VALUES_MAX 16384
 
 struct heartbeat {
     json_t *root;

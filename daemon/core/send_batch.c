@@ -3,6 +3,7 @@
 #include "daemon/core/send_property.h"
 #include "protocol/base64.h"
 #include "protocol/bytes.h"
+#include "protocol/json_values.h"
 #include "protocol/message.h"
 
 #include <errno.h>
@@ -52,24 +53,6 @@ __attribute__((format(printf, 2, 3))) static enum send_batch_status refuse(
     (void)snprintf(parsing->problem, parsing->problem_size, "message %zu of the batch: %s",
         parsing->index, text);
     return SEND_BATCH_INVALID;
-}
-
-/* Values outside of strings, at most: every one but the first stands behind one of these. */
-static bool has_too_many_values(struct span json)
-{
-    size_t n = 0;
-    bool is_in_string = false;
-    for (size_t i = 0; i < json.n; i++) {
-        char c = json.data[i];
-        if (c == '"') {
-            is_in_string = !is_in_string;
-        } else if (is_in_string && c == '\\') {
-            i++;
-        } else if (!is_in_string && (c == ',' || c == '[' || c == '{' || c == ':')) {
-            n++;
-        }
-    }
-    return n > SEND_BATCH_VALUES_MAX;
 }
 
 static struct span string_span(const json_t *string)
@@ -296,7 +279,7 @@ enum send_batch_status send_batch_parse(struct span json, const struct send_batc
         .problem = problem,
         .problem_size = problem_size,
     };
-    if (has_too_many_values(json)) {
+    if (json_values_count(json) > SEND_BATCH_VALUES_MAX) {
         (void)snprintf(
             problem, problem_size, "the batch has more than %d JSON values", SEND_BATCH_VALUES_MAX);
         return SEND_BATCH_INVALID;

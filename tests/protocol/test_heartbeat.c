@@ -111,6 +111,34 @@ START_TEST(a_body_that_is_too_large_is_not_looked_at)
 }
 END_TEST
 
+/* A parser takes 50 bytes and more for each of these values of two characters. */
+START_TEST(a_body_of_many_small_values_is_not_parsed)
+{
+    const struct span start = SPAN("{\"clientID\":\"a\",\"more\":[0");
+    char *text = malloc(start.n + 2 * (size_t)HEARTBEAT_VALUES_MAX + 2);
+    memcpy(text, start.data, start.n);
+    struct heartbeat heartbeat;
+    char problem[256];
+    /* The object, the id, the array and a number are there already; so are two keys. */
+    for (size_t n = HEARTBEAT_VALUES_MAX - 10; n <= HEARTBEAT_VALUES_MAX; n += 10) {
+        for (size_t i = 0; i < n; i++) {
+            memcpy(text + start.n + 2 * i, ",0", 2);
+        }
+        memcpy(text + start.n + 2 * n, "]}", 2);
+        const struct span body = { text, start.n + 2 * n + 2 };
+        ck_assert_uint_le(body.n, HEARTBEAT_BODY_MAX);
+        if (n < HEARTBEAT_VALUES_MAX) {
+            ck_assert(heartbeat_decode(body, &heartbeat, problem, sizeof(problem)));
+            heartbeat_deinit(&heartbeat);
+        } else {
+            ck_assert(!heartbeat_decode(body, &heartbeat, problem, sizeof(problem)));
+            ck_assert_msg(strstr(problem, "16384"), "%s", problem);
+        }
+    }
+    free(text);
+}
+END_TEST
+
 START_TEST(names_are_what_brokers_accept)
 {
     static const char longest[ROCKETMQ_NAME_MAX + 2] = { [0 ... ROCKETMQ_NAME_MAX] = 'x' };
@@ -137,6 +165,7 @@ int main(void)
     tcase_add_test(tests, sets_may_be_absent);
     tcase_add_loop_test(tests, what_is_wrong_is_named, 0, sizeof(wrong) / sizeof(wrong[0]));
     tcase_add_test(tests, a_body_that_is_too_large_is_not_looked_at);
+    tcase_add_test(tests, a_body_of_many_small_values_is_not_parsed);
     tcase_add_test(tests, names_are_what_brokers_accept);
     Suite *suite = suite_create("heartbeat");
     suite_add_tcase(suite, tests);
