@@ -23,6 +23,9 @@ import org.apache.rocketmq.common.message.MessageQueue;
  * "ready" when it has started. An empty line shuts it down as an application does.
  */
 public final class JavaClient {
+    /** On a busy machine the client's own 3 s are over before its classes are loaded. */
+    private static final int TIMEOUT_MILLIS = 20_000;
+
     private static String lastQueues = "";
 
     private static synchronized void say(String line) {
@@ -37,6 +40,7 @@ public final class JavaClient {
     private static DefaultMQPushConsumer consumer(String[] arguments) throws Exception {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(arguments[3]);
         consumer.setNamesrvAddr(arguments[1]);
+        consumer.setMqClientApiTimeout(TIMEOUT_MILLIS);
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.setConsumeThreadMin(2);
         consumer.setConsumeThreadMax(2);
@@ -80,13 +84,15 @@ public final class JavaClient {
     private static void reply(String[] arguments) throws Exception {
         DefaultMQProducer producer = new DefaultMQProducer(arguments[3] + "-replies");
         producer.setNamesrvAddr(arguments[1]);
+        producer.setMqClientApiTimeout(TIMEOUT_MILLIS);
+        producer.setSendMsgTimeout(TIMEOUT_MILLIS);
         producer.start();
         DefaultMQPushConsumer consumer = consumer(arguments);
         consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
             for (MessageExt message : messages) {
                 try {
                     byte[] body = ("re: " + text(message.getBody())).getBytes(StandardCharsets.UTF_8);
-                    producer.send(MessageUtil.createReplyMessage(message, body), 5000);
+                    producer.send(MessageUtil.createReplyMessage(message, body), TIMEOUT_MILLIS);
                     say("replied " + text(message.getBody()));
                 } catch (Exception exception) {
                     say("failed " + exception);
@@ -104,6 +110,8 @@ public final class JavaClient {
     private static void request(String[] arguments) throws Exception {
         DefaultMQProducer producer = new DefaultMQProducer("java-requests");
         producer.setNamesrvAddr(arguments[1]);
+        producer.setMqClientApiTimeout(TIMEOUT_MILLIS);
+        producer.setSendMsgTimeout(TIMEOUT_MILLIS);
         producer.start();
         say("ready");
         Scanner lines = new Scanner(System.in, StandardCharsets.UTF_8);
