@@ -1,5 +1,6 @@
 #include "daemon/core/message_json.h"
 
+#include "daemon/core/classic_receipt.h"
 #include "daemon/core/reply_receipt.h"
 #include "protocol/base64.h"
 #include "protocol/cleanup.h"
@@ -197,6 +198,24 @@ static void set_receipt(
     }
 }
 
+static void set_classic_receipt(
+    json_t *object, const struct message *message, const struct message_json_source *source)
+{
+    const struct classic_receipt receipt = {
+        .topic = source->topic,
+        .group = source->group,
+        .broker_name = source->broker_name,
+        .queue_id = message->queue_id,
+        .offset = message->queue_offset,
+    };
+    char text[RECEIPT_TEXT_MAX];
+    if (classic_receipt_encode(&receipt, text, sizeof(text)) > 0) {
+        set_text(object, "receipt", span_of(text));
+    } else {
+        set_reason(object, "the broker's name cannot be in a receipt");
+    }
+}
+
 static void set_reply_receipt(json_t *object, const struct message *message)
 {
     struct reply_receipt receipt;
@@ -237,6 +256,8 @@ static json_t *message_to_json(const struct message *message, const struct conte
     set_integer(object, "sysFlag", message->sys_flag);
     if (source->pop) {
         set_receipt(object, stored, source);
+    } else if (source->is_classic) {
+        set_classic_receipt(object, stored, source);
     }
     return object;
 }

@@ -33,12 +33,13 @@
 #define MESSAGE_JSON_RATIO_MAX 200
 #define MESSAGE_JSON_FREE_SIZE ((size_t)1024 * 1024)
 
-/* Where the messages came from. NULL pop: no receipts are made. */
+/* Where the messages came from. NULL pop, and not classic: no receipts are made. */
 struct message_json_source {
     struct span topic; /* as asked for */
     struct span group;
     struct span broker_name;
     const struct receipt_pop_info *pop;
+    bool is_classic; /* the receipts are classic_receipt.h's */
     size_t max_decompressed;
     /* Told of each message that is left out and has a receipt. May be NULL. */
     void (*on_left_out)(void *context, const struct receipt *receipt);

@@ -1,6 +1,7 @@
 /* ACK_MESSAGE and CHANGE_MESSAGE_INVISIBLETIME from the receipt alone. */
 #include "daemon/wiring/invoke.h"
 
+#include "daemon/core/classic_receipt.h"
 #include "daemon/core/permission.h"
 #include "daemon/core/receipt.h"
 #include "protocol/code.h"
@@ -125,6 +126,11 @@ void complete_receipt_start(struct invocation *invocation)
             "ACK_MESSAGE (200051) and CHANGE_MESSAGE_INVISIBLETIME (200053) do, and "
             "BATCH_ACK_MESSAGE (200151) an array of them as its body",
             (int)invocation->code);
+        return;
+    }
+    struct classic_receipt classic;
+    if (classic_receipt_decode(invocation->sidecar.receipt, &classic)) {
+        complete_classic_receipt_start(invocation, &classic);
         return;
     }
     struct receipt_state *state = calloc(1, sizeof(*state));

@@ -6,11 +6,15 @@
  *     ASKING master 1, 2, ... -> answered          the first that has messages
  *                             -> WAITING -> ASKING any master may have something
  *                                        -> answered POLLING_TIMEOUT
+ *
+ * A master that does not know POP (before 5.0) is asked by the classic road (classic.h) instead, every
+ * CLASSIC_PAUSE_MS.
  */
 #include "daemon/wiring/invoke.h"
 
 #include "daemon/core/message_json.h"
 #include "daemon/core/receipt.h"
+#include "daemon/wiring/classic.h"
 #include "protocol/code.h"
 
 #include <inttypes.h>
@@ -30,6 +34,8 @@
  * long.
  */
 #define RECEIVE_ASK_MS 2000
+/* A master without POP has no NOTIFICATION either: it is asked again after so long. */
+#define CLASSIC_PAUSE_MS 200
 /* What is kept of the deadline to hand over what comes at the end of the poll time. */
 #define RECEIVE_RESERVE_MS 1000
 
@@ -38,6 +44,8 @@ struct receive_master {
     struct invocation *invocation;
     char *broker_name;
     char *address;
+    size_t n_queues; /* of the topic that can be read; 0: no route tells */
+    bool is_classic; /* it does not know POP */
 };
 
 struct receive_state {
@@ -53,10 +61,12 @@ struct receive_state {
     uint64_t poll_until_ms;
     struct deadline wake; /* WAITING: the end of the poll time, or of a pause */
     struct failure_report last_failure;
+    struct classic_ask classic;
     char max_messages[16], invisible_time[24];
 };
 
 static void round_start(struct invocation *invocation, size_t first);
+static void ask_classic(struct invocation *invocation);
 
 /* The POP is at a broker, and nobody waits for its messages any more. */
 static void receive_abandon(struct invocation *invocation)
@@ -74,6 +84,7 @@ static void receive_on_end(struct invocation *invocation)
         return;
     }
     loop_deadline_clear(invocation->invoker->loop, &state->wake);
+    classic_ask_cancel(&state->classic);
     if (invocation->request.state == REQUEST_IN_FLIGHT) {
         receive_abandon(invocation);
     }
@@ -158,6 +169,10 @@ static void waiting_start(struct invocation *invocation)
     struct invoker *invoker = invocation->invoker;
     loop_deadline_set(invoker->loop, &state->wake, state->poll_until_ms);
     for (size_t i = 0; i < state->n_masters; i++) {
+        if (state->masters[i].is_classic) {
+            wake_by(invocation, clock_after(invoker->loop->now_ms, CLASSIC_PAUSE_MS));
+            continue;
+        }
         notification_wait(invoker->notifications, span_of(state->masters[i].address), state->topic,
             state->group, &state->masters[i].waiter);
     }
@@ -165,20 +180,27 @@ static void waiting_start(struct invocation *invocation)
 
 /* --- ASKING --- */
 
+static uint64_t ask_deadline_ms(const struct invocation *invocation)
+{
+    const struct receive_state *state = invocation->state;
+    uint64_t ask_until_ms = clock_after(invocation->invoker->loop->now_ms, RECEIVE_ASK_MS);
+    return state->n_masters > 1 && ask_until_ms < invocation->deadline_ms ? ask_until_ms
+                                                                          : invocation->deadline_ms;
+}
+
 static void ask(struct invocation *invocation)
 {
     struct receive_state *state = invocation->state;
     const struct receive_master *master = &state->masters[state->at];
+    if (master->is_classic) {
+        ask_classic(invocation);
+        return;
+    }
     struct remoting_command *command = &invocation->request.kept.command;
     (void)ext_fields_set(&command->ext_fields, SPAN("bname"), span_of(master->broker_name));
     const struct command_source source = invocation_kept_source(invocation);
-    uint64_t deadline_ms = invocation->deadline_ms;
-    uint64_t ask_until_ms = clock_after(invocation->invoker->loop->now_ms, RECEIVE_ASK_MS);
-    if (state->n_masters > 1 && ask_until_ms < deadline_ms) {
-        deadline_ms = ask_until_ms;
-    }
-    invocation_send(
-        invocation, span_of(master->address), command, &source, deadline_ms, state->n_masters > 1);
+    invocation_send(invocation, span_of(master->address), command, &source,
+        ask_deadline_ms(invocation), state->n_masters > 1);
 }
 
 /* This master has nothing, or failed: the next one, or the end of the round. */
@@ -219,13 +241,15 @@ static void on_left_out(void *context, const struct receipt *receipt)
 static void answer_json(struct invocation *invocation, struct remoting_command *response)
 {
     struct receive_state *state = invocation->state;
+    const struct receive_master *master = &state->masters[state->at];
     struct receipt_pop_info info;
     bool has_info = receipt_pop_info_read(&response->ext_fields, &info);
     const struct message_json_source source = {
         .topic = state->topic,
         .group = state->group,
-        .broker_name = span_of(state->masters[state->at].broker_name),
-        .pop = has_info ? &info : NULL,
+        .broker_name = span_of(master->broker_name),
+        .pop = has_info && !master->is_classic ? &info : NULL,
+        .is_classic = master->is_classic,
         .max_decompressed = invocation->invoker->config->limits.max_decompressed,
         .on_left_out = on_left_out,
         .context = invocation,
@@ -237,6 +261,10 @@ static void answer_json(struct invocation *invocation, struct remoting_command *
         invocation_fail(invocation, FAILURE_OVERLOADED, true,
             "no memory to decode the messages; they come again after their invisible time");
         return;
+    }
+    if (master->is_classic) {
+        classic_hand_out(
+            &state->classic, response->body, counts.n_truncated > 0 ? counts.left_out_offset : -1);
     }
     char truncated[24];
     (void)snprintf(truncated, sizeof(truncated), "%zu", counts.n_truncated);
@@ -267,6 +295,70 @@ static void answer_found(struct invocation *invocation, struct remoting_command 
     }
 }
 
+/* --- the classic road --- */
+
+static struct invocation *invocation_of_classic(struct classic_ask *ask)
+{
+    const struct receive_state *state =
+        (struct receive_state *)(void *)((char *)ask - offsetof(struct receive_state, classic));
+    return state->masters[0].invocation;
+}
+
+static void classic_on_found(struct classic_ask *ask, struct remoting_command *response)
+{
+    struct invocation *invocation = invocation_of_classic(ask);
+    const struct receive_state *state = invocation->state;
+    (void)snprintf(
+        invocation->address, sizeof(invocation->address), "%s", state->masters[state->at].address);
+    const struct command_source source = { 0 };
+    answer_found(invocation, response, &source);
+}
+
+static void classic_on_nothing(struct classic_ask *ask)
+{
+    ask_next(invocation_of_classic(ask));
+}
+
+static void receive_on_failure(struct invocation *invocation, const struct failure_report *report);
+
+static void classic_on_failure(struct classic_ask *ask, const struct failure_report *report)
+{
+    receive_on_failure(invocation_of_classic(ask), report);
+}
+
+static void ask_classic(struct invocation *invocation)
+{
+    struct receive_state *state = invocation->state;
+    const struct receive_master *master = &state->masters[state->at];
+    const struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
+    if (!invocation->sidecar.wants_json || master->n_queues == 0) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "broker %s has no POP, and is received from with sidecar.answerFormat=json and without "
+            "sidecar.broker only",
+            master->broker_name);
+        return;
+    }
+    int64_t max_messages = 1, invisible_ms = 0, init_mode = 0;
+    (void)ext_value_parse_i64(
+        ext_fields_text(fields, "maxMsgNums"), 1, CLASSIC_WINDOW, &max_messages);
+    (void)ext_value_parse_i64(
+        ext_fields_text(fields, "invisibleTime"), 0, INT32_MAX, &invisible_ms);
+    (void)ext_value_parse_i64(ext_fields_text(fields, "initMode"), 0, 1, &init_mode);
+    struct classic_ask *classic = &state->classic;
+    classic->topic = state->topic;
+    classic->group = state->group;
+    classic->broker_name = span_of(master->broker_name);
+    classic->address = span_of(master->address);
+    classic->expression_type = ext_fields_text(fields, "expType");
+    classic->expression = ext_fields_text(fields, "exp");
+    classic->max_messages = (size_t)max_messages;
+    classic->n_queues = master->n_queues;
+    classic->starts_at_end = init_mode == 1;
+    classic->invisible_ms = (uint64_t)invisible_ms;
+    classic->deadline_ms = ask_deadline_ms(invocation);
+    classic_ask_start(invocation->invoker->classic, classic);
+}
+
 static void receive_on_response(struct invocation *invocation, struct remoting_command *response,
     const struct command_source *source)
 {
@@ -276,6 +368,10 @@ static void receive_on_response(struct invocation *invocation, struct remoting_c
     case RESPONSE_POLLING_FULL:
     case RESPONSE_POLLING_TIMEOUT:
         ask_next(invocation);
+        return;
+    case RESPONSE_REQUEST_CODE_NOT_SUPPORTED:
+        state->masters[state->at].is_classic = true;
+        ask_classic(invocation);
         return;
     case RESPONSE_TOPIC_NOT_EXIST:
     case RESPONSE_SYSTEM_BUSY:
@@ -339,8 +435,9 @@ static bool masters_from_route(struct invocation *invocation, const struct topic
             topic_route_find_broker(route, span_of(row->broker_name));
         const char *address = broker ? broker_data_master(broker) : NULL;
         if (address && (row->perm & PERM_READ)) {
-            is_fine = master_set(
-                invocation, &state->masters[state->n_masters++], row->broker_name, address);
+            struct receive_master *master = &state->masters[state->n_masters++];
+            master->n_queues = (size_t)row->read_queue_nums;
+            is_fine = master_set(invocation, master, row->broker_name, address);
         }
     }
     if (!state->masters || !is_fine) {
@@ -449,6 +546,10 @@ void complete_receive_start(struct invocation *invocation)
     }
     const struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
     deadline_init(&state->wake, on_wake);
+    classic_ask_init(&state->classic);
+    state->classic.on_found = classic_on_found;
+    state->classic.on_nothing = classic_on_nothing;
+    state->classic.on_failure = classic_on_failure;
     state->topic = ext_fields_text(fields, "topic");
     state->group = ext_fields_text(fields, "consumerGroup");
     state->has_broker = !span_is_empty(invocation->sidecar.broker) ||

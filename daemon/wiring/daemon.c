@@ -1,6 +1,7 @@
 #include "daemon/wiring/daemon.h"
 
 #include "config/value.h"
+#include "daemon/wiring/classic.h"
 #include "daemon/wiring/credential.h"
 #include "daemon/wiring/invoke.h"
 #include "daemon/wiring/listener.h"
@@ -42,6 +43,7 @@ struct daemon {
     struct control *control;
     struct identity *identity;
     struct processors *processors;
+    struct classic *classic;
     struct invoker invoker;
     struct role_table roles;
     struct session_list sessions;
@@ -386,7 +388,8 @@ static int parts_make(struct daemon *daemon)
     daemon->identity = identity_new(daemon->control, config, client_id);
     daemon->processors =
         daemon->identity ? processors_new(&daemon->upstreams, daemon->identity, config) : NULL;
-    if (!daemon->processors) {
+    daemon->classic = classic_new(&daemon->upstreams, daemon->pool, client_id);
+    if (!daemon->processors || !daemon->classic) {
         return -ENOMEM;
     }
     daemon->invoker = (struct invoker){
@@ -396,6 +399,7 @@ static int parts_make(struct daemon *daemon)
         .routes = daemon->routes,
         .notifications = daemon->notifications,
         .pop_releases = { .context = &daemon->upstreams, .pool = daemon->pool },
+        .classic = daemon->classic,
         .identity = daemon->identity,
         .processors = daemon->processors,
         .sessions = &daemon->sessions,
@@ -493,6 +497,7 @@ struct daemon *daemon_free(struct daemon *daemon)
         }
     }
     invoker_deinit(&daemon->invoker);
+    daemon->classic = classic_free(daemon->classic);
     daemon->identity = identity_free(daemon->identity);
     daemon->control = control_free(daemon->control);
     daemon->routes = routes_free(daemon->routes);

@@ -41,6 +41,8 @@
 #define LONG_POLL_GRACE_MS   5000
 #define PULL_SYSFLAG_SUSPEND 0x2 /* PullSysFlag.java */
 
+struct classic;
+struct classic_receipt;
 struct invocation;
 struct processors;
 
@@ -117,6 +119,7 @@ struct invoker {
     struct routes *routes;
     struct notifications *notifications;
     struct pop_releases pop_releases;
+    struct classic *classic;
     struct identity *identity;
     struct processors *processors;
     struct session_list *sessions;
@@ -218,6 +221,8 @@ void complete_receive_start(struct invocation *invocation);
 void complete_pull_at_broker_start(struct invocation *invocation);
 void complete_pull_at_master_start(struct invocation *invocation);
 void complete_receipt_start(struct invocation *invocation);
+void complete_classic_receipt_start(
+    struct invocation *invocation, const struct classic_receipt *receipt);
 void complete_batch_ack_start(struct invocation *invocation);
 void complete_heartbeat_start(struct invocation *invocation);
 void complete_transaction_start(struct invocation *invocation);
