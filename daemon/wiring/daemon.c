@@ -108,6 +108,7 @@ static void sessions_limit(struct config *config)
     for (size_t i = 0; i < config->listener.n && n_wanted > room; i++) {
         struct config_listener *listener = &config->listener.sections[i];
         uint64_t share = listener->max_sessions * (uint64_t)room / n_wanted;
+        share = share > 0 ? share : 1;
         log_warning("socket=%s max_sessions=%u lowered to %llu: the limit on open files is %llu",
             listener->socket, listener->max_sessions, (unsigned long long)share,
             (unsigned long long)limit.rlim_cur);
