@@ -16,7 +16,7 @@ import remoting
 import rocketmq_cluster
 from daemon_process import Daemon
 from remoting import NO_PERMISSION, SEND_MESSAGE, UPDATE_AND_CREATE_TOPIC
-from rocketmq_story import receive, receive_all, succeeded
+from rocketmq_story import receive, receive_all, succeeded, uses
 from tap import at_end, check, contains, equal, main, test
 
 AUTH_CREATE_USER, AUTH_CREATE_ACL = 3001, 3006
@@ -84,6 +84,7 @@ def refused(answer, *words):
 
 
 @test(deadline=120)
+@uses("ACL 2.0")
 def a_caller_without_any_key_sends_and_receives_by_the_key_of_its_host():
     cluster()
     with daemon(*USER) as running:
@@ -99,6 +100,7 @@ def a_caller_without_any_key_sends_and_receives_by_the_key_of_its_host():
 
 
 @test
+@uses("ACL 2.0")
 def what_the_user_may_not_do_is_refused_with_the_broker_s_words_and_the_name_of_the_section():
     cluster()
     with daemon(*USER) as running:
@@ -108,6 +110,7 @@ def what_the_user_may_not_do_is_refused_with_the_broker_s_words_and_the_name_of_
 
 
 @test
+@uses("ACL 2.0")
 def a_wrong_key_an_unknown_user_and_none_at_all_are_told_apart():
     cluster()
     for name, secret, words in (
@@ -120,6 +123,7 @@ def a_wrong_key_an_unknown_user_and_none_at_all_are_told_apart():
 
 
 @test
+@uses("ACL 2.0")
 def a_caller_that_signs_itself_is_passed_through():
     cluster()
     (broker,) = cluster().brokers().values()

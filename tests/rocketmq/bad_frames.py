@@ -9,7 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import remoting
 from remoting import GET_ROUTEINFO_BY_TOPIC, POP_MESSAGE, SEND_MESSAGE
-from rocketmq_story import cluster, daemon, new_topic, succeeded
+from rocketmq_story import cluster, daemon, new_topic, succeeded, uses
 from tap import check, equal, main, test, wait_until
 
 WHOLE = remoting.encode(remoting.Command(GET_ROUTEINFO_BY_TOPIC, {"topic": "Any"}, opaque=5))
@@ -46,6 +46,7 @@ BAD = {
 
 
 @test(deadline=120)
+@uses("POP, ACK, receipts")
 def each_bad_frame_closes_the_connection_it_came_on_and_harms_no_other_caller():
     topic = new_topic()
     with daemon() as running:

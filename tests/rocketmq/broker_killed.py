@@ -8,7 +8,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from _stream import N_CALLERS, Stream
-from rocketmq_story import cluster, daemon, new_topic, receive_all
+from rocketmq_story import cluster, daemon, new_topic, receive_all, uses
 from tap import at_end, check, contains, equal, less, main, note, test, wait_until
 
 VICTIM = "broker-a"
@@ -22,6 +22,7 @@ def the_broker_runs_again():
 
 
 @test(deadline=240)
+@uses("sends, retries, failover")
 def sends_go_on_through_the_other_broker_and_the_killed_one_is_used_again_when_it_is_back():
     topic = new_topic()
     settings = {"nameserver": {"route_refresh": "2s"}}

@@ -16,7 +16,7 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from daemon_process import ROOT, binary
-from rocketmq_story import daemon, new_topic, receive
+from rocketmq_story import daemon, new_topic, receive, uses
 from tap import check, contains, equal, main, skip, test
 
 EXAMPLES = ROOT / "client" / "examples"
@@ -54,6 +54,7 @@ def program(name):
 
 
 @test(deadline=150)
+@uses("POP, ACK, receipts")
 def python():
     sends_receives_and_acknowledges(
         "Python", sys.executable, EXAMPLES / "python" / "hello.py"
@@ -61,27 +62,32 @@ def python():
 
 
 @test(deadline=150)
+@uses("POP, ACK, receipts")
 def php():
     sends_receives_and_acknowledges("PHP", program("php"), EXAMPLES / "php" / "hello.php")
 
 
 @test(deadline=150)
+@uses("POP, ACK, receipts")
 def ruby():
     sends_receives_and_acknowledges("Ruby", program("ruby"), EXAMPLES / "ruby" / "hello.rb")
 
 
 @test(deadline=150)
+@uses("POP, ACK, receipts")
 def node():
     sends_receives_and_acknowledges("Node", program("node"), EXAMPLES / "node" / "hello.mjs")
 
 
 @test(deadline=150)
+@uses("POP, ACK, receipts")
 def perl():
     sends_receives_and_acknowledges("Perl", program("perl"), EXAMPLES / "perl" / "hello.pl")
 
 
 # Where nobody compiled with it before, Go compiles its standard library first.
 @test(deadline=280)
+@uses("POP, ACK, receipts")
 def go():
     with tempfile.TemporaryDirectory() as directory:
         built = pathlib.Path(directory) / "hello"
@@ -90,6 +96,7 @@ def go():
 
 
 @test(deadline=150)
+@uses("POP, ACK, receipts")
 def shell():
     tools = pathlib.Path(binary("REMOTINGCTL", "build-test/client/remotingctl")).parent
     path = {"PATH": f"{tools}:/usr/bin:/bin"}
@@ -105,6 +112,7 @@ def find_one(directory, name):
 
 
 @test(deadline=150)
+@uses("POP, ACK, receipts")
 def c_with_an_installed_library():
     build = pathlib.Path(binary("REMOTINGCTL", "build-test/client/remotingctl")).parents[1]
     with tempfile.TemporaryDirectory() as directory:

@@ -10,7 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from _stream import Stream
 from remoting import Client
-from rocketmq_story import cluster, daemon, new_topic, succeeded
+from rocketmq_story import cluster, daemon, new_topic, succeeded, uses
 from tap import at_end, check, contains, equal, main, note, test, wait_until
 
 VICTIM = "broker-a"
@@ -37,6 +37,7 @@ def ask_on(client, topic, rows, ending):
 
 
 @test(deadline=120)
+@uses("GO_AWAY")
 def a_broker_that_is_going_away_is_left_without_a_caller_noticing():
     topic = new_topic()
     with Client(cluster().address(VICTIM)) as broker:

@@ -9,7 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import remoting
 from remoting import GET_ROUTEINFO_BY_TOPIC, ROCKETMQ, SEND_MESSAGE
-from rocketmq_story import cluster, daemon, new_topic, receive_all, succeeded
+from rocketmq_story import cluster, daemon, new_topic, receive_all, succeeded, uses
 from tap import equal, less, main, test
 
 
@@ -21,6 +21,7 @@ def is_told(answer, topic):
 
 
 @test
+@uses("sends, retries, failover")
 def sixty_four_requests_in_flight_on_one_connection_are_each_answered():
     topic = new_topic()
     bodies = sorted(f"one connection {n:03}" for n in range(640))
@@ -52,6 +53,7 @@ def sixty_four_requests_in_flight_on_one_connection_are_each_answered():
 
 
 @test
+@uses("routes, cluster table")
 def the_answers_of_one_connection_carry_what_each_request_asked_for():
     with daemon() as running:
         client = running.client()
@@ -64,6 +66,7 @@ def the_answers_of_one_connection_carry_what_each_request_asked_for():
 
 
 @test
+@uses("routes, cluster table")
 def two_hundred_connections_with_the_same_opaque_each_get_their_own_answer():
     with daemon() as running:
         clients = [
@@ -80,6 +83,7 @@ def two_hundred_connections_with_the_same_opaque_each_get_their_own_answer():
 
 
 @test
+@uses("sends, retries, failover")
 def two_hundred_connections_send_one_message_each():
     topic = new_topic()
     bodies = sorted(f"connection {n:03}" for n in range(200))

@@ -28,6 +28,7 @@ import rocketmq_story
 from daemon_process import ROOT, Daemon, binary
 from remoting import ACK_MESSAGE
 from rocketmq_cluster import Cluster
+from rocketmq_story import uses
 from tap import check, equal, less, main, note, test
 
 SENDERS = ROOT / "tests" / "support" / "senders"
@@ -361,6 +362,7 @@ def arrival_order_is_kept(received):
 
 
 @test(deadline=200 + N_MESSAGES // 20)
+@uses("POP, ACK, receipts")
 def what_eight_languages_send_at_once_is_received_exactly_as_it_was_sent():
     messages = messages_to_send(N_MESSAGES)
     topic = rocketmq_story.new_topic()
@@ -416,6 +418,7 @@ def kill_again_and_again(cluster, name, is_over):
 
 
 @test(deadline=280)
+@uses("POP, ACK, receipts")
 def while_a_broker_is_killed_again_and_again_what_is_accepted_is_received_and_the_rest_explained():
     messages = messages_to_send(N_MESSAGES_KILLED)
     cluster = Cluster(1, 2).start()

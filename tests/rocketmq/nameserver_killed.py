@@ -8,7 +8,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from remoting import GET_ROUTEINFO_BY_TOPIC, SEND_MESSAGE, Client
-from rocketmq_story import cluster, daemon, new_topic, succeeded
+from rocketmq_story import cluster, daemon, new_topic, succeeded, uses
 from tap import at_end, equal, less, main, test
 
 
@@ -40,6 +40,7 @@ def ask_for_new_topics(client, topics):
 
 
 @test(deadline=120)
+@uses("routes, cluster table")
 def routes_of_new_topics_come_within_the_deadline_whichever_nameserver_is_gone():
     topics = [new_topic() for _ in range(15)]
     with daemon() as running:
@@ -53,6 +54,7 @@ def routes_of_new_topics_come_within_the_deadline_whichever_nameserver_is_gone()
 
 
 @test(deadline=60)
+@uses("routes, cluster table")
 def the_first_of_the_list_may_be_dead_when_the_daemon_starts():
     topics = [new_topic() for _ in range(2)]
     cluster().kill("nameserver-a")

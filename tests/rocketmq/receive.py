@@ -22,7 +22,7 @@ from remoting import (
     SEND_MESSAGE,
     SIDECAR,
 )
-from rocketmq_story import cluster, daemon, new_topic, receive, receive_all, succeeded
+from rocketmq_story import cluster, daemon, new_topic, receive, receive_all, succeeded, uses
 from tap import check, equal, less, main, test, wait_until
 
 
@@ -37,6 +37,7 @@ def bodies_of(rows):
 
 
 @test
+@uses("POP, ACK, receipts")
 def topic_and_group_are_enough_to_receive_from_all_brokers():
     topic = new_topic()
     bodies = [f"message {n:02}" for n in range(24)]
@@ -59,6 +60,7 @@ def topic_and_group_are_enough_to_receive_from_all_brokers():
 
 
 @test
+@uses("POP, ACK, receipts")
 def a_binary_caller_writes_code_30000_and_names_the_real_one():
     topic = new_topic()
     with daemon() as running:
@@ -79,6 +81,7 @@ def a_binary_caller_writes_code_30000_and_names_the_real_one():
 
 
 @test
+@uses("POP, ACK, receipts")
 def a_receive_that_waits_is_answered_as_soon_as_a_message_is_sent():
     topic = new_topic()
     with daemon() as running:
@@ -103,6 +106,7 @@ def a_receive_that_waits_is_answered_as_soon_as_a_message_is_sent():
 
 
 @test
+@uses("POP, ACK, receipts")
 def an_empty_topic_is_answered_when_the_poll_time_is_over():
     topic = new_topic()
     with daemon() as running:
@@ -113,6 +117,7 @@ def an_empty_topic_is_answered_when_the_poll_time_is_over():
 
 
 @test(deadline=90)
+@uses("POP, ACK, receipts")
 def what_was_acknowledged_never_comes_again_and_what_was_not_does():
     topic = new_topic()
     with daemon() as running:
@@ -141,6 +146,7 @@ def what_was_acknowledged_never_comes_again_and_what_was_not_does():
 
 
 @test
+@uses("POP, ACK, receipts")
 def a_changed_invisible_time_gives_a_receipt_that_acknowledges():
     topic = new_topic()
     with daemon() as running:
@@ -163,6 +169,7 @@ def a_changed_invisible_time_gives_a_receipt_that_acknowledges():
 
 
 @test
+@uses("POP, ACK, receipts")
 def without_a_format_stored_messages_and_rocketmqs_own_fields_work():
     topic = new_topic()
     names = {address: name for name, address in cluster().brokers().items()}
@@ -217,6 +224,7 @@ def a_receipt_that_nobody_wrote_is_invalid():
 
 
 @test(deadline=90)
+@uses("POP, ACK, receipts")
 def what_was_popped_for_a_caller_that_went_comes_again_long_before_its_invisible_time():
     topic = new_topic()
     with daemon() as running:
@@ -245,6 +253,7 @@ def what_was_popped_for_a_caller_that_went_comes_again_long_before_its_invisible
 
 
 @test(deadline=90)
+@uses("POP, ACK, receipts")
 def a_batch_of_receipts_of_both_brokers_is_acknowledged_and_the_rest_comes_again():
     topic = new_topic()
     bodies = [f"batched {n:02}" for n in range(16)]
@@ -271,6 +280,7 @@ def allow_expressions(client):
 
 
 @test
+@uses("POP, ACK, receipts")
 def a_receive_gets_what_its_tags_or_its_expression_ask_for_and_leaves_the_rest_alone():
     topic = new_topic()
     with daemon() as running:
@@ -304,6 +314,7 @@ def pull(client, topic, broker, queue_id, offset, **more):
 
 
 @test
+@uses("PULL, offsets")
 def a_pull_without_a_heartbeat_finds_what_a_tag_or_an_expression_asks_for():
     topic = new_topic()
     broker = sorted(cluster().brokers())[0]
@@ -337,6 +348,7 @@ def a_pull_without_a_heartbeat_finds_what_a_tag_or_an_expression_asks_for():
 
 
 @test
+@uses("PULL, offsets")
 def a_pull_that_is_parked_is_answered_when_a_message_comes():
     topic = new_topic()
     broker = sorted(cluster().brokers())[0]
@@ -362,6 +374,7 @@ def a_pull_that_is_parked_is_answered_when_a_message_comes():
 
 
 @test
+@uses("PULL, offsets", "batch topics")
 def a_batch_that_the_broker_keeps_as_one_is_pulled_as_its_messages():
     topic = f"{new_topic()}-batch"
     broker = sorted(cluster().brokers())[0]

@@ -11,7 +11,7 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from daemon_process import Daemon, binary
-from rocketmq_story import cluster, daemon, new_topic
+from rocketmq_story import cluster, daemon, new_topic, uses
 from tap import check, contains, equal, main, test
 
 
@@ -37,6 +37,7 @@ class Run:
 
 
 @test
+@uses("POP, ACK, receipts")
 def send_and_receive():
     topic = new_topic()
     with daemon() as running:
@@ -54,6 +55,7 @@ def send_and_receive():
 
 
 @test
+@uses("POP, ACK, receipts")
 def a_message_a_line_goes_in_and_comes_out_again():
     topic = new_topic()
     lines = sorted(f"line {n:03}" for n in range(200))
@@ -65,6 +67,7 @@ def a_message_a_line_goes_in_and_comes_out_again():
 
 
 @test
+@uses("POP, ACK, receipts")
 def json_output_is_one_value_a_line():
     topic = new_topic()
     with daemon() as running:
@@ -80,6 +83,7 @@ def json_output_is_one_value_a_line():
 
 
 @test
+@uses("routes, cluster table")
 def route_names_the_brokers():
     topic = new_topic()
     with daemon() as running:
@@ -124,6 +128,7 @@ def rows_of(run):
 
 
 @test
+@uses("POP, ACK, receipts")
 def what_send_says_about_a_message_arrives_with_it():
     topic = new_topic()
     words = ("--tag", "paid", "--key", "k1", "--key", "k2", "--property", "region=eu")
@@ -140,6 +145,7 @@ def what_send_says_about_a_message_arrives_with_it():
 
 
 @test
+@uses("POP, ACK, receipts", "delay levels", "timers")
 def a_delayed_message_comes_later():
     topic = new_topic()
     with daemon() as running:
@@ -154,6 +160,7 @@ def a_delayed_message_comes_later():
 
 
 @test
+@uses("sends, retries, failover")
 def lines_of_a_sharding_key_stay_in_order_in_one_queue():
     topic = new_topic()
     lines = [f"line {n}" for n in range(50)]
@@ -178,6 +185,7 @@ def lines_of_a_sharding_key_stay_in_order_in_one_queue():
 
 
 @test
+@uses("POP, ACK, receipts")
 def oneway_messages_arrive():
     topic = new_topic()
     lines = sorted(f"line {n:03}" for n in range(100))
@@ -190,6 +198,7 @@ def oneway_messages_arrive():
 
 
 @test
+@uses("POP, ACK, receipts")
 def filters_let_through_what_they_name():
     topic = new_topic()
     with daemon() as running:
@@ -207,6 +216,7 @@ def filters_let_through_what_they_name():
 
 
 @test
+@uses("PULL, offsets", "POP, ACK, receipts")
 def peek_takes_nothing():
     topic = new_topic()
     with daemon() as running:
@@ -223,6 +233,7 @@ def peek_takes_nothing():
 
 
 @test
+@uses("PULL, offsets", "POP, ACK, receipts")
 def offsets_count_what_is_there_and_what_a_group_has_left():
     topic = new_topic()
     with daemon() as running:
@@ -256,6 +267,7 @@ def offsets_count_what_is_there_and_what_a_group_has_left():
 
 
 @test
+@uses("POP, ACK, receipts")
 def a_drain_ends_the_following():
     topic = new_topic()
     with daemon() as running:
@@ -274,6 +286,7 @@ def a_drain_ends_the_following():
 
 
 @test
+@uses("POP, ACK, receipts")
 def bench_measures_what_it_sends_and_receives():
     topic = new_topic()
     with daemon() as running:
@@ -297,6 +310,7 @@ def ping_tells_the_versions():
 
 
 @test
+@uses("POP, ACK, receipts")
 def failures_have_their_own_exit_codes():
     with Daemon(nameservers=["127.0.0.1:1"]) as running:
         equal(Run(running, "send").code, 2, "the exit code of a wrong usage")

@@ -9,11 +9,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import remoting
 from remoting import GET_BROKER_CLUSTER_INFO, GET_ROUTEINFO_BY_TOPIC, JSON, ROCKETMQ
-from rocketmq_story import cluster, daemon, new_topic, receive_all, succeeded
+from rocketmq_story import cluster, daemon, new_topic, receive_all, succeeded, uses
 from tap import contains, equal, main, test
 
 
 @test
+@uses("routes, cluster table")
 def a_route_is_asked_without_an_address_and_comes_as_valid_json_in_the_form_of_the_request():
     topic = new_topic()
     with daemon() as running:
@@ -29,6 +30,7 @@ def a_route_is_asked_without_an_address_and_comes_as_valid_json_in_the_form_of_t
 
 
 @test
+@uses("routes, cluster table")
 def the_cluster_table_comes_as_valid_json_although_nameservers_send_keys_without_quotes():
     with remoting.Client(cluster().nameservers()[0]) as direct:
         contains(
@@ -41,6 +43,7 @@ def the_cluster_table_comes_as_valid_json_although_nameservers_send_keys_without
 
 
 @test
+@uses("routes, cluster table")
 def an_unknown_topic_is_told_in_the_words_of_the_nameserver():
     topic = f"Missing-{os.getpid()}"
     with daemon() as running:
@@ -54,6 +57,7 @@ def an_unknown_topic_is_told_in_the_words_of_the_nameserver():
 
 
 @test
+@uses("routes, cluster table")
 def a_send_makes_the_topic_where_the_brokers_allow_that():
     topic = f"Unmade-{os.getpid()}"
     with daemon() as running:

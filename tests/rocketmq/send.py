@@ -10,8 +10,16 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import remoting
-from remoting import GET_MAX_OFFSET, JSON, NO_PERMISSION, ROCKETMQ, SEND_MESSAGE, SEND_MESSAGE_V2
-from rocketmq_story import cluster, daemon, new_topic, receive_all, succeeded
+from remoting import (
+    GET_MAX_OFFSET,
+    JSON,
+    NO_PERMISSION,
+    RECALL_MESSAGE,
+    ROCKETMQ,
+    SEND_MESSAGE,
+    SEND_MESSAGE_V2,
+)
+from rocketmq_story import cluster, daemon, new_topic, receive_all, succeeded, uses
 from tap import check, contains, equal, main, test
 
 SEND_BATCH_MESSAGE = 320
@@ -29,6 +37,7 @@ def stored(topic):
 
 
 @test
+@uses("sends, retries, failover")
 def topic_and_body_are_enough_in_both_header_forms():
     topic = new_topic()
     with daemon() as running:
@@ -52,6 +61,7 @@ def topic_and_body_are_enough_in_both_header_forms():
 
 
 @test
+@uses("sends, retries, failover")
 def sends_go_round_the_queues_of_all_brokers():
     topic = new_topic()
     with daemon() as running:
@@ -63,6 +73,7 @@ def sends_go_round_the_queues_of_all_brokers():
 
 
 @test
+@uses("sends, retries, failover", "compressed bodies")
 def properties_and_bytes_arrive_as_they_were_sent():
     topic = new_topic()
     body = bytes(range(256)) * 40
@@ -96,6 +107,7 @@ def properties_and_bytes_arrive_as_they_were_sent():
 
 
 @test
+@uses("sends, retries, failover")
 def a_oneway_send_is_stored_and_never_answered():
     topic = new_topic()
     with daemon() as running:
@@ -126,6 +138,7 @@ def complete_send(topic):
 
 
 @test
+@uses("sends, retries, failover")
 def a_complete_command_to_an_explicit_address_passes_as_it_stands():
     topic = new_topic()
     with daemon() as running:
@@ -151,6 +164,7 @@ def a_complete_command_to_an_explicit_address_passes_as_it_stands():
 
 
 @test
+@uses("sends, retries, failover")
 def an_address_that_no_route_names_is_forbidden():
     topic = new_topic()
     with daemon() as running:
@@ -169,6 +183,7 @@ def an_address_that_no_route_names_is_forbidden():
 
 
 @test
+@uses("batches")
 def a_json_batch_is_received_as_its_messages():
     topic = new_topic()
     rows = [
@@ -186,6 +201,7 @@ def a_json_batch_is_received_as_its_messages():
 
 
 @test
+@uses("compressed bodies", "delay levels")
 def compressed_and_delayed_messages_arrive_as_they_were_sent():
     topic = new_topic()
     large = "large " * 20000
@@ -195,6 +211,28 @@ def compressed_and_delayed_messages_arrive_as_they_were_sent():
         succeeded(client.call(SEND_MESSAGE, {"topic": topic, "property.DELAY": "1"}, b"later"))
         found = receive_all(client, topic, "send-delayed", 2)
     equal(sorted(row["body"] for row in found), [large, "later"], "the bodies")
+
+
+@test
+@uses("timers", "RECALL")
+def a_timed_message_that_was_recalled_never_comes():
+    topic = new_topic()
+    with daemon() as running:
+        client = running.client()
+        timed = {"topic": topic, "property.TIMER_DELAY_SEC": "4"}
+        recalled = succeeded(client.call(SEND_MESSAGE, timed, b"recalled"))
+        ext = {
+            "topic": topic,
+            "recallHandle": recalled.ext["recallHandle"],
+            "sidecar.broker": recalled.ext["brokerName"],
+        }
+        answer = succeeded(client.call(RECALL_MESSAGE, ext), "the answer to RECALL_MESSAGE")
+        equal(answer.ext.get("msgId"), recalled.ext["sidecar.uniqKey"], "what was recalled")
+        # The same broker would deliver these two in the order of their times.
+        for _ in cluster().brokers():
+            succeeded(client.call(SEND_MESSAGE, timed, b"kept"))
+        rows = receive_all(client, topic, "send-recall", 2)
+    equal([row["body"] for row in rows], ["kept", "kept"], "what comes")
 
 
 main()

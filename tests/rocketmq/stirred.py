@@ -8,7 +8,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from _stream import Stream
-from rocketmq_story import cluster, daemon, new_topic, receive_all
+from rocketmq_story import cluster, daemon, new_topic, receive_all, uses
 from tap import at_end, check, equal, less, main, note, test
 
 SECONDS = 60
@@ -24,6 +24,7 @@ def everything_runs_again():
 
 
 @test(deadline=240)
+@uses("sends, retries, failover")
 def every_send_is_answered_and_every_failure_is_explained():
     topic = new_topic()
     with daemon(settings={"nameserver": {"route_refresh": "2s"}}) as running:

@@ -8,11 +8,12 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from remoting import POP_MESSAGE, SEND_MESSAGE
-from rocketmq_story import daemon, new_topic, succeeded
+from rocketmq_story import daemon, new_topic, succeeded, uses
 from tap import check, contains, equal, less, main, test, wait_until
 
 
 @test
+@uses("POP, ACK, receipts")
 def a_long_poll_in_flight_is_answered_and_the_daemon_ends_with_0():
     topic = new_topic()
     with daemon(settings={"drain": {"timeout": "3s"}}) as running:
@@ -38,6 +39,7 @@ def a_long_poll_in_flight_is_answered_and_the_daemon_ends_with_0():
 
 
 @test(deadline=90)
+@uses("sends, retries, failover")
 def under_a_stream_of_sends_everything_that_was_accepted_is_answered():
     topic = new_topic()
     for _ in range(5):
@@ -73,6 +75,7 @@ def under_a_stream_of_sends_everything_that_was_accepted_is_answered():
 
 
 @test
+@uses("POP, ACK, receipts")
 def a_daemon_that_is_stopping_takes_no_new_callers():
     topic = new_topic()
     with daemon(settings={"drain": {"timeout": "4s"}}) as running:
@@ -89,6 +92,7 @@ def a_daemon_that_is_stopping_takes_no_new_callers():
 
 
 @test
+@uses("POP, ACK, receipts")
 def a_second_signal_stops_at_once():
     topic = new_topic()
     with daemon() as running:

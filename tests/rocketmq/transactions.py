@@ -22,7 +22,7 @@ from remoting import (
     ROCKETMQ,
     SEND_MESSAGE,
 )
-from rocketmq_story import daemon, new_topic, receive, receive_all, succeeded
+from rocketmq_story import daemon, new_topic, receive_all, succeeded, uses
 from scenario import is_failure
 from tap import check, contains, equal, less, main, test, wait_until
 
@@ -37,28 +37,37 @@ def half(client, topic, body, group="Deciders"):
     return answer.ext["sidecar.receipt"]
 
 
+def seen(client, topic, group, n, **more):
+    """The bodies that a group of readers is given."""
+    rows = receive_all(client, topic, group, n, poll_millis=500, **more)
+    return [row["body"] for row in rows]
+
+
 def decide(client, receipt, decision):
     ext = {"sidecar.receipt": receipt, "commitOrRollback": decision}
     return succeeded(client.call(END_TRANSACTION, ext), "the decision")
 
 
 @test
+@uses("transactions")
 def a_half_message_is_seen_by_nobody_until_it_is_committed_and_never_when_rolled_back():
-    topic = new_topic()
     with daemon() as running:
         for serialize in (JSON, ROCKETMQ):
+            topic = new_topic()
             client = running.client(serialize=serialize)
             kept = half(client, topic, f"kept {serialize}".encode())
             dropped = half(client, topic, b"dropped")
-            equal(receive(client, topic, "Readers", poll_millis=500), [], "what readers see")
+            equal(seen(client, topic, "Early", 1, timeout=0.5), [], "what readers see")
             decide(client, dropped, ROLLBACK)
             decide(client, kept, COMMIT)
-            rows = receive_all(client, topic, "Readers", 1)
-            equal([row["body"] for row in rows], [f"kept {serialize}"], "what readers see")
-        equal(receive(client, topic, "Readers", poll_millis=500), [], "what readers see after it")
+            kept_body = f"kept {serialize}"
+            equal(seen(client, topic, "Readers", 1), [kept_body], "what readers see")
+            # Another group, that waits for one more.
+            equal(seen(client, topic, "Late", 2, timeout=1), [kept_body], "what is there after it")
 
 
 @test
+@uses("transactions")
 def the_broker_asks_a_caller_of_the_group_that_came_after_the_sender_went():
     topic = new_topic()
     with daemon() as running:
@@ -76,11 +85,11 @@ def the_broker_asks_a_caller_of_the_group_that_came_after_the_sender_went():
         equal(question.code, CHECK_TRANSACTION_STATE, "the code of the broker's question")
         equal(question.ext.get("sidecar.group"), "Forgetful", "sidecar.group")
         decide(decider, question.ext["sidecar.receipt"], COMMIT)
-        rows = receive_all(running.client(), topic, "Readers", 1)
-        equal([row["body"] for row in rows], ["asked about"], "what readers see")
+        equal(seen(running.client(), topic, "Readers", 1), ["asked about"], "what readers see")
 
 
 @test
+@uses("transactions")
 def what_cannot_be_a_half_message_is_refused_in_words():
     topic = new_topic()
     with daemon() as running:

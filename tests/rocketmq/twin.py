@@ -26,7 +26,7 @@ from remoting import (
     SEND_BATCH_MESSAGE,
     SEND_MESSAGE_V2,
 )
-from rocketmq_story import cluster, daemon, new_topic, receive_all, succeeded
+from rocketmq_story import cluster, daemon, has, new_topic, receive_all, succeeded, uses
 from tap import at_end, check, equal, main, note, test, wait_until
 
 COMMIT = "8"
@@ -46,6 +46,7 @@ OF_THE_MESSAGE = {
 }
 # What a reader adds to what is stored.
 OF_THE_READER = {"MIN_OFFSET", "MAX_OFFSET", "1ST_POP_TIME", "POP_CK", "POP_CK_OFFSET"}
+SENT = ("batches", "compressed bodies", "delay levels", "transactions")
 KEYS = ("order-17", "größe-7", "\N{RABBIT}")
 
 directory = pathlib.Path(tempfile.mkdtemp(prefix="twin-"))
@@ -145,6 +146,8 @@ class Sender:
 
     def send_delayed(self):
         self.send("level", DELAY="1")
+        if not has("timers"):
+            return
         self.send("timer-seconds", TIMER_DELAY_SEC="1")
         self.send("timer-millis", TIMER_DELAY_MS="1000")
         self.send("timer-deliver", TIMER_DELIVER_MS=str(int(time.time() * 1000) + 1000))
@@ -200,7 +203,7 @@ def body_of(name):
 NAMES = sorted(
     ["plain", "oneway", "not-waiting", "properties", "keys", "noise", "level", "committed"]
     + [f"digits-{what}" for what in (4095, 4096, 100000, "lz4", "zstd")]
-    + [f"timer-{what}" for what in ("seconds", "millis", "deliver")]
+    + [f"timer-{what}" for what in ("seconds", "millis", "deliver") if has("timers")]
     + [f"ordered-{key}" for key in KEYS]
     + [f"batch-{i}" for i in range(4)]
 )
@@ -211,7 +214,8 @@ def topics():
     global _topics
     if _topics is None:
         by_java, by_sidecar = new_topic("TwinJava"), new_topic("TwinSidecar")
-        equal(java("send", nameservers(), by_java, "timer", "transactions"), ["sent"], "Java")
+        features = ["timer"] if has("timers") else []
+        equal(java("send", nameservers(), by_java, *features), ["sent"], "Java")
         send_by_sidecar(by_sidecar)
         for topic in (by_java, by_sidecar):
             wait_until(lambda: n_stored(topic) >= len(NAMES), 30, f"{len(NAMES)} in {topic}")
@@ -288,6 +292,7 @@ def same_for_each(by_java, by_sidecar, of, what):
 
 
 @test(deadline=200)
+@uses(*SENT)
 def each_of_them_is_stored_once_by_both():
     for topic in topics():
         equal(n_stored(topic), len(NAMES), f"the number of messages in {topic}")
@@ -295,6 +300,7 @@ def each_of_them_is_stored_once_by_both():
 
 
 @test
+@uses(*SENT)
 def what_the_broker_stores_differs_in_nothing_else():
     def of(name, row, topic):
         _, message = row
@@ -305,6 +311,7 @@ def what_the_broker_stores_differs_in_nothing_else():
 
 
 @test
+@uses(*SENT)
 def bodies_are_stored_alike_and_compressed_by_the_same_rule():
     def of(name, row, topic):
         # lz4 and zstd write different bytes from release to release.
@@ -315,6 +322,7 @@ def bodies_are_stored_alike_and_compressed_by_the_same_rule():
 
 
 @test
+@uses(*SENT)
 def the_same_sharding_key_takes_the_same_queue():
     def of(name, row, topic):
         return (row[0], row[1].queue_id) if name.startswith("ordered-") else None
@@ -339,6 +347,7 @@ def the_same_was_read(rows, body, same):
 
 
 @test(deadline=100)
+@uses(*SENT)
 def java_reads_what_the_sidecar_sent_as_it_reads_its_own():
     lines = java("receive", nameservers(), "30", str(len(NAMES)), *topics())
     rows = [json.loads(line) for line in lines]
@@ -348,6 +357,7 @@ def java_reads_what_the_sidecar_sent_as_it_reads_its_own():
 
 
 @test
+@uses(*SENT)
 def the_sidecar_receives_what_java_sent_as_it_receives_its_own():
     rows = []
     with daemon() as running:

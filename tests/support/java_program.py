@@ -1,8 +1,8 @@
 """
 Programs on Java's own RocketMQ client
 
-Compiled from their sources against the jars that rocketmq_cluster.fetch() brings, in a directory of
-the caller's.
+Compiled from their sources against the jars of rocketmq_cluster.VERSION, whatever version the
+brokers have, in a directory of the caller's.
 """
 
 import subprocess
@@ -16,7 +16,7 @@ class BuildError(Exception):
 
 def command(sources, directory, program, *options):
     """Compiles the sources, and gives the command that runs the class `program` of them."""
-    jars = f"{rocketmq_cluster.fetch()}/*"
+    jars = f"{rocketmq_cluster.fetch(version=rocketmq_cluster.VERSION)}/*"
     directory.mkdir(parents=True, exist_ok=True)
     logging = directory / "logback.xml"
     logging.write_text(rocketmq_cluster.LOGBACK)

@@ -13,6 +13,8 @@ stop them all; a number that belongs to another process by now is never signalle
     rocketmq_cluster.py start DIR [-n N] [-b N]  N nameservers, N brokers; prints the nameservers
     rocketmq_cluster.py topic NAMESERVERS TOPIC  makes a topic on every broker of a running cluster
     rocketmq_cluster.py stop DIR                 stops what start left running; DIR itself stays
+
+ROCKETMQ_VERSION in the environment chooses the release; otherwise it is VERSION.
 """
 
 import argparse
@@ -70,11 +72,18 @@ LOGBACK = """<configuration>
 </configuration>
 """
 
+# RocketMQ 4 has Logback under its own name, and wants a file for each of its programs.
+LOGBACK_4 = LOGBACK.replace("org.apache.rocketmq.logging.", "")
+LOGBACK_4_FILES = ("conf/logback_namesrv.xml", "conf/logback_broker.xml")
+
 JVM = [
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
     "-XX:-UsePerfData",
     "-Djava.net.preferIPv4Stack=true",
+    # RocketMQ 4 unmaps files with what Java 9 closed to it.
+    "--add-opens=java.base/java.nio=ALL-UNNAMED",
+    "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
 ]
 
 # name -> (memory, main class)
@@ -113,6 +122,7 @@ maxHashSlotNum=5000
 mappedFileSizeTimerLog=1048576
 enablePropertyFilter=true
 timerWheelEnable=true
+recallMessageEnable=true
 timerFlushIntervalMs=30000
 transactionMetricFlushInterval=100
 transactionCheckInterval=5000
@@ -161,9 +171,13 @@ class ClusterError(Exception):
     """Something did not start or was not fetched; the text says what, with the end of the log."""
 
 
-def cache_directory():
+def chosen_version():
+    return os.environ.get("ROCKETMQ_VERSION") or VERSION
+
+
+def cache_directory(version=None):
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return pathlib.Path(base) / "remotingd" / f"rocketmq-{VERSION}"
+    return pathlib.Path(base) / "remotingd" / f"rocketmq-{version or chosen_version()}"
 
 
 def tail(path, n_lines=25):
@@ -174,28 +188,30 @@ def tail(path, n_lines=25):
     return "\n".join(f"    {line}" for line in lines[-n_lines:]) or "    (the log is empty)"
 
 
-def fetch(directory=None):
+def fetch(directory=None, version=None):
     """
-    The directory with the jars. It is complete or absent: Maven fills a directory of its own beside
-    it, which takes the name when all is there. Whoever comes second waits for the first.
+    The directory with the jars of the version, or of the chosen one. It is complete or absent:
+    Maven fills a directory of its own beside it, which takes the name when all is there. Whoever
+    comes second waits for the first.
     """
-    directory = pathlib.Path(directory or cache_directory())
+    version = version or chosen_version()
+    directory = pathlib.Path(directory or cache_directory(version))
     if directory.is_dir():
         return directory
     directory.parent.mkdir(parents=True, exist_ok=True)
     with open(directory.parent / f".{directory.name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not directory.is_dir():
-            _fetch_locked(directory)
+            _fetch_locked(directory, version)
     return directory
 
 
-def _fetch_locked(directory):
+def _fetch_locked(directory, version):
     for left_over in directory.parent.glob(f".{directory.name}.part-*"):
         shutil.rmtree(left_over, ignore_errors=True)
     part = pathlib.Path(tempfile.mkdtemp(prefix=f".{directory.name}.part-", dir=directory.parent))
     try:
-        (part / "pom.xml").write_text(POM.format(version=VERSION))
+        (part / "pom.xml").write_text(POM.format(version=version))
         log = part / "maven.log"
         command = [
             "mvn",
@@ -228,7 +244,7 @@ def _fetch_locked(directory):
                     child.wait()
         if code != 0 or not list((part / "jars").glob("rocketmq-broker-*.jar")):
             raise ClusterError(
-                f"Maven did not bring RocketMQ {VERSION} (exit code {code}). Its log:\n{tail(log)}"
+                f"Maven did not bring RocketMQ {version} (exit code {code}). Its log:\n{tail(log)}"
             )
         (part / "jars").rename(directory)
     finally:
@@ -293,6 +309,7 @@ class Cluster:
         self.admin = admin
         self.authority = authority
         self.member = authority and authority.certificate("127.0.0.1", "localhost")
+        self.version = chosen_version()
 
     @classmethod
     def attach(cls, directory):
@@ -305,6 +322,7 @@ class Cluster:
         cluster.cluster = state["cluster"]
         cluster.names = list(state["ports"])
         cluster.ports = state["ports"]
+        cluster.version = state["version"]
         cluster.processes = {name: tuple(row) for name, row in state["processes"].items()}
         return cluster
 
@@ -426,6 +444,9 @@ class Cluster:
         if self.authority:
             text = TLS_PROPERTIES.format(member=self.member, ca=self.authority.file)
             (self.directory / "tls.properties").write_text(text)
+        (self.directory / "conf").mkdir(exist_ok=True)
+        for path in LOGBACK_4_FILES:
+            (self.directory / path).write_text(LOGBACK_4)
         for name in self.names:
             self._write_properties(name)
         for name in self.names:
@@ -470,7 +491,7 @@ class Cluster:
         command += [
             f"-Drmq.logback.configurationFile={self.directory}/logback.xml",
             "-cp",
-            f"{fetch()}/*",
+            f"{fetch(version=self.version)}/*",
         ]
         command += [main_class, "-c", str(home / "properties")]
         with open(self.log(name), "a") as log:
@@ -490,7 +511,12 @@ class Cluster:
         self._save()
 
     def _save(self):
-        state = {"cluster": self.cluster, "ports": self.ports, "processes": self.processes}
+        state = {
+            "version": self.version,
+            "cluster": self.cluster,
+            "ports": self.ports,
+            "processes": self.processes,
+        }
         part = self.directory / f"cluster.json.{os.getpid()}"
         part.write_text(json.dumps(state, indent=2))
         part.rename(self.directory / "cluster.json")

@@ -3,9 +3,11 @@ What the stories against a real RocketMQ share
 
 cluster() is the one that the environment names with ROCKETMQ_CLUSTER (tests/run starts it once for
 all), or one of its own with two nameservers and two brokers. new_topic() makes topics that no other
-story uses, on all brokers.
+story uses, on all brokers. @uses says what of RocketMQ a test is about: where the cluster's version
+has not got it, the test is not run.
 """
 
+import functools
 import os
 import time
 
@@ -13,6 +15,26 @@ import remoting
 import rocketmq_cluster
 import tap
 from daemon_process import Daemon
+
+# What a test can be about -> the first version that has it. The table of the README has this order
+# (rocketmq_versions.py prints it).
+FEATURES = {
+    "routes, cluster table": (0,),
+    "sends, retries, failover": (0,),
+    "batches": (0,),
+    "compressed bodies": (0,),
+    "delay levels": (0,),
+    "transactions": (0,),
+    "PULL, offsets": (0,),
+    "POP, ACK, receipts": (5, 0, 0),
+    "timers": (5, 0, 0),
+    "batch topics": (5, 0, 0),
+    "GO_AWAY": (5, 2, 0),
+    "ACL 2.0": (5, 3, 0),
+    "RECALL": (5, 3, 2),
+}
+# How the comment begins that stands before the result of a test that uses some of them.
+USES = "uses: "
 
 _cluster = None
 _n_topics = 0
@@ -33,6 +55,33 @@ def cluster():
 def the_cluster_is_taken_down():
     _cluster.stop()
     tap.equal([name for name in _cluster.names if _cluster.is_running(name)], [], "what still runs")
+
+
+def has(feature):
+    """Whether the cluster's version has it."""
+    version = rocketmq_cluster.chosen_version()
+    return tuple(int(part) for part in version.split(".")) >= FEATURES[feature]
+
+
+def uses(*features):
+    """Marks a test (below @test): it is run where the cluster's version has all of these."""
+    unknown = set(features) - set(FEATURES)
+    if unknown:
+        raise ValueError(f"{', '.join(sorted(unknown))} is none of {', '.join(FEATURES)}")
+
+    def mark(function):
+        @functools.wraps(function)
+        def marked():
+            tap.note(USES + "; ".join(features))
+            missing = [feature for feature in features if not has(feature)]
+            if missing:
+                version = rocketmq_cluster.chosen_version()
+                tap.skip(f"RocketMQ {version} has no {' and no '.join(missing)}")
+            function()
+
+        return marked
+
+    return mark
 
 
 def new_topic(word="Story"):
@@ -70,8 +119,11 @@ def receive(client, topic, group, *, poll_millis=3000, **more):
 def receive_all(client, topic, group, n, *, bodies=None, timeout=60.0, acknowledge=True, **more):
     """
     Receives (and acknowledges) until n messages are here, or with `bodies` until all of these are:
-    there may be others and repeated ones among them. Ends also when the time is over.
+    there may be others and repeated ones among them. Ends also when the time is over. Brokers that
+    have no POP are read with PULL, all queues from their beginning.
     """
+    if not has("POP, ACK, receipts"):
+        return _pull_all(client, topic, group, n, set(bodies or ()), timeout)
     found = []
     missing = set(bodies or ())
     end = time.monotonic() + timeout
@@ -86,4 +138,28 @@ def receive_all(client, topic, group, n, *, bodies=None, timeout=60.0, acknowled
             ]
             for answer in client.gather(opaques).values():
                 succeeded(answer, "the answer to ACK_MESSAGE")
+    return found
+
+
+def _pull_all(client, topic, group, n, missing, timeout):
+    queues = {(broker, queue_id): 0 for broker in cluster().brokers() for queue_id in range(4)}
+    found = []
+    end = time.monotonic() + timeout
+    while (len(found) < n or missing) and time.monotonic() < end:
+        for (broker, queue_id), offset in queues.items():
+            ext = {
+                "topic": topic,
+                "consumerGroup": group,
+                "queueId": queue_id,
+                "queueOffset": offset,
+                "sidecar.broker": broker,
+                "sidecar.answerFormat": "json",
+            }
+            answer = client.call(remoting.PULL_MESSAGE, ext)
+            if answer.code == remoting.PULL_NOT_FOUND and answer.error is None:
+                continue
+            rows = succeeded(answer, "the answer to PULL_MESSAGE").json()
+            found += rows
+            missing.difference_update(row["body"] for row in rows)
+            queues[broker, queue_id] = int(answer.ext["nextBeginOffset"])
     return found

@@ -23,12 +23,12 @@ import org.apache.rocketmq.common.message.MessageQueue;
 /**
  * Java's side of the story twin.py, whose messages it sends and reads with Java's own client:
  *
- *     Twin send NAMESERVERS TOPIC FEATURE...          sends each of them once, and prints "sent"
+ *     Twin send NAMESERVERS TOPIC [timer]             sends each of them once, and prints "sent"
  *     Twin receive NAMESERVERS SECONDS N TOPIC...     prints each message of the topics as a line of
  *                                                     JSON, until there are N of each topic or the
  *                                                     time is over
  *
- * FEATURE is what the brokers can do besides: timer, transactions.
+ * timer: the brokers have timer messages.
  */
 public final class Twin {
     private static final String GROUP = "TwinDeciders";
@@ -36,11 +36,11 @@ public final class Twin {
 
     private final String topic;
     private final DefaultMQProducer producer;
-    private final Collection<String> features;
+    private final boolean hasTimer;
 
-    private Twin(String nameservers, String topic, Collection<String> features) {
+    private Twin(String nameservers, String topic, boolean hasTimer) {
         this.topic = topic;
-        this.features = features;
+        this.hasTimer = hasTimer;
         producer = new DefaultMQProducer("Twin");
         producer.setNamesrvAddr(nameservers);
         producer.setMqClientApiTimeout(TIMEOUT_MILLIS);
@@ -119,7 +119,7 @@ public final class Twin {
         Message level = message("level");
         level.setDelayTimeLevel(1);
         producer.send(level);
-        if (!features.contains("timer")) {
+        if (!hasTimer) {
             return;
         }
         Message seconds = message("timer-seconds");
@@ -180,9 +180,8 @@ public final class Twin {
         decider.shutdown();
     }
 
-    private static void send(String nameservers, String topic, List<String> features)
-        throws Exception {
-        Twin twin = new Twin(nameservers, topic, features);
+    private static void send(String nameservers, String topic, boolean hasTimer) throws Exception {
+        Twin twin = new Twin(nameservers, topic, hasTimer);
         twin.producer.start();
         twin.sendPlain();
         twin.sendProperties();
@@ -190,9 +189,7 @@ public final class Twin {
         twin.sendDelayed();
         twin.sendOrdered();
         twin.sendBatches();
-        if (features.contains("transactions")) {
-            twin.sendHalf(nameservers);
-        }
+        twin.sendHalf(nameservers);
         twin.producer.shutdown();
         System.out.println("sent");
     }
@@ -237,7 +234,7 @@ public final class Twin {
     private static void run(String[] arguments) throws Exception {
         List<String> rest = Arrays.asList(arguments);
         if (arguments[0].equals("send")) {
-            send(arguments[1], arguments[2], rest.subList(3, rest.size()));
+            send(arguments[1], arguments[2], rest.contains("timer"));
         } else {
             receive(arguments[1], Integer.parseInt(arguments[2]), Integer.parseInt(arguments[3]),
                 rest.subList(4, rest.size()));
