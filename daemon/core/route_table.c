@@ -339,6 +339,16 @@ const char *route_table_master(
     return row ? row->master : NULL;
 }
 
+const char *route_table_broker_at(const struct route_table *table, struct span address)
+{
+    for (const struct broker_row *row = table->brokers; row; row = row->hh.next) {
+        if (row->master && span_equals_text(address, row->master)) {
+            return row->name;
+        }
+    }
+    return NULL;
+}
+
 void route_table_each_master(struct route_table *table, uint64_t now_ms,
     void (*visit)(void *context, const char *address), void *context)
 {

@@ -81,6 +81,8 @@ int route_table_learn(struct route_table *table, const struct topic_route *route
  */
 const char *route_table_master(
     struct route_table *table, struct span broker_name, bool *ret_is_known);
+/* The name of the broker whose master is at this address, or NULL. */
+const char *route_table_broker_at(const struct route_table *table, struct span address);
 /* Every master that a route or cluster table of the last ten minutes named. */
 void route_table_each_master(struct route_table *table, uint64_t now_ms,
     void (*visit)(void *context, const char *address), void *context);

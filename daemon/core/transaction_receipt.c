@@ -62,15 +62,16 @@ bool transaction_receipt_from_send(const struct ext_fields *answer, struct span 
 }
 
 bool transaction_receipt_from_check(const struct ext_fields *check, const struct message *message,
-    struct transaction_receipt *ret_receipt)
+    struct span broker_name, struct transaction_receipt *ret_receipt)
 {
     struct span uniq_key = message_property(message->properties, SPAN(PROPERTY_UNIQ_KEY));
+    struct span named = ext_fields_text(check, "bname");
     struct span msg_id = ext_fields_text(check, "msgId");
     struct span transaction_id = ext_fields_text(check, "transactionId");
     struct transaction_receipt receipt = {
         .topic = message->topic,
         .group = message_property(message->properties, SPAN(PROPERTY_PRODUCER_GROUP)),
-        .broker_name = ext_fields_text(check, "bname"),
+        .broker_name = span_is_empty(named) ? broker_name : named,
         .msg_id = span_is_empty(uniq_key) ? msg_id : uniq_key,
         .is_from_check = true,
     };

@@ -38,9 +38,12 @@ struct transaction_receipt {
 bool transaction_receipt_from_send(const struct ext_fields *answer, struct span topic,
     struct span group, struct span broker_name, struct span uniq_key,
     struct transaction_receipt *ret_receipt);
-/* From the ext fields of CHECK_TRANSACTION_STATE and the message in its body. */
+/*
+ * From the ext fields of CHECK_TRANSACTION_STATE and the message in its body. broker_name is whose
+ * connection it came on: brokers before 5.0 do not say it in the question.
+ */
 bool transaction_receipt_from_check(const struct ext_fields *check, const struct message *message,
-    struct transaction_receipt *ret_receipt);
+    struct span broker_name, struct transaction_receipt *ret_receipt);
 
 /* The text, zero-terminated; its length, or 0 when a part cannot be in a receipt. */
 size_t transaction_receipt_encode(

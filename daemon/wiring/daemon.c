@@ -387,8 +387,9 @@ static int parts_make(struct daemon *daemon)
     host_address(loop, ip);
     client_id_make(loop, ip, client_id, sizeof(client_id));
     daemon->identity = identity_new(daemon->control, config, client_id);
-    daemon->processors =
-        daemon->identity ? processors_new(&daemon->upstreams, daemon->identity, config) : NULL;
+    daemon->processors = daemon->identity ? processors_new(&daemon->upstreams, daemon->routes,
+                                                daemon->identity, config)
+                                          : NULL;
     daemon->classic = classic_new(&daemon->upstreams, daemon->pool, client_id);
     if (!daemon->processors || !daemon->classic) {
         return -ENOMEM;

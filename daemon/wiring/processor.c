@@ -40,6 +40,7 @@ TAILQ_HEAD(call_list, call);
 
 struct processors {
     struct upstream_context *context;
+    struct routes *routes;
     struct identity *identity;
     const struct config *config;
     struct processor_table *table;
@@ -158,7 +159,10 @@ static void subject_find(struct subject *subject, const struct upstream *upstrea
         subject->preferred_id = half_messages_sender(subject->processors->half_messages,
             message_property(message.properties, SPAN(PROPERTY_UNIQ_KEY)));
         struct transaction_receipt receipt;
-        if (transaction_receipt_from_check(fields, &message, &receipt)) {
+        const char *broker_name = route_table_broker_at(
+            routes_table(subject->processors->routes), span_of(upstream->name));
+        if (transaction_receipt_from_check(
+                fields, &message, broker_name ? span_of(broker_name) : SPAN_ABSENT, &receipt)) {
             (void)transaction_receipt_encode(&receipt, subject->receipt, sizeof(subject->receipt));
         }
         return;
@@ -327,14 +331,15 @@ static const struct broker_request_handler broker_request_handler = {
 
 /* --- registrations --- */
 
-struct processors *processors_new(
-    struct upstream_context *context, struct identity *identity, const struct config *config)
+struct processors *processors_new(struct upstream_context *context, struct routes *routes,
+    struct identity *identity, const struct config *config)
 {
     struct processors *processors = calloc(1, sizeof(*processors));
     if (!processors) {
         return NULL;
     }
     processors->context = context;
+    processors->routes = routes;
     processors->identity = identity;
     processors->config = config;
     TAILQ_INIT(&processors->calls);

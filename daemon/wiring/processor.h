@@ -25,6 +25,7 @@
 #include "daemon/core/stats.h"
 #include "daemon/wiring/identity.h"
 #include "daemon/wiring/reply.h"
+#include "daemon/wiring/routes.h"
 #include "daemon/wiring/session.h"
 #include "daemon/wiring/upstream.h"
 
@@ -34,8 +35,8 @@
 struct processors;
 
 /* context->broker_requests becomes this one's. NULL without memory. */
-struct processors *processors_new(
-    struct upstream_context *context, struct identity *identity, const struct config *config);
+struct processors *processors_new(struct upstream_context *context, struct routes *routes,
+    struct identity *identity, const struct config *config);
 struct processors *processors_free(struct processors *processors);
 
 /*

@@ -242,6 +242,20 @@ START_TEST(master_of_a_broker_is_the_one_of_the_last_route)
 }
 END_TEST
 
+START_TEST(broker_is_found_by_the_address_of_its_master)
+{
+    struct route_table *table = table_new(10);
+    ck_assert_pstr_eq(route_table_broker_at(table, SPAN("10.0.0.1:10911")), NULL);
+    put(table, "T", START_MS);
+    ck_assert_pstr_eq(route_table_broker_at(table, SPAN("10.0.0.1:10911")), "broker-a");
+    ck_assert_pstr_eq(route_table_broker_at(table, SPAN("10.0.0.1:1091")), NULL);
+    ck_assert_int_eq(
+        route_table_put(table, SPAN("T"), route_new("broker-a", 3, 1, 1), START_MS), 0);
+    ck_assert_pstr_eq(route_table_broker_at(table, SPAN("10.0.0.1:10911")), NULL);
+    route_table_free(table);
+}
+END_TEST
+
 START_TEST(absence_of_a_topic_teaches_nothing_about_brokers)
 {
     struct route_table *table = table_new(10);
@@ -367,6 +381,7 @@ int main(void)
     TCase *brokers = tcase_create("brokers");
     tcase_set_timeout(brokers, 60);
     tcase_add_test(brokers, master_of_a_broker_is_the_one_of_the_last_route);
+    tcase_add_test(brokers, broker_is_found_by_the_address_of_its_master);
     tcase_add_test(brokers, absence_of_a_topic_teaches_nothing_about_brokers);
     tcase_add_test(brokers, cluster_table_teaches_brokers_and_addresses_without_a_topic);
     tcase_add_test(brokers, address_is_known_for_ten_minutes_after_it_was_last_named);

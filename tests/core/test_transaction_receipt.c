@@ -40,7 +40,8 @@ START_TEST(a_check_becomes_a_receipt_with_the_offsets_of_the_check)
     struct check check;
     check_load(&check, "java_check_transaction_state_oneway.json.broker-request.bin");
     struct transaction_receipt receipt;
-    ck_assert(transaction_receipt_from_check(&check.command.ext_fields, &check.message, &receipt));
+    ck_assert(transaction_receipt_from_check(
+        &check.command.ext_fields, &check.message, SPAN("another"), &receipt));
     char text[RECEIPT_TEXT_MAX];
     ck_assert_uint_gt(transaction_receipt_encode(&receipt, text, sizeof(text)), 0);
     ck_assert_str_eq(text, "t1~JavaTopicJSON~JavaTx~broker-a~2~5064~"
@@ -58,11 +59,24 @@ START_TEST(a_check_that_lacks_something_becomes_none)
         struct transaction_receipt receipt;
         check_load(&check, "check_transaction_state.json.broker-request.bin");
         ck_assert(ext_fields_remove(&check.command.ext_fields, span_of(needed[i])));
-        ck_assert_msg(
-            !transaction_receipt_from_check(&check.command.ext_fields, &check.message, &receipt),
+        ck_assert_msg(!transaction_receipt_from_check(
+                          &check.command.ext_fields, &check.message, SPAN_ABSENT, &receipt),
             "%s", needed[i]);
         free(check.frame);
     }
+}
+END_TEST
+
+START_TEST(a_broker_that_does_not_say_its_name_is_the_one_that_asks)
+{
+    struct check check;
+    struct transaction_receipt receipt;
+    check_load(&check, "check_transaction_state.json.broker-request.bin");
+    ck_assert(ext_fields_remove(&check.command.ext_fields, SPAN("bname")));
+    ck_assert(transaction_receipt_from_check(
+        &check.command.ext_fields, &check.message, SPAN("broker-b"), &receipt));
+    ck_assert(span_equals_text(receipt.broker_name, "broker-b"));
+    free(check.frame);
 }
 END_TEST
 
@@ -141,6 +155,7 @@ int main(void)
     TCase *tests = tcase_create("transaction_receipt");
     tcase_add_test(tests, a_check_becomes_a_receipt_with_the_offsets_of_the_check);
     tcase_add_test(tests, a_check_that_lacks_something_becomes_none);
+    tcase_add_test(tests, a_broker_that_does_not_say_its_name_is_the_one_that_asks);
     tcase_add_test(tests, the_last_eight_bytes_of_the_offset_id_are_the_commit_log_offset);
     tcase_add_test(tests, an_answer_that_is_none_to_a_half_message_becomes_none);
     tcase_add_test(tests, what_is_decoded_is_what_was_encoded);
