@@ -84,6 +84,7 @@ JVM = [
     # RocketMQ 4 unmaps files with what Java 9 closed to it.
     "--add-opens=java.base/java.nio=ALL-UNNAMED",
     "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+    "--add-opens=java.base/jdk.internal.ref=ALL-UNNAMED",
 ]
 
 # name -> (memory, main class)

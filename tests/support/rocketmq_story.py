@@ -142,7 +142,12 @@ def receive_all(client, topic, group, n, *, bodies=None, timeout=60.0, acknowled
 
 
 def _pull_all(client, topic, group, n, missing, timeout):
-    queues = {(broker, queue_id): 0 for broker in cluster().brokers() for queue_id in range(4)}
+    route = succeeded(client.call(remoting.GET_ROUTEINFO_BY_TOPIC, {"topic": topic})).json()
+    queues = {
+        (row["brokerName"], queue_id): 0
+        for row in route["queueDatas"]
+        for queue_id in range(row["readQueueNums"])
+    }
     found = []
     end = time.monotonic() + timeout
     while (len(found) < n or missing) and time.monotonic() < end:
