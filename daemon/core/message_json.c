@@ -251,7 +251,8 @@ static json_t *message_to_json(const struct message *message, const struct conte
     set_integer(object, "storeTimestamp", message->store_timestamp_ms);
     set_host(object, "bornHost", &message->born_host);
     set_host(object, "storeHost", &message->store_host);
-    set_integer(object, "reconsumeTimes", message->reconsume_times);
+    set_integer(object, "reconsumeTimes",
+        source->pop ? receipt_pop_reconsume_times(source->pop, stored) : message->reconsume_times);
     set_integer(object, "flag", message->flag);
     set_integer(object, "sysFlag", message->sys_flag);
     if (source->pop) {

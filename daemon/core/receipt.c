@@ -3,13 +3,18 @@
 #include "daemon/core/receipt_text.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
-#define RECEIPT_VERSION  "r1"
-#define RECEIPT_N_FIELDS 11
+#define RECEIPT_VERSION   "r2"
+#define RECEIPT_N_FIELDS  12
+#define RECEIPT_VERSION_1 "r1" /* without the last field */
 
 /* ExtraInfoUtil.java */
 #define POP_CK_SEPARATOR ' '
 #define POP_CK_N_FIELDS  8
+
+/* ExtraInfoUtil.java: before the queue id in the key of a message in orderCountInfo */
+#define ORDER_COUNT_OFFSET_PREFIX "qo"
 
 /* MixAll.RETRY_GROUP_TOPIC_PREFIX, KeyBuilder.POP_RETRY_SEPARATOR_V1 and _V2 */
 #define RETRY_TOPIC_PREFIX "%RETRY%"
@@ -53,7 +58,7 @@ static bool are_numbers_valid(const struct receipt *receipt)
 {
     return receipt->queue_id >= 0 && receipt->queue_offset >= 0 && receipt->ck_queue_offset >= 0 &&
            receipt->pop_time_ms >= 0 && receipt->invisible_time_ms >= 0 &&
-           receipt->revive_queue_id >= 0;
+           receipt->revive_queue_id >= 0 && receipt->physical_offset >= RECEIPT_NO_PHYSICAL_OFFSET;
 }
 
 static bool is_valid(const struct receipt *receipt)
@@ -157,6 +162,7 @@ bool receipt_pop_info_read(const struct ext_fields *fields, struct receipt_pop_i
     int64_t revive_queue_id;
     ret_info->start_offset_info = ext_fields_text(fields, "startOffsetInfo");
     ret_info->msg_offset_info = ext_fields_text(fields, "msgOffsetInfo");
+    ret_info->order_count_info = ext_fields_text(fields, "orderCountInfo");
     if (!ext_value_parse_i64(
             ext_fields_text(fields, "popTime"), 0, INT64_MAX, &ret_info->pop_time_ms) ||
         !ext_value_parse_i64(
@@ -172,7 +178,12 @@ bool receipt_pop_info_read(const struct ext_fields *fields, struct receipt_pop_i
 bool receipt_from_pop(const struct receipt_pop_info *info, const struct message *message,
     struct span topic, struct span group, struct span broker_name, struct receipt *ret_receipt)
 {
-    struct receipt receipt = { .topic = topic, .group = group, .broker_name = broker_name };
+    struct receipt receipt = {
+        .topic = topic,
+        .group = group,
+        .broker_name = broker_name,
+        .physical_offset = message->physical_offset,
+    };
     struct span pop_ck = message_property(message->properties, SPAN(PROPERTY_POP_CK));
     if ((!read_pop_ck(pop_ck, message, broker_name, &receipt) &&
             !read_offset_infos(info, message, &receipt)) ||
@@ -183,28 +194,66 @@ bool receipt_from_pop(const struct receipt_pop_info *info, const struct message 
     return true;
 }
 
+/* The count of the entry "retry KEY count" of orderCountInfo, or -1. */
+static int64_t find_order_count(struct span info, const char *key)
+{
+    while (!span_is_absent(info)) {
+        struct span fields[3];
+        int64_t count;
+        if (receipt_text_split(receipt_text_next(&info, ';'), ' ', fields, 3) &&
+            span_equals(fields[0], SPAN("0")) && span_equals_text(fields[1], key) &&
+            receipt_text_number(fields[2], INT32_MAX, &count)) {
+            return count;
+        }
+    }
+    return -1;
+}
+
+int32_t receipt_pop_reconsume_times(
+    const struct receipt_pop_info *info, const struct message *message)
+{
+    char key[64];
+    (void)snprintf(key, sizeof(key), ORDER_COUNT_OFFSET_PREFIX "%" PRId32 "%%%" PRId64,
+        message->queue_id, message->queue_offset);
+    int64_t count = find_order_count(info->order_count_info, key);
+    if (count < 0) {
+        (void)snprintf(key, sizeof(key), "%" PRId32, message->queue_id);
+        count = find_order_count(info->order_count_info, key);
+    }
+    return count > 0 ? (int32_t)count : message->reconsume_times;
+}
+
 size_t receipt_encode(const struct receipt *receipt, char *dst, size_t dst_size)
 {
     if (!is_valid(receipt)) {
         return 0;
     }
+    bool is_version_1 = receipt->physical_offset == RECEIPT_NO_PHYSICAL_OFFSET;
+    char physical[24] = "";
+    if (!is_version_1) {
+        (void)snprintf(physical, sizeof(physical), "~%" PRId64, receipt->physical_offset);
+    }
     return receipt_text_write(dst, dst_size,
-        RECEIPT_VERSION "~%.*s~%.*s~%.*s~%" PRId32 "~%" PRId64 "~%" PRId64 "~%" PRId64 "~%" PRId64
-                        "~%" PRId32 "~%d",
-        SPAN_ARGS(receipt->topic), SPAN_ARGS(receipt->group), SPAN_ARGS(receipt->broker_name),
-        receipt->queue_id, receipt->queue_offset, receipt->ck_queue_offset, receipt->pop_time_ms,
-        receipt->invisible_time_ms, receipt->revive_queue_id, (int)receipt->retry);
+        "%s~%.*s~%.*s~%.*s~%" PRId32 "~%" PRId64 "~%" PRId64 "~%" PRId64 "~%" PRId64 "~%" PRId32
+        "~%d%s",
+        is_version_1 ? RECEIPT_VERSION_1 : RECEIPT_VERSION, SPAN_ARGS(receipt->topic),
+        SPAN_ARGS(receipt->group), SPAN_ARGS(receipt->broker_name), receipt->queue_id,
+        receipt->queue_offset, receipt->ck_queue_offset, receipt->pop_time_ms,
+        receipt->invisible_time_ms, receipt->revive_queue_id, (int)receipt->retry, physical);
 }
 
 bool receipt_decode(struct span text, struct receipt *ret_receipt)
 {
     struct span fields[RECEIPT_N_FIELDS];
+    bool is_version_1 = span_starts_with(text, SPAN(RECEIPT_VERSION_1));
+    size_t n = is_version_1 ? RECEIPT_N_FIELDS - 1 : RECEIPT_N_FIELDS;
     if (text.n >= RECEIPT_TEXT_MAX ||
-        !receipt_text_split(text, RECEIPT_TEXT_SEPARATOR, fields, RECEIPT_N_FIELDS) ||
-        !span_equals(fields[0], SPAN(RECEIPT_VERSION))) {
+        !receipt_text_split(text, RECEIPT_TEXT_SEPARATOR, fields, n) ||
+        !span_equals(fields[0], is_version_1 ? SPAN(RECEIPT_VERSION_1) : SPAN(RECEIPT_VERSION))) {
         return false;
     }
     struct receipt receipt = {
+        .physical_offset = RECEIPT_NO_PHYSICAL_OFFSET,
         .topic = fields[1],
         .group = fields[2],
         .broker_name = fields[3],
@@ -218,7 +267,9 @@ bool receipt_decode(struct span text, struct receipt *ret_receipt)
         .revive_queue_id = fields[9],
         .retry = fields[10],
     };
-    if (!parse_numbers(&numbers, &receipt) || !is_valid(&receipt)) {
+    bool is_fine = is_version_1 || receipt_text_number(fields[RECEIPT_N_FIELDS - 1], INT64_MAX,
+                                       &receipt.physical_offset);
+    if (!is_fine || !parse_numbers(&numbers, &receipt) || !is_valid(&receipt)) {
         return false;
     }
     *ret_receipt = receipt;
@@ -277,4 +328,17 @@ size_t receipt_command_fields(
                    ext_fields_add(fields, SPAN("offset"), offset) &&
                    ext_fields_add(fields, SPAN("extraInfo"), info);
     return is_fine ? (size_t)(at - texts) : 0;
+}
+
+bool receipt_send_back_fields(
+    const struct receipt *receipt, struct ext_fields *fields, char *text, size_t text_size)
+{
+    struct span offset = { text,
+        receipt_text_write(text, text_size, "%" PRId64, receipt->physical_offset) };
+    return receipt->physical_offset != RECEIPT_NO_PHYSICAL_OFFSET && offset.n > 0 &&
+           ext_fields_add(fields, SPAN("bname"), receipt->broker_name) &&
+           ext_fields_add(fields, SPAN("group"), receipt->group) &&
+           /* Brokers count dead letters by it, and fail without it. */
+           ext_fields_add(fields, SPAN("originTopic"), receipt->topic) &&
+           ext_fields_add(fields, SPAN("offset"), offset);
 }

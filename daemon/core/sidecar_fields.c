@@ -50,6 +50,18 @@ static bool take_code(struct taking *taking, struct ext_field field)
     return true;
 }
 
+static bool take_max_reconsume(struct taking *taking, struct ext_field field)
+{
+    int64_t times;
+    if (!ext_value_parse_i64(field.value, 0, INT32_MAX, &times)) {
+        return refuse(
+            taking, field, "a number from 0 on is accepted: how often a message may come again");
+    }
+    taking->fields->has_max_reconsume = true;
+    taking->fields->max_reconsume = (int32_t)times;
+    return true;
+}
+
 static bool take_retry(struct taking *taking, struct ext_field field)
 {
     if (span_equals(field.value, SPAN("safe"))) {
@@ -170,6 +182,12 @@ static bool take_one(struct taking *taking, struct ext_field field)
     if (span_equals(name, SPAN("receipt"))) {
         return take_text(taking, field, &fields->receipt);
     }
+    if (span_equals(name, SPAN("msgId"))) {
+        return take_text(taking, field, &fields->msg_id);
+    }
+    if (span_equals(name, SPAN("maxReconsume"))) {
+        return take_max_reconsume(taking, field);
+    }
     if (span_equals(name, SPAN("traceparent"))) {
         return take_traceparent(taking, field);
     }
@@ -196,8 +214,9 @@ static bool take_one(struct taking *taking, struct ext_field field)
     }
     struct span key = utf8_cut(field.key, SHOWN_MAX);
     (void)snprintf(taking->problem, taking->problem_size,
-        "%.*s is no field of this version: sidecar.addr, broker, topic, receipt, traceparent, "
-        "timeoutMillis, code, retry, answerFormat, bodyFormat, transaction and request are",
+        "%.*s is no field of this version: sidecar.addr, broker, topic, receipt, msgId, "
+        "traceparent, timeoutMillis, code, retry, maxReconsume, answerFormat, bodyFormat, "
+        "transaction and request are",
         SPAN_ARGS(key));
     return false;
 }

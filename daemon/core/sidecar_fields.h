@@ -27,6 +27,7 @@ struct sidecar_fields {
     struct span topic;
     struct span receipt;
     struct span traceparent;
+    struct span msg_id;
     uint64_t timeout_ms; /* 0: not given */
     bool has_code;
     int32_t code;
@@ -35,6 +36,8 @@ struct sidecar_fields {
     bool has_json_body; /* sidecar.bodyFormat=json */
     bool is_half;       /* sidecar.transaction=half */
     bool is_request;    /* sidecar.request=true */
+    bool has_max_reconsume;
+    int32_t max_reconsume; /* of a POP: who was given more often becomes a dead letter */
 };
 
 /*

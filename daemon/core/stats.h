@@ -39,5 +39,8 @@ struct stats {
     uint64_t upstream_losses; /* connections that broke */
     /* messages of POPs whose caller had gone, made visible again */
     uint64_t pop_orphaned;
+    /* messages that a POP brought for the hash of their tag only, acknowledged */
+    uint64_t pop_filtered;
+    uint64_t pop_dead_lettered; /* moved to the dead-letter topic (sidecar.maxReconsume) */
     uint64_t retries; /* attempts after the first, of one request */
 };

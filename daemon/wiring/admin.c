@@ -226,6 +226,8 @@ static void get_stats(struct invocation *invocation, const struct remoting_comma
         { "replies", stats->replies },
         { "repliesLate", stats->replies_late },
         { "popOrphaned", stats->pop_orphaned },
+        { "popFiltered", stats->pop_filtered },
+        { "popDeadLettered", stats->pop_dead_lettered },
         { "retries", stats->retries },
         /* What is now; this request does not count itself. */
         { "inFlight", invoker->n_in_flight - 1 },

@@ -5,6 +5,8 @@
  */
 #include "daemon/wiring/invoke.h"
 
+#include "protocol/code.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,9 +14,11 @@
 /* PullSysFlag.java; the third is in invoke.h */
 #define PULL_SYSFLAG_COMMIT_OFFSET 0x1
 #define PULL_SYSFLAG_SUBSCRIPTION  0x4
+#define PULL_SYSFLAG_CLASS_FILTER  0x8
 
-/* The values that are added. */
+/* The values that are added; tags as in complete_receive.c. */
 struct pull_texts {
+    struct span tags;
     char sys_flag[16], suspend_timeout[24], max_messages[16];
 };
 
@@ -91,7 +95,27 @@ static bool fields_complete(struct invocation *invocation, struct pull_texts *te
         invocation_field_default(invocation, SPAN("subscription"), SPAN("*"));
         invocation_field_default(invocation, SPAN("expressionType"), SPAN("TAG"));
     }
+    struct span expression = ext_fields_text(fields, "subscription");
+    bool is_looked_at =
+        (sys_flag & PULL_SYSFLAG_SUBSCRIPTION) && !(sys_flag & PULL_SYSFLAG_CLASS_FILTER) &&
+        message_filter_has_tags(expression, ext_fields_text(fields, "expressionType"));
+    texts->tags = is_looked_at ? expression : SPAN_ABSENT;
     return true;
+}
+
+static bool has_tag(void *context, const struct message *message)
+{
+    const struct pull_texts *texts = context;
+    return message_filter_wants(texts->tags, message);
+}
+
+void complete_pull_filter(struct invocation *invocation, struct remoting_command *response,
+    const struct command_source *source)
+{
+    struct pull_texts *texts = invocation->state;
+    if (texts && !span_is_absent(texts->tags) && response->code == RESPONSE_SUCCESS) {
+        response_filter(response, source, has_tag, texts);
+    }
 }
 
 /* False: the invocation has failed. */

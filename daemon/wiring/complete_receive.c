@@ -9,6 +9,13 @@
  *
  * A master that does not know POP (before 5.0) is asked by the classic road (classic.h) instead, every
  * CLASSIC_PAUSE_MS.
+ *
+ * Of what a master brings the caller gets what it asked for: brokers compare hashes of tags, and
+ * move nothing to a dead-letter topic (pop_discard.h). Where nothing is left the same master is
+ * asked again: there may be more behind it.
+ *
+ * An ordered POP (order=true) locks the queues that it takes messages from until all of them are
+ * acknowledged or their invisible time is over; the broker does that, and notifies then.
  */
 #include "daemon/wiring/invoke.h"
 
@@ -52,6 +59,8 @@ struct receive_state {
     struct span topic;
     struct span group;
     bool has_broker; /* sidecar.broker or bname: that one only */
+    bool is_ordered;
+    struct span tags; /* the expression by which messages are looked at again, or absent */
     struct receive_master *masters;
     size_t n_masters;
     size_t at;         /* the master that is being asked */
@@ -59,7 +68,8 @@ struct receive_state {
     size_t n_failed;   /* of this round */
     uint64_t round_ms; /* when it began */
     uint64_t poll_until_ms;
-    struct deadline wake; /* WAITING: the end of the poll time, or of a pause */
+    uint64_t ask_until_ms; /* later nothing is begun that has to be handed over */
+    struct deadline wake;  /* WAITING: the end of the poll time, or of a pause */
     struct failure_report last_failure;
     struct classic_ask classic;
     char max_messages[16], invisible_time[24];
@@ -174,7 +184,7 @@ static void waiting_start(struct invocation *invocation)
             continue;
         }
         notification_wait(invoker->notifications, span_of(state->masters[i].address), state->topic,
-            state->group, &state->masters[i].waiter);
+            state->group, state->is_ordered, &state->masters[i].waiter);
     }
 }
 
@@ -229,6 +239,55 @@ static void round_start(struct invocation *invocation, size_t first)
     state->n_asked = 0;
     state->n_failed = 0;
     ask(invocation);
+}
+
+/* --- what a master brings --- */
+
+struct sieve {
+    struct invocation *invocation;
+    const struct receipt_pop_info *info;
+};
+
+static bool is_for_the_caller(void *context, const struct message *message)
+{
+    const struct sieve *sieve = context;
+    struct invocation *invocation = sieve->invocation;
+    struct invoker *invoker = invocation->invoker;
+    const struct receive_state *state = invocation->state;
+    const struct sidecar_fields *sidecar = &invocation->sidecar;
+    bool is_wanted = span_is_absent(state->tags) || message_filter_wants(state->tags, message);
+    bool came_too_often = sidecar->has_max_reconsume && receipt_pop_reconsume_times(sieve->info,
+                                                            message) > sidecar->max_reconsume;
+    if (is_wanted && !came_too_often) {
+        return true;
+    }
+    struct receipt receipt;
+    if (!receipt_from_pop(sieve->info, message, state->topic, state->group,
+            span_of(state->masters[state->at].broker_name), &receipt)) {
+        return is_wanted;
+    }
+    if (is_wanted) {
+        pop_discard_dead_letter(&invoker->pop_discards, span_of(invocation->address), &receipt,
+            invoker->config->upstream.request_timeout_ms);
+    } else {
+        pop_discard_acknowledge(&invoker->pop_discards, span_of(invocation->address), &receipt);
+    }
+    return false;
+}
+
+/* False: nothing of it is for the caller. */
+static bool found_filter(struct invocation *invocation, struct remoting_command *response,
+    const struct command_source *source)
+{
+    const struct receive_state *state = invocation->state;
+    struct receipt_pop_info info;
+    if ((span_is_absent(state->tags) && !invocation->sidecar.has_max_reconsume) ||
+        !receipt_pop_info_read(&response->ext_fields, &info)) {
+        return true;
+    }
+    struct sieve sieve = { .invocation = invocation, .info = &info };
+    response_filter(response, source, is_for_the_caller, &sieve);
+    return response->body.n > 0;
 }
 
 /* A message that does not fit the answer. Brokers give at most so many as a release takes. */
@@ -364,6 +423,16 @@ static void receive_on_response(struct invocation *invocation, struct remoting_c
 {
     struct receive_state *state = invocation->state;
     switch (response->code) {
+    case RESPONSE_SUCCESS:
+        if (found_filter(invocation, response, source)) {
+            break;
+        }
+        if (invocation->invoker->loop->now_ms < state->ask_until_ms) {
+            ask(invocation);
+        } else {
+            answer_nothing(invocation);
+        }
+        return;
     case RESPONSE_PULL_NOT_FOUND:
     case RESPONSE_POLLING_FULL:
     case RESPONSE_POLLING_TIMEOUT:
@@ -500,6 +569,25 @@ static const struct invocation_steps receive_steps = {
     .on_end = receive_on_end,
 };
 
+/* What the caller says about order and tags. False: the invocation has failed. */
+static bool subscription_read(struct invocation *invocation, struct receive_state *state)
+{
+    const struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
+    struct span order = ext_fields_text(fields, "order");
+    state->is_ordered = span_equals(order, SPAN("true"));
+    if (!span_is_absent(order) && !state->is_ordered && !span_equals(order, SPAN("false"))) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "order is '%.*s': true or false are accepted", (int)(order.n < 32 ? order.n : 32),
+            order.data);
+        return false;
+    }
+    struct span expression = ext_fields_text(fields, "exp");
+    if (message_filter_has_tags(expression, ext_fields_text(fields, "expType"))) {
+        state->tags = expression;
+    }
+    return true;
+}
+
 static bool fields_complete(struct invocation *invocation, struct receive_state *state)
 {
     const struct config *config = invocation->invoker->config;
@@ -522,6 +610,7 @@ static bool fields_complete(struct invocation *invocation, struct receive_state 
         poll_ms = (int64_t)(left_ms - reserve_ms);
     }
     state->poll_until_ms = clock_after(now_ms, (uint64_t)poll_ms);
+    state->ask_until_ms = clock_after(now_ms, left_ms - reserve_ms);
     (void)snprintf(
         state->max_messages, sizeof(state->max_messages), "%u", config->consume.max_messages);
     (void)snprintf(state->invisible_time, sizeof(state->invisible_time), "%" PRIu64,
@@ -561,7 +650,7 @@ void complete_receive_start(struct invocation *invocation)
             "POP_MESSAGE needs the ext fields topic and consumerGroup");
         return;
     }
-    if (fields_complete(invocation, state)) {
+    if (subscription_read(invocation, state) && fields_complete(invocation, state)) {
         receive_on_route(invocation);
     }
 }

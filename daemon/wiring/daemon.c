@@ -400,6 +400,7 @@ static int parts_make(struct daemon *daemon)
         .nameservers = daemon->nameservers,
         .routes = daemon->routes,
         .notifications = daemon->notifications,
+        .pop_discards = { .context = &daemon->upstreams, .pool = daemon->pool },
         .pop_releases = { .context = &daemon->upstreams, .pool = daemon->pool },
         .classic = daemon->classic,
         .identity = daemon->identity,

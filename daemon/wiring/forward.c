@@ -14,10 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool is_pull(int32_t code)
+{
+    return code == REQUEST_PULL_MESSAGE || code == REQUEST_LITE_PULL_MESSAGE;
+}
+
 static bool answers_messages(int32_t code)
 {
-    return code == REQUEST_PULL_MESSAGE || code == REQUEST_LITE_PULL_MESSAGE ||
-           code == REQUEST_POP_MESSAGE || code == REQUEST_QUERY_MESSAGE ||
+    return is_pull(code) || code == REQUEST_POP_MESSAGE || code == REQUEST_QUERY_MESSAGE ||
            code == REQUEST_VIEW_MESSAGE_BY_ID;
 }
 
@@ -47,9 +51,7 @@ static void truncated_tell(struct invocation *invocation, struct remoting_comman
 {
     (void)snprintf(texts[0], 24, "%zu", counts->n_truncated);
     (void)ext_fields_set(&response->ext_fields, SPAN("sidecar.truncated"), span_of(texts[0]));
-    bool is_pull =
-        invocation->code == REQUEST_PULL_MESSAGE || invocation->code == REQUEST_LITE_PULL_MESSAGE;
-    if (is_pull && counts->n > 0 && counts->left_out_offset >= 0) {
+    if (is_pull(invocation->code) && counts->n > 0 && counts->left_out_offset >= 0) {
         (void)snprintf(texts[1], 24, "%" PRId64, counts->left_out_offset);
         (void)ext_fields_set(&response->ext_fields, SPAN("nextBeginOffset"), span_of(texts[1]));
     }
@@ -59,6 +61,9 @@ static void answer_by(struct invocation *invocation, struct remoting_command *re
     const struct command_source *source, struct span broker_name)
 {
     struct invoker *invoker = invocation->invoker;
+    if (is_pull(invocation->code)) {
+        complete_pull_filter(invocation, response, source);
+    }
     if (!invocation->sidecar.wants_json || response->code != RESPONSE_SUCCESS ||
         !answers_messages(invocation->code)) {
         invocation_answer(invocation, response, source->owner);

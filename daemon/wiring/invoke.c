@@ -321,6 +321,7 @@ bool invocation_keep(struct invocation *invocation, const struct remoting_comman
             &invocation->sidecar.topic,
             &invocation->sidecar.receipt,
             &invocation->sidecar.traceparent,
+            &invocation->sidecar.msg_id,
         };
         for (size_t i = 0; i < sizeof(spans) / sizeof(spans[0]); i++) {
             span_rebase(spans[i], source->frame, source->size, kept->frame->data);
@@ -462,6 +463,14 @@ void invocation_send(struct invocation *invocation, struct span address,
     upstream_pool_invoke(invocation->invoker->pool, address,
         router_is_long_poll(invocation->code) ? POOL_LONG_POLL : POOL_NORMAL, &invocation->request,
         command, source);
+}
+
+void response_filter(struct remoting_command *response, const struct command_source *source,
+    bool (*is_wanted)(void *context, const struct message *message), void *context)
+{
+    /* A body is the end of its frame. */
+    uint8_t *body = source->frame + (source->size - response->body.n);
+    response->body.n = message_filter_body(body, response->body.n, is_wanted, context);
 }
 
 static struct invocation *invocation_of_request(struct pending_request *request)

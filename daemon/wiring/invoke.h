@@ -17,12 +17,14 @@
 #include "config/config.h"
 #include "daemon/core/drain.h"
 #include "daemon/core/fault_tolerance.h"
+#include "daemon/core/message_filter.h"
 #include "daemon/core/router.h"
 #include "daemon/core/sidecar_fields.h"
 #include "daemon/core/uniq_key.h"
 #include "daemon/wiring/identity.h"
 #include "daemon/wiring/nameserver.h"
 #include "daemon/wiring/notification.h"
+#include "daemon/wiring/pop_discard.h"
 #include "daemon/wiring/pop_release.h"
 #include "daemon/wiring/routes.h"
 #include "daemon/wiring/session.h"
@@ -118,6 +120,7 @@ struct invoker {
     struct nameservers *nameservers;
     struct routes *routes;
     struct notifications *notifications;
+    struct pop_discards pop_discards;
     struct pop_releases pop_releases;
     struct classic *classic;
     struct identity *identity;
@@ -208,6 +211,13 @@ bool invocation_broker(
 /* Where the kept command lies. */
 struct command_source invocation_kept_source(const struct invocation *invocation);
 
+/*
+ * Takes the stored messages that are not wanted out of the body of a response that has just come, in
+ * place (message_filter.h).
+ */
+void response_filter(struct remoting_command *response, const struct command_source *source,
+    bool (*is_wanted)(void *context, const struct message *message), void *context);
+
 /* forward.c: the first two take a command that may not be kept yet. */
 void forward_to_address(struct invocation *invocation, const struct remoting_command *command,
     const struct command_source *source);
@@ -220,6 +230,9 @@ void complete_send_start(struct invocation *invocation);
 void complete_receive_start(struct invocation *invocation);
 void complete_pull_at_broker_start(struct invocation *invocation);
 void complete_pull_at_master_start(struct invocation *invocation);
+/* Takes out of a body what the subscription of a PULL that was completed does not ask for. */
+void complete_pull_filter(struct invocation *invocation, struct remoting_command *response,
+    const struct command_source *source);
 void complete_receipt_start(struct invocation *invocation);
 void complete_classic_receipt_start(
     struct invocation *invocation, const struct classic_receipt *receipt);

@@ -19,7 +19,7 @@
  * to ask again at once would be to ask without end.
  */
 #define NOTIFICATION_PARKED_MIN_MS 1000
-#define NOTIFICATION_FIELDS        5
+#define NOTIFICATION_FIELDS        6
 /*
  * So many stay parked when their callers are gone; beyond it the one that was left first is given
  * up here, and the broker's answer to it is a late one.
@@ -37,6 +37,7 @@ struct notification {
     TAILQ_ENTRY(notification) left_link;
     struct loop_reapable reapable;
     size_t key_size;
+    bool is_ordered;
     struct span address, topic, group; /* in key */
     char key[];
 };
@@ -184,6 +185,8 @@ static void notification_park(struct notification *notification)
     (void)ext_fields_add(&command.ext_fields, SPAN("pollTime"), SPAN(NOTIFICATION_POLL_TEXT));
     /* 0: the broker puts its own time in, so that no two clocks are compared. */
     (void)ext_fields_add(&command.ext_fields, SPAN("bornTime"), SPAN("0"));
+    (void)ext_fields_add(&command.ext_fields, SPAN("order"),
+        notification->is_ordered ? SPAN("true") : SPAN("false"));
     kept_command_deinit(&notification->request.kept);
     const struct command_source source = { 0 };
     notification->request.deadline_ms =
@@ -192,17 +195,17 @@ static void notification_park(struct notification *notification)
         &notification->request, &command, &source);
 }
 
-/* "address\ntopic\ngroup": none of them contains a line's end. */
-static size_t key_make(
-    struct span address, struct span topic, struct span group, char *key, size_t key_size)
+/* "address\ntopic\ngroup\norder": none of them contains a line's end. */
+static size_t key_make(struct span address, struct span topic, struct span group, bool is_ordered,
+    char *key, size_t key_size)
 {
-    int n = snprintf(
-        key, key_size, "%.*s\n%.*s\n%.*s", SPAN_ARGS(address), SPAN_ARGS(topic), SPAN_ARGS(group));
+    int n = snprintf(key, key_size, "%.*s\n%.*s\n%.*s\n%d", SPAN_ARGS(address), SPAN_ARGS(topic),
+        SPAN_ARGS(group), is_ordered);
     return n > 0 && (size_t)n < key_size ? (size_t)n : 0;
 }
 
 static struct notification *notification_new(struct notifications *notifications, const char *key,
-    size_t key_size, size_t address_size, size_t topic_size)
+    size_t key_size, struct span address, struct span topic, struct span group)
 {
     struct notification *notification = calloc(1, sizeof(*notification) + key_size + 1);
     if (!notification) {
@@ -212,10 +215,9 @@ static struct notification *notification_new(struct notifications *notifications
     memcpy(at, key, key_size);
     notification->notifications = notifications;
     notification->key_size = key_size;
-    notification->address = (struct span){ at, address_size };
-    notification->topic = (struct span){ at + address_size + 1, topic_size };
-    notification->group = (struct span){ at + address_size + 1 + topic_size + 1,
-        key_size - address_size - topic_size - 2 };
+    notification->address = (struct span){ at, address.n };
+    notification->topic = (struct span){ at + address.n + 1, topic.n };
+    notification->group = (struct span){ at + address.n + 1 + topic.n + 1, group.n };
     TAILQ_INIT(&notification->waiters);
     pending_request_init(&notification->request, &request_handler);
     HASH_ADD_KEYPTR(hh, notifications->list, notification->key, key_size, notification);
@@ -227,11 +229,11 @@ static struct notification *notification_new(struct notifications *notifications
 }
 
 void notification_wait(struct notifications *notifications, struct span address, struct span topic,
-    struct span group, struct notification_waiter *waiter)
+    struct span group, bool is_ordered, struct notification_waiter *waiter)
 {
-    char key[ADDRESS_TEXT_MAX + 2 * 256];
+    char key[ADDRESS_TEXT_MAX + 2 * 256 + 2];
     struct failure_report report;
-    size_t key_size = key_make(address, topic, group, key, sizeof(key));
+    size_t key_size = key_make(address, topic, group, is_ordered, key, sizeof(key));
     if (key_size == 0) {
         failure_set(&report, FAILURE_INVALID, false, "the topic or the consumer group is too long");
         waiter->on_notified(waiter, &report);
@@ -241,7 +243,7 @@ void notification_wait(struct notifications *notifications, struct span address,
     HASH_FIND(hh, notifications->list, key, key_size, notification);
     bool is_new = !notification;
     if (is_new) {
-        notification = notification_new(notifications, key, key_size, address.n, topic.n);
+        notification = notification_new(notifications, key, key_size, address, topic, group);
     }
     if (!notification) {
         failure_set(&report, FAILURE_OVERLOADED, false, "out of memory");
@@ -252,6 +254,7 @@ void notification_wait(struct notifications *notifications, struct span address,
     waiter->notification = notification;
     TAILQ_INSERT_TAIL(&notification->waiters, waiter, link);
     if (is_new) {
+        notification->is_ordered = is_ordered;
         notification_park(notification);
     }
 }

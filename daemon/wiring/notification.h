@@ -32,9 +32,12 @@ struct notifications *notifications_new(
 struct notifications *notifications_free(struct notifications *notifications);
 
 /*
+ * is_ordered: queues that are locked for a consumer of the group, which has messages of them, do not
+ * count. Brokers notify when they are free again.
+ *
  * on_notified is called once, never before this returns unless memory is short or the broker cannot
  * be reached.
  */
 void notification_wait(struct notifications *notifications, struct span address, struct span topic,
-    struct span group, struct notification_waiter *waiter);
+    struct span group, bool is_ordered, struct notification_waiter *waiter);
 void notification_waiter_cancel(struct notification_waiter *waiter);

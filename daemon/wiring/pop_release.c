@@ -1,5 +1,6 @@
 #include "daemon/wiring/pop_release.h"
 
+#include "daemon/wiring/oneway.h"
 #include "protocol/code.h"
 #include "protocol/message.h"
 
@@ -28,24 +29,6 @@ static void release_end(struct pop_release *release)
     loop_reap(release->releases->context->loop, &release->reapable, on_reap);
 }
 
-/* Oneway: nobody is told. */
-static void on_give_back_sent(struct pending_request *request)
-{
-    (void)request;
-}
-
-static void on_give_back_failure(
-    struct pending_request *request, const struct failure_report *report)
-{
-    (void)request;
-    (void)report;
-}
-
-static const struct pending_request_handler give_back_handler = {
-    .on_sent = on_give_back_sent,
-    .on_failure = on_give_back_failure,
-};
-
 void pop_release_message(
     struct pop_releases *releases, struct span address, const struct receipt *receipt)
 {
@@ -63,16 +46,8 @@ void pop_release_message(
     (void)ext_fields_add(
         &command.ext_fields, SPAN("invisibleTime"), SPAN(POP_RELEASE_INVISIBLE_TEXT));
     releases->context->stats->pop_orphaned++;
-    struct pending_request request;
-    pending_request_init(&request, &give_back_handler);
-    request.is_oneway = true;
-    request.fails_fast = true;
-    request.deadline_ms = clock_after(releases->context->loop->now_ms, POP_RELEASE_WAIT_MS);
-    const struct command_source source = { 0 };
-    upstream_pool_invoke(releases->pool, address, POOL_LONG_POLL, &request, &command, &source);
     /* The connection is there, it has just brought the messages; else they come again by themselves. */
-    pending_request_cancel(releases->context, &request);
-    kept_command_deinit(&request.kept);
+    oneway_send(releases->context, releases->pool, address, POOL_LONG_POLL, &command);
 }
 
 static void on_response(struct pending_request *request, struct remoting_command *response,

@@ -213,10 +213,11 @@ static struct receipt ordinary_receipt(void)
         .invisible_time_ms = 60000,
         .revive_queue_id = 999,
         .retry = RECEIPT_RETRY_V2,
+        .physical_offset = 4294967296,
     };
 }
 
-#define ORDINARY_TEXT "r1~T~GID-a%b|c_d~broker-a~3~12~10~1700000000000~60000~999~2"
+#define ORDINARY_TEXT "r2~T~GID-a%b|c_d~broker-a~3~12~10~1700000000000~60000~999~2~4294967296"
 
 START_TEST(text_is_the_one_of_the_header)
 {
@@ -258,6 +259,8 @@ END_TEST
 static const char *const good_texts[] = {
     ORDINARY_TEXT,
     "r1~T~G~b~0~0~0~0~0~0~0",
+    "r2~T~G~b~0~0~0~0~0~0~0~0",
+    "r2~T~G~b~0~0~0~0~0~0~0~9223372036854775807",
     "r1~%RETRY%x~G~b.c/d:e~2147483647~9223372036854775807~1~2~3~4~1",
     "r1~T~G~b~0~0~9223372036854775807~9223372036854775807~9223372036854775807~2147483647~2",
     "r1~T~G~\xe5\xb8\x82~1~2~3~4~5~6~0",
@@ -291,6 +294,47 @@ START_TEST(decoded_fields_are_those_that_were_encoded)
     ck_assert_int_eq(receipt.invisible_time_ms, expected.invisible_time_ms);
     ck_assert_int_eq(receipt.revive_queue_id, expected.revive_queue_id);
     ck_assert_int_eq(receipt.retry, expected.retry);
+    ck_assert_int_eq(receipt.physical_offset, expected.physical_offset);
+}
+END_TEST
+
+START_TEST(a_receipt_of_version_1_has_no_physical_offset)
+{
+    struct receipt receipt;
+    ck_assert(receipt_decode(SPAN("r1~T~G~b~1~2~3~4~5~6~0"), &receipt));
+    ck_assert_int_eq(receipt.physical_offset, RECEIPT_NO_PHYSICAL_OFFSET);
+}
+END_TEST
+
+/* As RocketMQ 5.5.0 wrote it when two messages of an ordered group came for the second time. */
+START_TEST(an_ordered_answer_says_how_often_a_message_came)
+{
+    static const struct {
+        const char *info;
+        int32_t queue_id;
+        int64_t queue_offset;
+        int32_t times;
+    } cases[] = {
+        { "0 qo0%0 1;0 qo0%1 2;0 0 3", 0, 0, 1 },
+        { "0 qo0%0 1;0 qo0%1 2;0 0 3", 0, 1, 2 },
+        { "0 qo0%0 1;0 qo0%1 2;0 0 3", 0, 2, 3 }, /* its queue's */
+        { "0 qo0%0 1;0 qo0%1 2;0 0 3", 1, 0, 7 }, /* the message's own */
+        { "0 0 0", 0, 0, 7 },
+        { "1 0 5", 0, 0, 7 },
+        { "0 qo0%0 x;0 0", 0, 0, 7 },
+        { "0 qo0%0 2147483648", 0, 0, 7 },
+        { "", 0, 0, 7 },
+        { NULL, 0, 0, 7 },
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct receipt_pop_info info = { .order_count_info = span_of(cases[i].info) };
+        const struct message message = {
+            .queue_id = cases[i].queue_id,
+            .queue_offset = cases[i].queue_offset,
+            .reconsume_times = 7,
+        };
+        ck_assert_int_eq(receipt_pop_reconsume_times(&info, &message), cases[i].times);
+    }
 }
 END_TEST
 
@@ -302,6 +346,11 @@ static const char *const garbage[] = {
     "garbage",
     "10 1700 60000 5 0 broker-a 3 12",
     "r2~T~G~b~0~0~0~0~0~0~0",
+    "r2~T~G~b~0~0~0~0~0~0~0~-1",
+    "r2~T~G~b~0~0~0~0~0~0~0~",
+    "r2~T~G~b~0~0~0~0~0~0~0~0~0",
+    "r3~T~G~b~0~0~0~0~0~0~0~0",
+    "r11~T~G~b~0~0~0~0~0~0~0",
     "R1~T~G~b~0~0~0~0~0~0~0",
     " r1~T~G~b~0~0~0~0~0~0~0",
     "r1~T~G~b~0~0~0~0~0~0~0 ",
@@ -451,7 +500,7 @@ START_TEST(text_beyond_the_maximum_is_neither_written_nor_read)
 {
     char name[RECEIPT_TEXT_MAX];
     memset(name, 'b', sizeof(name));
-    const size_t rest = strlen("r1~T~G~~0~0~0~0~0~0~0");
+    const size_t rest = strlen("r2~T~G~~0~0~0~0~0~0~0~0");
     struct receipt receipt = { .topic = SPAN("T"), .group = SPAN("G") };
     char text[2 * RECEIPT_TEXT_MAX];
     receipt.broker_name = (struct span){ name, RECEIPT_TEXT_MAX - 1 - rest };
@@ -460,7 +509,8 @@ START_TEST(text_beyond_the_maximum_is_neither_written_nor_read)
     ck_assert(receipt_decode(span_of(text), &decoded));
     receipt.broker_name.n++;
     ck_assert_uint_eq(receipt_encode(&receipt, text, sizeof(text)), 0);
-    (void)snprintf(text, sizeof(text), "r1~T~G~%.*s~0~0~0~0~0~0~0", SPAN_ARGS(receipt.broker_name));
+    (void)snprintf(
+        text, sizeof(text), "r2~T~G~%.*s~0~0~0~0~0~0~0~0", SPAN_ARGS(receipt.broker_name));
     ck_assert(!receipt_decode(span_of(text), &decoded));
 }
 END_TEST
@@ -490,6 +540,7 @@ int main(void)
     tcase_add_loop_test(pop, receipt_of_a_redelivered_message_is_its_pop_ck, 0, N(redelivered));
     tcase_add_loop_test(pop, message_has_a_receipt_when_the_answer_names_it, 0, N(pops));
     tcase_add_test(pop, renewed_receipt_makes_the_renewed_extra_info);
+    tcase_add_test(pop, an_ordered_answer_says_how_often_a_message_came);
     tcase_add_test(pop, real_topic_is_where_the_message_lies);
 
     TCase *text = tcase_create("text");
@@ -497,6 +548,7 @@ int main(void)
     tcase_add_test(text, text_is_the_one_of_the_header);
     tcase_add_loop_test(text, decoded_text_is_encoded_to_itself, 0, N(good_texts));
     tcase_add_test(text, decoded_fields_are_those_that_were_encoded);
+    tcase_add_test(text, a_receipt_of_version_1_has_no_physical_offset);
     tcase_add_loop_test(text, text_that_was_never_encoded_is_refused, 0, N(garbage));
     tcase_add_test(text, mutilated_text_is_refused_or_a_receipt_of_its_own);
     tcase_add_test(text, random_text_is_refused_or_a_receipt_of_its_own);
