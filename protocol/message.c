@@ -122,6 +122,45 @@ void message_offset_id(const struct message *message, char ret_id[MESSAGE_OFFSET
         dst, "%08X%016llX", (unsigned)host->port, (unsigned long long)message->physical_offset);
 }
 
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool message_offset_id_read(
+    struct span id, struct message_host *ret_host, int64_t *ret_physical_offset)
+{
+    uint8_t bytes[sizeof(ret_host->ip) + 12];
+    const size_t n_ip = id.n / 2 < 12 ? 0 : id.n / 2 - 12;
+    if (id.n % 2 != 0 || (n_ip != 4 && n_ip != 16)) {
+        return false;
+    }
+    for (size_t i = 0; i < id.n / 2; i++) {
+        int high = hex_digit(id.data[2 * i]);
+        int low = hex_digit(id.data[2 * i + 1]);
+        if (high < 0 || low < 0) {
+            return false;
+        }
+        bytes[i] = (uint8_t)(high << 4 | low);
+    }
+    struct message_host host = { .is_v6 = n_ip == 16 };
+    struct bytes_reader reader;
+    bytes_reader_init(&reader, bytes + n_ip, 12);
+    memcpy(host.ip, bytes, n_ip);
+    host.port = bytes_read_i32(&reader);
+    int64_t offset = bytes_read_i64(&reader);
+    if (host.port < 1 || host.port > UINT16_MAX || offset < 0) {
+        return false;
+    }
+    *ret_host = host;
+    *ret_physical_offset = offset;
+    return true;
+}
+
 void message_host_text(const struct message_host *host, char ret_text[MESSAGE_HOST_TEXT_SIZE])
 {
     char ip[INET6_ADDRSTRLEN];

@@ -111,6 +111,12 @@ enum message_status message_decode(
  */
 #define MESSAGE_OFFSET_ID_SIZE 57
 void message_offset_id(const struct message *message, char ret_id[MESSAGE_OFFSET_ID_SIZE]);
+/*
+ * Where such an id says that the message lies. False when it is none; the UNIQ_KEY of a message
+ * looks like one, and says nonsense.
+ */
+bool message_offset_id_read(
+    struct span id, struct message_host *ret_host, int64_t *ret_physical_offset);
 /* "10.0.0.9:4711", "[::1]:4711" */
 #define MESSAGE_HOST_TEXT_SIZE 64
 void message_host_text(const struct message_host *host, char ret_text[MESSAGE_HOST_TEXT_SIZE]);

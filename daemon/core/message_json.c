@@ -274,7 +274,7 @@ static json_t *raw_to_json(struct span raw, const char *reason)
 }
 
 /* What becomes the answer. */
-struct array {
+struct message_json {
     struct text text;
     const struct message_json_source *source;
     struct message_json_counts counts;
@@ -284,7 +284,7 @@ struct array {
  * Appends the object, which it takes over, if it fits, and otherwise leaves *ret_fits false. False
  * without memory.
  */
-static bool array_append(struct array *array, json_t *taken, bool *ret_fits)
+static bool array_append(struct message_json *array, json_t *taken, bool *ret_fits)
 {
     CLEANUP(json_free) json_t *object = taken;
     char *dump = object ? json_dumps(object, JSON_COMPACT) : NULL;
@@ -301,7 +301,7 @@ static bool array_append(struct array *array, json_t *taken, bool *ret_fits)
 }
 
 /* One message whole; where it is the first, and too large for any answer, without its body. */
-static bool append_message(struct array *array, const struct message *message,
+static bool append_message(struct message_json *array, const struct message *message,
     const struct content *content, bool *ret_fits)
 {
     if (!array_append(array, message_to_json(message, content, message, array->source), ret_fits)) {
@@ -329,8 +329,8 @@ static bool is_inner_batch(const struct message *message)
  * The messages of an inner batch, all or none: they have one receipt. *ret_n is how many there were;
  * *ret_is_whole whether they are what it holds, to its end.
  */
-static bool append_inner(struct array *array, const struct message *stored, struct span batch,
-    bool *ret_fits, size_t *ret_n, bool *ret_is_whole)
+static bool append_inner(struct message_json *array, const struct message *stored,
+    struct span batch, bool *ret_fits, size_t *ret_n, bool *ret_is_whole)
 {
     struct message_inner inner;
     size_t at = 0;
@@ -356,7 +356,7 @@ static bool append_inner(struct array *array, const struct message *stored, stru
     return is_fine;
 }
 
-static bool append_stored(struct array *array, const struct message *message, bool *ret_fits)
+static bool append_stored(struct message_json *array, const struct message *message, bool *ret_fits)
 {
     struct content content = content_open(message, array->source);
     bool is_fine = true;
@@ -387,7 +387,7 @@ static bool append_stored(struct array *array, const struct message *message, bo
  * memory.
  */
 static bool append_next(
-    struct array *array, const uint8_t *data, size_t n, bool *ret_fits, size_t *ret_size)
+    struct message_json *array, const uint8_t *data, size_t n, bool *ret_fits, size_t *ret_size)
 {
     struct message message;
     size_t size = 0;
@@ -422,31 +422,62 @@ static void leave_out(const uint8_t *data, size_t n, const struct message_json_s
     *ret_size = size > 0 ? size : n;
 }
 
-char *message_json_from_body(struct span body, const struct message_json_source *source,
-    struct message_json_counts *ret_counts, size_t *ret_size)
+struct message_json *message_json_new(void)
 {
-    struct array array = { .source = source, .counts = { .left_out_offset = -1 } };
-    struct message_json_counts *counts = &array.counts;
-    bool is_fine = text_append(&array.text, "[", 1);
+    struct message_json *json = calloc(1, sizeof(*json));
+    if (json && !text_append(&json->text, "[", 1)) {
+        free(json);
+        return NULL;
+    }
+    if (json) {
+        json->counts.left_out_offset = -1;
+    }
+    return json;
+}
+
+bool message_json_append(
+    struct message_json *json, struct span body, const struct message_json_source *source)
+{
+    struct message_json_counts *counts = &json->counts;
+    json->source = source;
+    bool is_fine = true;
     size_t size = 0;
     for (size_t at = 0; is_fine && at < body.n; at += size) {
         const uint8_t *data = (const uint8_t *)body.data + at;
         bool fits = false;
         /* What stands behind one that does not fit is left out too: their order stays. */
         if (counts->n_truncated == 0 && counts->n < MESSAGE_JSON_COUNT_MAX) {
-            is_fine = append_next(&array, data, body.n - at, &fits, &size);
+            is_fine = append_next(json, data, body.n - at, &fits, &size);
         }
         if (is_fine && !fits) {
             leave_out(data, body.n - at, source, counts, &size);
         }
     }
-    if (!is_fine || !text_append(&array.text, "]", 1)) {
-        free(array.text.data);
-        return NULL;
+    json->source = NULL;
+    return is_fine;
+}
+
+char *message_json_end(struct message_json *json, bool is_fine,
+    struct message_json_counts *ret_counts, size_t *ret_size)
+{
+    char *text = NULL;
+    if (json && is_fine && text_append(&json->text, "]", 1)) {
+        text = json->text.data;
+        *ret_counts = json->counts;
+        *ret_size = json->text.n;
+    } else if (json) {
+        free(json->text.data);
     }
-    *ret_counts = *counts;
-    *ret_size = array.text.n;
-    return array.text.data;
+    free(json);
+    return text;
+}
+
+char *message_json_from_body(struct span body, const struct message_json_source *source,
+    struct message_json_counts *ret_counts, size_t *ret_size)
+{
+    struct message_json *json = message_json_new();
+    bool is_fine = json && message_json_append(json, body, source);
+    return message_json_end(json, is_fine, ret_counts, ret_size);
 }
 
 char *message_json_from_reply(

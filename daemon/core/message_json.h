@@ -21,6 +21,7 @@
 #include "daemon/core/receipt.h"
 #include "protocol/span.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -53,7 +54,19 @@ struct message_json_counts {
     int64_t left_out_offset;
 };
 
-/* The text on the heap, to be freed by the caller; NULL without memory. */
+/*
+ * The array of several bodies, each with its source. The limits are of all together. end frees it,
+ * and gives the text on the heap, to be freed by the caller; NULL without memory, or where is_fine
+ * says that something failed before.
+ */
+struct message_json;
+struct message_json *message_json_new(void);
+/* False without memory: then there is only the end. */
+bool message_json_append(
+    struct message_json *json, struct span body, const struct message_json_source *source);
+char *message_json_end(struct message_json *json, bool is_fine,
+    struct message_json_counts *ret_counts, size_t *ret_size);
+/* All of it for one body. */
 char *message_json_from_body(struct span body, const struct message_json_source *source,
     struct message_json_counts *ret_counts, size_t *ret_size);
 /*

@@ -15,6 +15,7 @@ enum permission_need {
     NEEDS_NOTHING,
     NEEDS_SEND,
     NEEDS_CONSUME,
+    NEEDS_READ, /* the topic alone: no group has to do with it */
     NEEDS_EITHER,
     NEEDS_EVERY_TOPIC, /* to consume from: it names no topic that anybody looks at */
     NEEDS_BODY,        /* topics and group of a consumer, in the body */
@@ -45,6 +46,7 @@ static const struct permission_row rows[] = {
     { REQUEST_LITE_PULL_MESSAGE, NEEDS_CONSUME, "topic", "consumerGroup" },
     { REQUEST_QUERY_CONSUMER_OFFSET, NEEDS_CONSUME, "topic", "consumerGroup" },
     { REQUEST_UPDATE_CONSUMER_OFFSET, NEEDS_CONSUME, "topic", "consumerGroup" },
+    { REQUEST_QUERY_MESSAGE, NEEDS_READ, "topic", NULL },
     { REQUEST_GET_MAX_OFFSET, NEEDS_EITHER, "topic", NULL },
     { REQUEST_GET_MIN_OFFSET, NEEDS_EITHER, "topic", NULL },
     { REQUEST_SEARCH_OFFSET_BY_TIMESTAMP, NEEDS_EITHER, "topic", NULL },
@@ -342,6 +344,9 @@ bool permission_to_command(const struct role *role, int32_t code,
         return permission_to_send(role, topic, group, ret_report);
     case NEEDS_CONSUME:
         return permission_to_consume(role, topic, group, ret_report);
+    case NEEDS_READ:
+        return may_read(role, topic, SPAN_ABSENT) ||
+               refuse(role, "read a topic", topic, "consume", ret_report);
     case NEEDS_EITHER:
         return may_write(role, topic) || may_read(role, topic, SPAN_ABSENT) ||
                refuse(role, "send to or read a topic", topic, "send or consume", ret_report);

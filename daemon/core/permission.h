@@ -8,8 +8,10 @@
  *
  *     SEND and its kin        topic in `send`; producer group in `producer_groups`, or the shared one
  *     POP, PULL, ACK, offsets topic in `consume`, consumer group in `consumer_groups`
+ *     12 (messages by key)    topic in `consume`
  *     105 (route)             topic in `send` or `consume`
- *     33, 36                  a message by its offset, of whatever topic: consume = *
+ *     33, 36                  a message by its offset, of whatever topic: consume = *; also by a
+ *                             receipt, whose offset anybody could have written
  *     any other command       `admin`, or a role whose four lists are *
  *
  * A consumer group's own topics (%RETRY%GROUP, %DLQ%GROUP) go with the group; a message that a POP

@@ -139,6 +139,24 @@ static bool has_offset(struct span offsets, int64_t offset)
     return false;
 }
 
+/*
+ * Brokers mark what lies in any retry topic, also for who asked for that topic itself (where classic
+ * consumers find what was sent back): its messages lie where they were asked for.
+ */
+static bool is_asked_for_as_retry_topic(struct span topic)
+{
+    return span_starts_with(topic, SPAN(RETRY_TOPIC_PREFIX));
+}
+
+static enum receipt_retry find_mark(const struct receipt *receipt)
+{
+    if (!is_asked_for_as_retry_topic(receipt->topic)) {
+        return receipt->retry;
+    }
+    return memchr(receipt->topic.data, RETRY_SEPARATOR_V2, receipt->topic.n) ? RECEIPT_RETRY_V2
+                                                                             : RECEIPT_RETRY_V1;
+}
+
 static bool read_offset_infos(
     const struct receipt_pop_info *info, const struct message *message, struct receipt *receipt)
 {
@@ -148,13 +166,14 @@ static bool read_offset_infos(
     receipt->pop_time_ms = info->pop_time_ms;
     receipt->invisible_time_ms = info->invisible_time_ms;
     receipt->revive_queue_id = info->revive_queue_id;
-    struct span start = find_offsets(info->start_offset_info, receipt->retry, receipt->queue_id);
+    enum receipt_retry mark = find_mark(receipt);
+    struct span start = find_offsets(info->start_offset_info, mark, receipt->queue_id);
     if (!receipt_text_number(start, INT64_MAX, &receipt->ck_queue_offset)) {
         return false;
     }
     return span_is_empty(info->msg_offset_info) ||
-           has_offset(find_offsets(info->msg_offset_info, receipt->retry, receipt->queue_id),
-               receipt->queue_offset);
+           has_offset(
+               find_offsets(info->msg_offset_info, mark, receipt->queue_id), receipt->queue_offset);
 }
 
 bool receipt_pop_info_read(const struct ext_fields *fields, struct receipt_pop_info *ret_info)
@@ -189,6 +208,9 @@ bool receipt_from_pop(const struct receipt_pop_info *info, const struct message 
             !read_offset_infos(info, message, &receipt)) ||
         !is_valid(&receipt)) {
         return false;
+    }
+    if (is_asked_for_as_retry_topic(topic)) {
+        receipt.retry = RECEIPT_NORMAL;
     }
     *ret_receipt = receipt;
     return true;

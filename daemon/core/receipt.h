@@ -7,14 +7,14 @@
  *     r2~TOPIC~GROUP~BROKER~QUEUE~OFFSET~CKOFFSET~POPTIME~INVISIBLE~REVIVEQ~RETRY~PHYSICAL
  *
  * Callers treat it as opaque. PHYSICAL is where the message lies in its broker's commit log, by
- * which CONSUMER_SEND_MSG_BACK names it; r1 is the same without it and is read too. Topic and group are made of what RocketMQ's names are made of
- * (^[%|a-zA-Z0-9_-]+$). A broker may have nearly any name, and one with '~', a space, a control
- * character, a quote or a backslash gets no receipts: '~' would not come back, a space breaks
- * RocketMQ's own receipt. CKOFFSET to RETRY are that one (extraInfo: "ckQueueOffset popTime
- * invisibleTime reviveQid retryFlag brokerName queueId msgQueueOffset", ExtraInfoUtil.java), from
- * startOffsetInfo and msgOffsetInfo of the POP answer, or from the property POP_CK that redelivered
- * messages carry. Numbers are never negative and have one spelling, so a receipt has one spelling
- * too.
+ * which CONSUMER_SEND_MSG_BACK names it; r1 is the same without it and is read too. Topic and group
+ * are made of what RocketMQ's names are made of (^[%|a-zA-Z0-9_-]+$). A broker may have nearly any
+ * name, and one with '~', a space, a control character, a quote or a backslash gets no receipts:
+ * '~' would not come back, a space breaks RocketMQ's own receipt. CKOFFSET to RETRY are that one
+ * (extraInfo: "ckQueueOffset popTime invisibleTime reviveQid retryFlag brokerName queueId
+ * msgQueueOffset", ExtraInfoUtil.java), from startOffsetInfo and msgOffsetInfo of the POP answer,
+ * or from the property POP_CK that redelivered messages carry. Numbers are never negative and have
+ * one spelling, so a receipt has one spelling too.
  *
  * POP_CK is a property like any other: a producer can write it as well. It is believed only when it
  * names the very queue and offset at which the message lies, and the broker that was asked.

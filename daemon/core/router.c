@@ -14,6 +14,10 @@ enum place {
     PLACE_RECEIVE,
     PLACE_RECEIPT,         /* by sidecar.receipt, else as PLACE_ONE_MASTER */
     PLACE_RECEIPTS,        /* by the receipts in the body */
+    PLACE_MESSAGE,         /* by sidecar.msgId, else as PLACE_ONE_MASTER */
+    PLACE_HANDLE,          /* by recallHandle */
+    PLACE_ALL_MASTERS,     /* every master of the topic */
+    PLACE_QUEUES,          /* as PLACE_ONE_MASTER; without a queueId all queues of the topic */
     PLACE_ONE_MASTER,      /* names a queue or a stored offset: the broker must be certain */
     PLACE_IDENTITY,        /* speaks for who is at the other end of the connection */
     PLACE_BROKER_OR_TOPIC, /* group-only commands: sidecar.broker or sidecar.topic */
@@ -34,15 +38,15 @@ static const struct code_row code_rows[] = {
     { REQUEST_SEND_REPLY_MESSAGE_V2, PLACE_REPLY, "b", false },
     { REQUEST_PULL_MESSAGE, PLACE_ONE_MASTER, "topic", true },
     { REQUEST_LITE_PULL_MESSAGE, PLACE_ONE_MASTER, "topic", true },
-    { REQUEST_QUERY_MESSAGE, PLACE_ONE_MASTER, "topic", true },
-    { REQUEST_QUERY_CONSUMER_OFFSET, PLACE_ONE_MASTER, "topic", true },
+    { REQUEST_QUERY_MESSAGE, PLACE_ALL_MASTERS, "topic", true },
+    { REQUEST_QUERY_CONSUMER_OFFSET, PLACE_QUEUES, "topic", true },
     { REQUEST_UPDATE_CONSUMER_OFFSET, PLACE_ONE_MASTER, "topic", false },
-    { REQUEST_SEARCH_OFFSET_BY_TIMESTAMP, PLACE_ONE_MASTER, "topic", true },
-    { REQUEST_GET_MAX_OFFSET, PLACE_ONE_MASTER, "topic", true },
-    { REQUEST_GET_MIN_OFFSET, PLACE_ONE_MASTER, "topic", true },
-    { REQUEST_GET_EARLIEST_MSG_STORETIME, PLACE_ONE_MASTER, "topic", true },
-    { REQUEST_VIEW_MESSAGE_BY_ID, PLACE_ONE_MASTER, "topic", true },
-    { REQUEST_CONSUMER_SEND_MSG_BACK, PLACE_ONE_MASTER, "originTopic", false },
+    { REQUEST_SEARCH_OFFSET_BY_TIMESTAMP, PLACE_QUEUES, "topic", true },
+    { REQUEST_GET_MAX_OFFSET, PLACE_QUEUES, "topic", true },
+    { REQUEST_GET_MIN_OFFSET, PLACE_QUEUES, "topic", true },
+    { REQUEST_GET_EARLIEST_MSG_STORETIME, PLACE_QUEUES, "topic", true },
+    { REQUEST_VIEW_MESSAGE_BY_ID, PLACE_MESSAGE, "topic", true },
+    { REQUEST_CONSUMER_SEND_MSG_BACK, PLACE_MESSAGE, "originTopic", false },
     { REQUEST_END_TRANSACTION, PLACE_RECEIPT, "topic", false },
     { REQUEST_HEART_BEAT, PLACE_IDENTITY, NULL, false },
     { REQUEST_UNREGISTER_CLIENT, PLACE_IDENTITY, NULL, false },
@@ -51,7 +55,7 @@ static const struct code_row code_rows[] = {
     { REQUEST_GET_CONSUMER_LIST_BY_GROUP, PLACE_BROKER_OR_TOPIC, NULL, true },
     { REQUEST_CHECK_CLIENT_CONFIG, PLACE_BROKER_OR_TOPIC, NULL, true },
     { REQUEST_QUERY_ASSIGNMENT, PLACE_BROKER_OR_TOPIC, NULL, true },
-    { REQUEST_RECALL_MESSAGE, PLACE_ONE_MASTER, "topic", false },
+    { REQUEST_RECALL_MESSAGE, PLACE_HANDLE, "topic", false },
     { REQUEST_POP_MESSAGE, PLACE_RECEIVE, "topic", false },
     { REQUEST_ACK_MESSAGE, PLACE_RECEIPT, "topic", false },
     { REQUEST_BATCH_ACK_MESSAGE, PLACE_RECEIPTS, NULL, false },
@@ -180,7 +184,9 @@ static void answer_by_topic(const struct route_question *question, const struct 
         ret_answer->target = ROUTE_IS_INVALID;
         (void)snprintf(ret_answer->reason, sizeof(ret_answer->reason),
             "code %d (%s) needs %sthe ext field %s%s", (int)row->code, code_text(row->code),
-            row->place == PLACE_RECEIPT || row->place == PLACE_REPLY ? "sidecar.receipt or " : "",
+            row->place == PLACE_RECEIPT || row->place == PLACE_REPLY ? "sidecar.receipt or "
+            : row->place == PLACE_MESSAGE                            ? "sidecar.msgId or "
+                                                                     : "",
             row->topic_field, row->topic_field[1] == '\0' ? ", the topic" : "");
         return;
     }
@@ -205,7 +211,20 @@ static void answer_by_place(const struct route_question *question, const struct 
     case PLACE_RECEIPTS:
         answer(ret_answer, ROUTE_TO_RECEIPTS, SPAN_ABSENT);
         return;
+    case PLACE_ALL_MASTERS:
+        answer_by_topic(question, row, ROUTE_TO_ALL_MASTERS, ret_answer);
+        return;
+    case PLACE_HANDLE:
+        answer(ret_answer, ROUTE_TO_HANDLE, SPAN_ABSENT);
+        return;
+    case PLACE_QUEUES:
+        answer_by_topic(question, row,
+            span_is_absent(ext_fields_text(question->ext_fields, "queueId")) ? ROUTE_TO_ALL_QUEUES
+                                                                             : ROUTE_TO_ONE_MASTER,
+            ret_answer);
+        return;
     case PLACE_RECEIPT:
+    case PLACE_MESSAGE:
     case PLACE_ONE_MASTER:
         answer_by_topic(question, row, ROUTE_TO_ONE_MASTER, ret_answer);
         return;
@@ -220,6 +239,40 @@ static void answer_by_place(const struct route_question *question, const struct 
             code_text(row->code));
         return;
     }
+}
+
+/* A receipt or the id of a message names the broker. */
+static void answer_by_what_names_it(const struct route_question *question,
+    const struct code_row *row, struct span bname, struct route_answer *ret_answer)
+{
+    bool has_receipt = !span_is_empty(question->receipt);
+    if (!span_is_empty(question->broker) || !span_is_empty(bname)) {
+        (void)snprintf(ret_answer->reason, sizeof(ret_answer->reason),
+            "%s names the broker: leave sidecar.broker and bname out",
+            has_receipt ? "sidecar.receipt" : "sidecar.msgId");
+        return;
+    }
+    if (has_receipt && !span_is_empty(question->msg_id)) {
+        (void)snprintf(ret_answer->reason, sizeof(ret_answer->reason),
+            "sidecar.receipt and sidecar.msgId both name the message: leave one of them out");
+        return;
+    }
+    if (has_receipt) {
+        answer(ret_answer, ROUTE_TO_RECEIPT, SPAN_ABSENT);
+        return;
+    }
+    if (!row || row->place != PLACE_MESSAGE) {
+        (void)snprintf(ret_answer->reason, sizeof(ret_answer->reason),
+            "code %d takes no sidecar.msgId: VIEW_MESSAGE_BY_ID (33) and CONSUMER_SEND_MSG_BACK "
+            "(36) do",
+            (int)question->code);
+        return;
+    }
+    /* With a topic the id may be a UNIQ_KEY, for which all its masters are asked. */
+    struct span topic = ext_fields_text(question->ext_fields, "topic");
+    bool is_searched = row->code == REQUEST_VIEW_MESSAGE_BY_ID && !span_is_empty(topic);
+    answer(ret_answer, is_searched ? ROUTE_TO_ALL_MASTERS : ROUTE_TO_MESSAGE,
+        is_searched ? topic : SPAN_ABSENT);
 }
 
 void router_decide(const struct route_question *question, struct route_answer *ret_answer)
@@ -253,14 +306,8 @@ void router_decide(const struct route_question *question, struct route_answer *r
         return;
     }
     struct span bname = ext_fields_text(question->ext_fields, "bname");
-    if (!span_is_empty(question->receipt) &&
-        !(span_is_empty(question->broker) && span_is_empty(bname))) {
-        (void)snprintf(ret_answer->reason, sizeof(ret_answer->reason),
-            "sidecar.receipt names the broker: leave sidecar.broker and bname out");
-        return;
-    }
-    if (!span_is_empty(question->receipt)) {
-        answer(ret_answer, ROUTE_TO_RECEIPT, SPAN_ABSENT);
+    if (!span_is_empty(question->receipt) || !span_is_empty(question->msg_id)) {
+        answer_by_what_names_it(question, row, bname, ret_answer);
         return;
     }
     if (!span_is_empty(question->broker) || !span_is_empty(bname)) {

@@ -17,19 +17,23 @@
 #include <stdint.h>
 
 enum route_target {
-    ROUTE_TO_DAEMON,     /* a sidecar code: answered here */
-    ROUTE_TO_ADDRESS,    /* name: host:port */
-    ROUTE_TO_NAMESERVER, /* the healthiest one */
-    ROUTE_TO_BROKER,     /* name: the broker whose master gets it */
-    ROUTE_TO_QUEUE,      /* name: the topic; a writable queue is chosen (SEND) */
-    ROUTE_TO_RECEIVE,    /* name: the topic; all its masters (POP) */
-    ROUTE_TO_RECEIPT,    /* the broker that the receipt names */
-    ROUTE_TO_RECEIPTS,   /* the brokers that the receipts in the body name */
-    ROUTE_TO_ONE_MASTER, /* name: the topic, which must live on exactly one master */
-    ROUTE_TO_ANY_MASTER, /* name: a topic; any of its masters */
-    ROUTE_TO_CONTROL,    /* control connections, whatever address is named (HEART_BEAT) */
-    ROUTE_IS_FORBIDDEN,  /* needs the admin role; reason */
-    ROUTE_IS_INVALID,    /* reason */
+    ROUTE_TO_DAEMON,      /* a sidecar code: answered here */
+    ROUTE_TO_ADDRESS,     /* name: host:port */
+    ROUTE_TO_NAMESERVER,  /* the healthiest one */
+    ROUTE_TO_BROKER,      /* name: the broker whose master gets it */
+    ROUTE_TO_QUEUE,       /* name: the topic; a writable queue is chosen (SEND) */
+    ROUTE_TO_RECEIVE,     /* name: the topic; all its masters (POP) */
+    ROUTE_TO_RECEIPT,     /* the broker that the receipt names */
+    ROUTE_TO_RECEIPTS,    /* the brokers that the receipts in the body name */
+    ROUTE_TO_MESSAGE,     /* the broker that sidecar.msgId names */
+    ROUTE_TO_HANDLE,      /* the broker that recallHandle names */
+    ROUTE_TO_ALL_MASTERS, /* name: the topic; each of its masters, the answers joined */
+    ROUTE_TO_ALL_QUEUES,  /* name: the topic; each of its queues, the answers joined */
+    ROUTE_TO_ONE_MASTER,  /* name: the topic, which must live on exactly one master */
+    ROUTE_TO_ANY_MASTER,  /* name: a topic; any of its masters */
+    ROUTE_TO_CONTROL,     /* control connections, whatever address is named (HEART_BEAT) */
+    ROUTE_IS_FORBIDDEN,   /* needs the admin role; reason */
+    ROUTE_IS_INVALID,     /* reason */
 };
 
 /* What the sidecar.* fields of a request say about its way. */
@@ -40,6 +44,7 @@ struct route_question {
     struct span broker;                  /* sidecar.broker */
     struct span topic;                   /* sidecar.topic */
     struct span receipt;                 /* sidecar.receipt */
+    struct span msg_id;                  /* sidecar.msgId */
     bool is_admin;
 };
 

@@ -122,7 +122,7 @@ void complete_receipt_start(struct invocation *invocation)
     if (invocation->code != REQUEST_ACK_MESSAGE &&
         invocation->code != REQUEST_CHANGE_MESSAGE_INVISIBLETIME) {
         invocation_fail(invocation, FAILURE_INVALID, false,
-            "code %d takes no sidecar.receipt: END_TRANSACTION (37), "
+            "code %d takes no sidecar.receipt: CONSUMER_SEND_MSG_BACK (36), END_TRANSACTION (37), "
             "ACK_MESSAGE (200051) and CHANGE_MESSAGE_INVISIBLETIME (200053) do, and "
             "BATCH_ACK_MESSAGE (200151) an array of them as its body",
             (int)invocation->code);

@@ -57,7 +57,7 @@ static void truncated_tell(struct invocation *invocation, struct remoting_comman
     }
 }
 
-static void answer_by(struct invocation *invocation, struct remoting_command *response,
+void forward_answer(struct invocation *invocation, struct remoting_command *response,
     const struct command_source *source, struct span broker_name)
 {
     struct invoker *invoker = invocation->invoker;
@@ -93,14 +93,14 @@ static void answer_by(struct invocation *invocation, struct remoting_command *re
 static void address_on_response(struct invocation *invocation, struct remoting_command *response,
     const struct command_source *source)
 {
-    answer_by(invocation, response, source, SPAN_ABSENT);
+    forward_answer(invocation, response, source, SPAN_ABSENT);
 }
 
 /* By broker: where JSON is wanted the command is kept, and the name of its way is the broker. */
 static void broker_on_response(struct invocation *invocation, struct remoting_command *response,
     const struct command_source *source)
 {
-    answer_by(invocation, response, source, invocation->name);
+    forward_answer(invocation, response, source, invocation->name);
 }
 
 /* By topic: the command is kept, and the name of its way is the topic. */
@@ -110,7 +110,7 @@ static void topic_on_response(struct invocation *invocation, struct remoting_com
     if (response->code == RESPONSE_TOPIC_NOT_EXIST) {
         route_table_expire(routes_table(invocation->invoker->routes), invocation->name);
     }
-    answer_by(invocation, response, source,
+    forward_answer(invocation, response, source,
         invocation->sidecar.wants_json ? broker_of_topic(invocation) : SPAN_ABSENT);
 }
 

@@ -357,7 +357,7 @@ bool invocation_field_from_receipt(
     }
     struct span shown = utf8_cut(given, 64);
     invocation_fail(invocation, FAILURE_INVALID, false,
-        "%.*s is '%.*s', but the receipt says '%.*s': leave it out", SPAN_ARGS(key),
+        "%.*s is '%.*s', but what was given back says '%.*s': leave it out", SPAN_ARGS(key),
         SPAN_ARGS(shown), SPAN_ARGS(value));
     return false;
 }
@@ -736,6 +736,8 @@ static void (*start_by_receipt(int32_t code))(struct invocation *invocation)
     case REQUEST_SEND_REPLY_MESSAGE:
     case REQUEST_SEND_REPLY_MESSAGE_V2:
         return complete_send_start;
+    case REQUEST_CONSUMER_SEND_MSG_BACK:
+        return complete_send_back_start;
     default:
         return complete_receipt_start;
     }
@@ -778,6 +780,18 @@ static void dispatch(struct invocation *invocation, const struct route_answer *a
     case ROUTE_TO_RECEIPT:
         start_kept(invocation, command, source, start_by_receipt(command->code));
         return;
+    case ROUTE_TO_MESSAGE:
+        start_kept(invocation, command, source, complete_message_start);
+        return;
+    case ROUTE_TO_HANDLE:
+        start_kept(invocation, command, source, complete_recall_start);
+        return;
+    case ROUTE_TO_ALL_MASTERS:
+        start_kept(invocation, command, source, complete_query_start);
+        return;
+    case ROUTE_TO_ALL_QUEUES:
+        start_kept(invocation, command, source, complete_offsets_start);
+        return;
     case ROUTE_TO_RECEIPTS:
         start_kept(invocation, command, source, complete_batch_ack_start);
         return;
@@ -816,6 +830,7 @@ static bool is_permitted(struct invocation *invocation, const struct route_answe
     case ROUTE_TO_DAEMON:
     case ROUTE_TO_RECEIPT:
     case ROUTE_TO_RECEIPTS:
+    case ROUTE_TO_HANDLE:
     case ROUTE_TO_CONTROL:
     case ROUTE_IS_FORBIDDEN:
     case ROUTE_IS_INVALID:
@@ -825,6 +840,9 @@ static bool is_permitted(struct invocation *invocation, const struct route_answe
     case ROUTE_TO_BROKER:
     case ROUTE_TO_QUEUE:
     case ROUTE_TO_RECEIVE:
+    case ROUTE_TO_MESSAGE:
+    case ROUTE_TO_ALL_MASTERS:
+    case ROUTE_TO_ALL_QUEUES:
     case ROUTE_TO_ONE_MASTER:
     case ROUTE_TO_ANY_MASTER:
         break;
@@ -870,6 +888,7 @@ void invoke_request(struct invoker *invoker, struct session *session,
         .broker = invocation->sidecar.broker,
         .topic = invocation->sidecar.topic,
         .receipt = invocation->sidecar.receipt,
+        .msg_id = invocation->sidecar.msg_id,
         .is_admin = session->role->is_admin,
     };
     struct route_answer answer;

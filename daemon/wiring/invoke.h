@@ -181,8 +181,8 @@ bool invocation_keep(struct invocation *invocation, const struct remoting_comman
 /* Adds a field to the kept command unless the caller gave it. */
 void invocation_field_default(struct invocation *invocation, struct span key, struct span value);
 /*
- * The same with what a receipt says. False: the caller gave it, and it says something else; the
- * invocation has failed.
+ * The same with what a receipt, an id or a handle says. False: the caller gave it, and it says
+ * something else; the invocation has failed.
  */
 bool invocation_field_from_receipt(
     struct invocation *invocation, struct span key, struct span value);
@@ -225,6 +225,9 @@ void forward_to_broker(struct invocation *invocation, const struct remoting_comm
     const struct command_source *source);
 void forward_to_one_master(struct invocation *invocation);
 void forward_to_any_master(struct invocation *invocation);
+/* Answers with the response, its messages decoded where the caller wants that. */
+void forward_answer(struct invocation *invocation, struct remoting_command *response,
+    const struct command_source *source, struct span broker_name);
 /* complete_*.c: it is kept. */
 void complete_send_start(struct invocation *invocation);
 void complete_receive_start(struct invocation *invocation);
@@ -236,6 +239,11 @@ void complete_pull_filter(struct invocation *invocation, struct remoting_command
 void complete_receipt_start(struct invocation *invocation);
 void complete_classic_receipt_start(
     struct invocation *invocation, const struct classic_receipt *receipt);
+void complete_message_start(struct invocation *invocation);
+void complete_send_back_start(struct invocation *invocation);
+void complete_query_start(struct invocation *invocation);
+void complete_offsets_start(struct invocation *invocation);
+void complete_recall_start(struct invocation *invocation);
 void complete_batch_ack_start(struct invocation *invocation);
 void complete_heartbeat_start(struct invocation *invocation);
 void complete_transaction_start(struct invocation *invocation);

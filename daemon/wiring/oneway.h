@@ -7,7 +7,11 @@
  */
 #pragma once
 
+#include "daemon/core/receipt.h"
 #include "daemon/wiring/upstream_pool.h"
 
 void oneway_send(struct upstream_context *context, struct upstream_pool *pool, struct span address,
     enum pool_class class, const struct remoting_command *command);
+/* An ACK_MESSAGE. */
+void oneway_acknowledge(struct upstream_context *context, struct upstream_pool *pool,
+    struct span address, enum pool_class class, const struct receipt *receipt);

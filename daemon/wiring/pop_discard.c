@@ -15,29 +15,14 @@ struct dead_letter {
     struct receipt receipt; /* points into text */
     char text[RECEIPT_TEXT_MAX];
     char address[ADDRESS_TEXT_MAX];
+    char offset[24]; /* as long as its command waits for a connection */
 };
-
-static void acknowledge(
-    struct pop_discards *discards, struct span address, const struct receipt *receipt)
-{
-    char texts[RECEIPT_COMMAND_TEXTS_MAX(RECEIPT_TEXT_MAX)];
-    struct ext_field fields[RECEIPT_COMMAND_FIELDS];
-    struct remoting_command command = {
-        .code = REQUEST_ACK_MESSAGE,
-        .version = REMOTING_VERSION,
-        .language = LANGUAGE_CPP,
-    };
-    ext_fields_init(&command.ext_fields, fields, RECEIPT_COMMAND_FIELDS);
-    if (receipt_command_fields(receipt, &command.ext_fields, texts, sizeof(texts)) > 0) {
-        oneway_send(discards->context, discards->pool, address, POOL_LONG_POLL, &command);
-    }
-}
 
 void pop_discard_acknowledge(
     struct pop_discards *discards, struct span address, const struct receipt *receipt)
 {
     discards->context->stats->pop_filtered++;
-    acknowledge(discards, address, receipt);
+    oneway_acknowledge(discards->context, discards->pool, address, POOL_LONG_POLL, receipt);
 }
 
 static struct dead_letter *letter_of(struct pending_request *request)
@@ -66,7 +51,8 @@ static void letter_end(struct dead_letter *letter, const char *cause)
             (long long)receipt->physical_offset, log_quote(cause, strlen(cause), quoted));
     } else {
         discards->context->stats->pop_dead_lettered++;
-        acknowledge(discards, span_of(letter->address), receipt);
+        oneway_acknowledge(
+            discards->context, discards->pool, span_of(letter->address), POOL_NORMAL, receipt);
     }
     discards->n--;
     loop_reap(discards->context->loop, &letter->reapable, on_reap);
@@ -96,7 +82,6 @@ static const struct pending_request_handler handler = {
 static void letter_send(struct dead_letter *letter)
 {
     struct pop_discards *discards = letter->discards;
-    char offset[24];
     struct ext_field fields[RECEIPT_SEND_BACK_FIELDS + 1];
     struct remoting_command command = {
         .code = REQUEST_CONSUMER_SEND_MSG_BACK,
@@ -104,7 +89,8 @@ static void letter_send(struct dead_letter *letter)
         .language = LANGUAGE_CPP,
     };
     ext_fields_init(&command.ext_fields, fields, RECEIPT_SEND_BACK_FIELDS + 1);
-    (void)receipt_send_back_fields(&letter->receipt, &command.ext_fields, offset, sizeof(offset));
+    (void)receipt_send_back_fields(
+        &letter->receipt, &command.ext_fields, letter->offset, sizeof(letter->offset));
     (void)ext_fields_add(&command.ext_fields, SPAN("delayLevel"), SPAN(RECEIPT_DEAD_LETTER_LEVEL));
     const struct command_source source = { 0 };
     upstream_pool_invoke(

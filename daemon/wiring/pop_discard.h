@@ -7,7 +7,7 @@
  * topic with CONSUMER_SEND_MSG_BACK, for brokers never move a popped message there, and is
  * acknowledged when it is stored there.
  *
- * Acknowledging is oneway, on the connection that brought the messages: what is lost on the way
+ * Acknowledging is oneway, on the connection that has just brought an answer: what is lost on the way
  * comes again and is discarded again. A message that cannot be moved comes again after its
  * invisible time. So many are moved at a time. Owned by the daemon; empty when the pool is closed.
  */

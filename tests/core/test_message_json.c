@@ -607,10 +607,42 @@ END_TEST
 
 #define N(array) (int)(sizeof(array) / sizeof((array)[0]))
 
+START_TEST(several_bodies_become_one_array_each_with_its_broker)
+{
+    struct golden *golden = golden_load();
+    struct frame_parts parts = body_of(golden_find(golden, "pull_message_found.json.response.bin"));
+    const struct span body = { (const char *)parts.body, parts.body_size };
+    const char *const names[] = { "broker-a", "broker-b" };
+    struct message_json *json = message_json_new();
+    for (size_t i = 0; i < 2; i++) {
+        const struct message_json_source source = {
+            .broker_name = span_of(names[i]),
+            .max_decompressed = MAX_DECOMPRESSED,
+        };
+        ck_assert(message_json_append(json, body, &source));
+        ck_assert(message_json_append(json, SPAN_ABSENT, &source));
+    }
+    struct message_json_counts counts;
+    size_t size;
+    char *text = message_json_end(json, true, &counts, &size);
+    json_t *array = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+    ck_assert_uint_eq(json_array_size(array), 14);
+    ck_assert_uint_eq(counts.n, 14);
+    for (size_t i = 0; i < 14; i++) {
+        assert_text(json_array_get(array, i), "brokerName", names[i / 7]);
+    }
+    json_decref(array);
+    free(text);
+    ck_assert_ptr_null(message_json_end(message_json_new(), false, &counts, &size));
+    golden_free(golden);
+}
+END_TEST
+
 int main(void)
 {
     TCase *golden = tcase_create("golden");
     tcase_set_timeout(golden, 60);
+    tcase_add_test(golden, several_bodies_become_one_array_each_with_its_broker);
     tcase_add_test(golden, pulled_messages_are_those_that_were_sent);
     tcase_add_loop_test(
         golden, popped_messages_have_the_receipts_that_acknowledge_them, 0, N(pops));

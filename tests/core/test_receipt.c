@@ -298,6 +298,25 @@ START_TEST(decoded_fields_are_those_that_were_encoded)
 }
 END_TEST
 
+/* As RocketMQ 5.5.0 answered a POP of a retry topic that classic consumers use. */
+START_TEST(a_message_of_a_retry_topic_that_was_asked_for_lies_in_it)
+{
+    const struct receipt_pop_info info = {
+        .start_offset_info = SPAN("1 0 0"),
+        .msg_offset_info = SPAN("1 0 0"),
+        .pop_time_ms = 1795439471672,
+        .invisible_time_ms = 5000,
+        .revive_queue_id = 1,
+    };
+    const struct message message = { .topic = SPAN("%RETRY%g") };
+    struct receipt receipt;
+    char topic[RECEIPT_TEXT_MAX];
+    ck_assert(receipt_from_pop(&info, &message, SPAN("%RETRY%g"), SPAN("g"), SPAN("b"), &receipt));
+    ck_assert_uint_gt(receipt_real_topic(&receipt, topic, sizeof(topic)), 0);
+    ck_assert_str_eq(topic, "%RETRY%g");
+}
+END_TEST
+
 START_TEST(a_receipt_of_version_1_has_no_physical_offset)
 {
     struct receipt receipt;
@@ -540,6 +559,7 @@ int main(void)
     tcase_add_loop_test(pop, receipt_of_a_redelivered_message_is_its_pop_ck, 0, N(redelivered));
     tcase_add_loop_test(pop, message_has_a_receipt_when_the_answer_names_it, 0, N(pops));
     tcase_add_test(pop, renewed_receipt_makes_the_renewed_extra_info);
+    tcase_add_test(pop, a_message_of_a_retry_topic_that_was_asked_for_lies_in_it);
     tcase_add_test(pop, an_ordered_answer_says_how_often_a_message_came);
     tcase_add_test(pop, real_topic_is_where_the_message_lies);
 

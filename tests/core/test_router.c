@@ -8,7 +8,8 @@ struct route_case {
     const char *name;
     int32_t code;
     bool is_admin;
-    const char *addr, *broker, *topic, *receipt; /* sidecar.* */
+    const char *addr, *broker, *topic, *receipt, *msg_id; /* sidecar.* */
+    const char *queue_id;
     const char *key, *value;                     /* an ext field of RocketMQ's */
     enum route_target target;
     const char *target_name; /* NULL: none */
@@ -114,21 +115,57 @@ static const struct route_case cases[] = {
     { "11 PULL_MESSAGE", 11, .key = "topic", .value = "T",
       .target = ROUTE_TO_ONE_MASTER, .target_name = "T" },
     { "14 QUERY_CONSUMER_OFFSET", 14, .key = "topic", .value = "T",
+      .target = ROUTE_TO_ALL_QUEUES, .target_name = "T" },
+    { "14 QUERY_CONSUMER_OFFSET of one queue", 14, .key = "topic", .value = "T", .queue_id = "0",
       .target = ROUTE_TO_ONE_MASTER, .target_name = "T" },
     { "15 UPDATE_CONSUMER_OFFSET", 15, .key = "topic", .value = "T",
       .target = ROUTE_TO_ONE_MASTER, .target_name = "T" },
     { "29 SEARCH_OFFSET_BY_TIMESTAMP", 29, .key = "topic", .value = "T",
+      .target = ROUTE_TO_ALL_QUEUES, .target_name = "T" },
+    { "29 SEARCH_OFFSET_BY_TIMESTAMP of one queue", 29, .key = "topic", .value = "T", .queue_id = "0",
       .target = ROUTE_TO_ONE_MASTER, .target_name = "T" },
     { "30 GET_MAX_OFFSET", 30, .key = "topic", .value = "T",
+      .target = ROUTE_TO_ALL_QUEUES, .target_name = "T" },
+    { "30 GET_MAX_OFFSET of one queue", 30, .key = "topic", .value = "T", .queue_id = "0",
       .target = ROUTE_TO_ONE_MASTER, .target_name = "T" },
     { "31 GET_MIN_OFFSET", 31, .key = "topic", .value = "T",
+      .target = ROUTE_TO_ALL_QUEUES, .target_name = "T" },
+    { "31 GET_MIN_OFFSET of one queue", 31, .key = "topic", .value = "T", .queue_id = "0",
       .target = ROUTE_TO_ONE_MASTER, .target_name = "T" },
     { "32 GET_EARLIEST_MSG_STORETIME", 32, .key = "topic", .value = "T",
+      .target = ROUTE_TO_ALL_QUEUES, .target_name = "T" },
+    { "32 GET_EARLIEST_MSG_STORETIME of one queue", 32, .key = "topic", .value = "T", .queue_id = "0",
       .target = ROUTE_TO_ONE_MASTER, .target_name = "T" },
     { "33 VIEW_MESSAGE_BY_ID", 33, .key = "topic", .value = "T",
       .target = ROUTE_TO_ONE_MASTER, .target_name = "T" },
     { "36 CONSUMER_SEND_MSG_BACK", 36, .key = "originTopic", .value = "T",
       .target = ROUTE_TO_ONE_MASTER, .target_name = "T" },
+    { "a VIEW by id", 33, .msg_id = "AB",
+      .target = ROUTE_TO_MESSAGE },
+    { "a VIEW by id and topic", 33, .msg_id = "AB", .key = "topic", .value = "T",
+      .target = ROUTE_TO_ALL_MASTERS, .target_name = "T" },
+    { "a message sent back by id", 36, .msg_id = "AB", .key = "originTopic", .value = "T",
+      .target = ROUTE_TO_MESSAGE },
+    { "a message sent back by receipt", 36, .receipt = "r2",
+      .target = ROUTE_TO_RECEIPT },
+    { "an id beside a receipt", 36, .msg_id = "AB", .receipt = "r2",
+      .target = ROUTE_IS_INVALID },
+    { "an id beside a broker", 33, .msg_id = "AB", .broker = "b",
+      .target = ROUTE_IS_INVALID },
+    { "an id beside bname", 33, .msg_id = "AB", .key = "bname", .value = "b",
+      .target = ROUTE_IS_INVALID },
+    { "an id before an address", 33, .msg_id = "AB", .addr = "h:1",
+      .target = ROUTE_TO_ADDRESS, .target_name = "h:1" },
+    { "an id of a code that takes none", 12, .msg_id = "AB", .key = "topic", .value = "T",
+      .target = ROUTE_IS_INVALID },
+    { "an id of an unknown code", 4711, .msg_id = "AB",
+      .target = ROUTE_IS_INVALID },
+    { "12 QUERY_MESSAGE", 12, .key = "topic", .value = "T",
+      .target = ROUTE_TO_ALL_MASTERS, .target_name = "T" },
+    { "12 QUERY_MESSAGE of a broker", 12, .key = "topic", .value = "T", .broker = "b",
+      .target = ROUTE_TO_BROKER, .target_name = "b" },
+    { "370 RECALL_MESSAGE", 370, .key = "recallHandle", .value = "x",
+      .target = ROUTE_TO_HANDLE },
     { "37 END_TRANSACTION", 37, .key = "topic", .value = "T",
       .target = ROUTE_TO_ONE_MASTER, .target_name = "T" },
     { "41 LOCK_BATCH_MQ", 41, .topic = "T",
@@ -222,11 +259,14 @@ static const struct route_case cases[] = {
 
 static struct route_answer decide(const struct route_case *c)
 {
-    struct ext_field storage[1];
+    struct ext_field storage[2];
     struct ext_fields ext_fields;
-    ext_fields_init(&ext_fields, storage, 1);
+    ext_fields_init(&ext_fields, storage, 2);
     if (c->key) {
         ck_assert(ext_fields_add(&ext_fields, span_of(c->key), span_of(c->value)));
+    }
+    if (c->queue_id) {
+        ck_assert(ext_fields_add(&ext_fields, SPAN("queueId"), span_of(c->queue_id)));
     }
     const struct route_question question = {
         .code = c->code,
@@ -235,6 +275,7 @@ static struct route_answer decide(const struct route_case *c)
         .broker = span_of(c->broker),
         .topic = span_of(c->topic),
         .receipt = span_of(c->receipt),
+        .msg_id = span_of(c->msg_id),
         .is_admin = c->is_admin,
     };
     struct route_answer answer;

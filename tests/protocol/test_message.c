@@ -810,6 +810,42 @@ static TCase *layout_tests(void)
     return tests;
 }
 
+START_TEST(an_offset_id_says_where_the_message_lies)
+{
+    static const struct {
+        const char *id;
+        const char *host; /* NULL: it is none */
+        int64_t offset;
+    } cases[] = {
+        { "7F000001000058B5000000000000027C", "127.0.0.1:22709", 636 },
+        { "7f000001000058b5000000000000027c", "127.0.0.1:22709", 636 },
+        { "000000000000000000000000000000010000FFFF7FFFFFFFFFFFFFFF", "[::1]:65535", INT64_MAX },
+        { "7F000001000058B5000000000000027", NULL, 0 },
+        { "7F000001000058B5000000000000027C0", NULL, 0 },
+        { "7F000001000058B5000000000000027G", NULL, 0 },
+        { "7F000001000058B50000000000000 7C", NULL, 0 },
+        { "7F00000100000000000000000000027C", NULL, 0 }, /* port 0 */
+        { "7F00000100010000000000000000027C", NULL, 0 }, /* port 65536 */
+        { "7F000001000058B5FFFFFFFFFFFFFFFF", NULL, 0 }, /* before the beginning */
+        { "7F0000010001788E2C1E0E1C2A4B0003", NULL, 0 }, /* a UNIQ_KEY */
+        { "", NULL, 0 },
+        { NULL, NULL, 0 },
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct message_host host;
+        int64_t offset;
+        char text[MESSAGE_HOST_TEXT_SIZE];
+        ck_assert_int_eq(
+            message_offset_id_read(span_of(cases[i].id), &host, &offset), cases[i].host != NULL);
+        if (cases[i].host) {
+            message_host_text(&host, text);
+            ck_assert_str_eq(text, cases[i].host);
+            ck_assert_int_eq(offset, cases[i].offset);
+        }
+    }
+}
+END_TEST
+
 static TCase *body_tests(void)
 {
     TCase *tests = tcase_create("body");
@@ -822,6 +858,7 @@ static TCase *body_tests(void)
     tcase_add_loop_test(tests, compressed_body_with_a_changed_byte_stays_within_the_limit, 0, n);
     tcase_add_loop_test(tests, text_that_is_not_compressed_is_corrupt, 0, n);
     tcase_add_test(tests, blocks_of_lz4_stand_alone_for_java);
+    tcase_add_test(tests, an_offset_id_says_where_the_message_lies);
     tcase_add_test(tests, unknown_compression_is_named_as_such);
     tcase_add_loop_test(tests, bytes_behind_a_stream_are_taken_as_java_takes_them, 0, n);
     tcase_add_test(tests, zstd_window_far_beyond_the_limit_is_refused);

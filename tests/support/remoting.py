@@ -39,12 +39,20 @@ LANGUAGES = [
 
 SEND_MESSAGE = 10
 PULL_MESSAGE = 11
+QUERY_MESSAGE = 12
+QUERY_CONSUMER_OFFSET = 14
+UPDATE_CONSUMER_OFFSET = 15
 UPDATE_AND_CREATE_TOPIC = 17
 UPDATE_BROKER_CONFIG = 25
 GET_BROKER_CONFIG = 26
+SEARCH_OFFSET_BY_TIMESTAMP = 29
 GET_MAX_OFFSET = 30
+GET_MIN_OFFSET = 31
+GET_EARLIEST_MSG_STORETIME = 32
+VIEW_MESSAGE_BY_ID = 33
 HEART_BEAT = 34
 UNREGISTER_CLIENT = 35
+CONSUMER_SEND_MSG_BACK = 36
 END_TRANSACTION = 37
 GET_CONSUMER_LIST_BY_GROUP = 38
 CHECK_TRANSACTION_STATE = 39
@@ -82,6 +90,7 @@ MESSAGE_ILLEGAL = 13
 NO_PERMISSION = 16
 TOPIC_NOT_EXIST = 17
 PULL_NOT_FOUND = 19
+QUERY_NOT_FOUND = 22
 POLLING_TIMEOUT = 210
 GO_AWAY = 1500
 
@@ -447,6 +456,22 @@ def messages(body):
         )
         at += size
     return found
+
+
+def stored_message(topic, body, offset=0, queue_id=0, properties=None, **more):
+    """
+    One message as brokers store it, by the layout of RocketMQ's MessageDecoder. more: sys_flag,
+    physical_offset, reconsume_times, port (of 127.0.0.1, where it is stored).
+    """
+    pairs = "".join(f"{key}\x01{value}\x02" for key, value in (properties or {}).items()).encode()
+    host = bytes((127, 0, 0, 1))
+    rest = struct.pack(">iiiiq", -626843481, 0, queue_id, 0, offset)
+    rest += struct.pack(">qi", more.get("physical_offset", offset), more.get("sys_flag", 0))
+    rest += struct.pack(">q", 1700000000000) + host + struct.pack(">iq", 1, 1700000000000)
+    rest += host + struct.pack(">ii", more.get("port", 2), more.get("reconsume_times", 0))
+    rest += struct.pack(">qi", 0, len(body)) + body
+    rest += bytes((len(topic),)) + topic.encode() + struct.pack(">h", len(pairs)) + pairs
+    return struct.pack(">i", len(rest) + 4) + rest
 
 
 def _host(data):
