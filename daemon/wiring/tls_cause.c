@@ -226,7 +226,7 @@ static bool is_no_tls(int reason)
 static void cause_of_error(struct tls_stream *stream, unsigned long error)
 {
     int reason = ERR_GET_REASON(error);
-    bool is_handshake = !SSL_is_init_finished(stream->ssl);
+    bool is_handshake = !stream->is_connected;
     if (ERR_GET_LIB(error) == ERR_LIB_SSL && reason >= SSL_AD_REASON_OFFSET &&
         reason < SSL_AD_REASON_OFFSET + 256) {
         cause_of_alert(stream, reason - SSL_AD_REASON_OFFSET);
@@ -250,7 +250,7 @@ void tls_cause_of_end(struct tls_stream *stream)
     }
     if (error != 0) {
         cause_of_error(stream, error);
-    } else if (!SSL_is_init_finished(stream->ssl)) {
+    } else if (!stream->is_connected) {
         char seen[64];
         (void)snprintf(seen, sizeof(seen), "%s in the TLS handshake",
             stream->error == 0 ? "it closed the connection" : strerror(stream->error));

@@ -105,7 +105,7 @@ struct tls_stream *tls_stream_free(struct tls_stream *stream)
     if (!stream) {
         return NULL;
     }
-    if (stream->ssl && SSL_is_init_finished(stream->ssl)) {
+    if (stream->is_connected) {
         end_write(stream);
     }
     SSL_free(stream->ssl);
@@ -154,6 +154,7 @@ enum tls_handshake tls_stream_handshake(struct tls_stream *stream)
     int r = SSL_do_handshake(stream->ssl);
     int error = errno;
     if (r == 1) {
+        stream->is_connected = true;
         return TLS_HANDSHAKE_DONE;
     }
     int ssl_error = SSL_get_error(stream->ssl, r);

@@ -29,6 +29,7 @@ struct tls_stream {
     char *host;        /* of the address: the name to be proved, unless another one is configured */
     char *peer;        /* host:port, by which sessions are kept */
     size_t n_retried;  /* bytes of a record that is written in part: to be offered again */
+    bool is_connected; /* the handshake is done */
     bool was_asked;    /* for our certificate */
     bool has_received; /* something of the peer's own has come */
     bool has_failed;   /* nothing more can be read or written */
