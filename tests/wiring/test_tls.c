@@ -230,25 +230,18 @@ END_TEST
 
 START_TEST(sessions_of_many_peers_take_no_more_than_their_room)
 {
+    static const uint8_t id[] = "id";
+    char name[32];
     load();
     for (unsigned i = 0; i < TLS_SESSIONS_MAX + 10; i++) {
-        char name[32];
-        (void)snprintf(name, sizeof(name), "broker-%u:1", i);
-        tls_keep_session(tls, name, SSL_SESSION_new());
-    }
-    size_t n = 0;
-    for (unsigned i = 0; i < TLS_SESSIONS_MAX + 10; i++) {
-        static const uint8_t id[] = "id";
-        char name[32];
-        (void)snprintf(name, sizeof(name), "broker-%u:1", i);
         SSL_SESSION *session = SSL_SESSION_new();
         ck_assert_int_eq(SSL_SESSION_set1_id(session, id, sizeof(id)), 1);
+        (void)snprintf(name, sizeof(name), "broker-%u:1", i);
         tls_keep_session(tls, name, session);
-        n += tls_find_session(tls, name) == session;
         assert_often(tls_find_session(tls, name) == session);
     }
-    ck_assert_uint_eq(n, TLS_SESSIONS_MAX + 10);
     ck_assert_ptr_null(tls_find_session(tls, "broker-0:1"));
+    ck_assert_ptr_null(tls_find_session(tls, "broker-9:1"));
     ck_assert_ptr_nonnull(tls_find_session(tls, "broker-10:1"));
 }
 END_TEST
