@@ -199,7 +199,8 @@ ssize_t tls_stream_read(struct tls_stream *stream, const struct iovec *vectors, 
         uint8_t *data = vectors[i].iov_base;
         for (size_t left = vectors[i].iov_len; left > 0 && stream->has_more;) {
             size_t n = read_some(stream, data, left);
-            stream->has_more = n > 0;
+            /* Behind a short record with nothing after it a read would bring nothing as a rule. */
+            stream->has_more = n >= TLS_RECORD_SIZE || (n > 0 && SSL_has_pending(stream->ssl));
             data += n;
             left -= n;
             n_all += n;
