@@ -484,7 +484,8 @@ char *message_json_from_reply(
     const struct message *message, const struct message_json_source *source, size_t *ret_size)
 {
     static const char *const of_a_queue[] = { "offsetMsgId", "queueId", "queueOffset" };
-    struct array array = { .source = source };
+    struct message_json *json = message_json_new();
+    struct message_json_counts counts;
     struct content content = content_open(message, source);
     json_t *object = message_to_json(message, &content, message, source);
     free(content.owned);
@@ -492,11 +493,10 @@ char *message_json_from_reply(
         json_object_del(object, of_a_queue[i]);
     }
     bool fits = false;
-    if (!text_append(&array.text, "[", 1) || !array_append(&array, object, &fits) || !fits ||
-        !text_append(&array.text, "]", 1)) {
-        free(array.text.data);
+    if (!json) {
+        json_decref(object);
         return NULL;
     }
-    *ret_size = array.text.n;
-    return array.text.data;
+    bool is_fine = array_append(json, object, &fits) && fits;
+    return message_json_end(json, is_fine, &counts, ret_size);
 }
