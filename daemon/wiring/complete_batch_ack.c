@@ -9,6 +9,7 @@
 #include "daemon/core/permission.h"
 #include "daemon/core/receipt.h"
 #include "protocol/code.h"
+#include "protocol/json_values.h"
 #include "protocol/utf8.h"
 
 #include <jansson.h>
@@ -227,7 +228,9 @@ static json_t *receipts_read(struct invocation *invocation)
 {
     struct span body = invocation->request.kept.command.body;
     json_t *given = NULL;
-    if (body.n > 0 && body.n <= BATCH_BODY_MAX) {
+    /* What is parsed is kept until the last answer: an array of texts has no more values than this. */
+    if (body.n > 0 && body.n <= BATCH_BODY_MAX &&
+        json_values_count(body) <= BATCH_RECEIPTS_MAX + 1) {
         given = json_loadb(body.data, body.n, JSON_REJECT_DUPLICATES, NULL);
     }
     size_t n = json_is_array(given) ? json_array_size(given) : 0;

@@ -100,6 +100,8 @@ def bodies_that_are_no_array_of_receipts_are_invalid():
         is_failure(batch(client, ["x"] * 1025), "invalid", MESSAGE_ILLEGAL, what="1,025 receipts")
         is_failure(batch(client, ["x" * 2000] * 1024), "invalid", MESSAGE_ILLEGAL, what="2 MB")
         equal(len(batch(client, ["x"] * 1024).json()), 1024, "rows for as many as there may be")
+        nested = batch(client, [receipt("broker-a", 1), [[]] * 2000])
+        is_failure(nested, "invalid", MESSAGE_ILLEGAL, what="few elements of many values")
 
 
 @test
