@@ -339,13 +339,21 @@ static void answer_found(struct invocation *invocation, struct remoting_command 
     const struct command_source *source)
 {
     struct receive_state *state = invocation->state;
+    struct span broker_name = span_of(state->masters[state->at].broker_name);
+    struct failure_report report;
+    if (response->code == RESPONSE_SUCCESS && invocation->session &&
+        !session_takes(invocation->session, response->body.n, &report)) {
+        pop_release_answer(&invocation->invoker->pop_releases, response,
+            span_of(invocation->address), broker_name, state->topic, state->group);
+        invocation_fail_report(invocation, &report);
+        return;
+    }
     /*
      * The spans of the answer's fields must outlive the state, which ends with the answer: they are
      * encoded before.
      */
     response->has_ext_fields = true;
-    (void)ext_fields_set(
-        &response->ext_fields, SPAN("brokerName"), span_of(state->masters[state->at].broker_name));
+    (void)ext_fields_set(&response->ext_fields, SPAN("brokerName"), broker_name);
     (void)ext_fields_set(&response->ext_fields, SPAN("sidecar.addr"), span_of(invocation->address));
     if (invocation->sidecar.wants_json && response->code == RESPONSE_SUCCESS) {
         answer_json(invocation, response);

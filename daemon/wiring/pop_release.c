@@ -50,12 +50,9 @@ void pop_release_message(
     oneway_send(releases->context, releases->pool, address, POOL_LONG_POLL, &command);
 }
 
-static void on_response(struct pending_request *request, struct remoting_command *response,
-    const struct command_source *source)
+void pop_release_answer(struct pop_releases *releases, const struct remoting_command *response,
+    struct span address, struct span broker_name, struct span topic, struct span group)
 {
-    (void)source;
-    struct pop_release *release =
-        (struct pop_release *)(void *)((char *)request - offsetof(struct pop_release, request));
     struct receipt_pop_info info;
     size_t at = 0;
     bool is_readable =
@@ -69,12 +66,22 @@ static void on_response(struct pending_request *request, struct remoting_command
         if (size == 0) {
             break;
         }
-        if (status == MESSAGE_OK && receipt_from_pop(&info, &message, release->topic,
-                                        release->group, release->broker_name, &receipt)) {
-            pop_release_message(release->releases, release->address, &receipt);
+        if (status == MESSAGE_OK &&
+            receipt_from_pop(&info, &message, topic, group, broker_name, &receipt)) {
+            pop_release_message(releases, address, &receipt);
         }
         at += size;
     }
+}
+
+static void on_response(struct pending_request *request, struct remoting_command *response,
+    const struct command_source *source)
+{
+    (void)source;
+    struct pop_release *release =
+        (struct pop_release *)(void *)((char *)request - offsetof(struct pop_release, request));
+    pop_release_answer(release->releases, response, release->address, release->broker_name,
+        release->topic, release->group);
     release_end(release);
 }
 

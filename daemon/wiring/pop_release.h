@@ -4,7 +4,7 @@
  * Takes over a POP_MESSAGE that is at its broker when its caller goes or its deadline is over. The
  * messages that still come would be invisible to everybody for their whole invisible time: each is
  * given back with CHANGE_MESSAGE_INVISIBLETIME and a short time, and counted. So is one that does not
- * fit its answer.
+ * fit its answer, and those of an answer for which a caller that does not read has no room.
  *
  * So many are taken over at a time and each waits so long; what is beyond that comes again after its
  * invisible time. Giving back is oneway, on the connection that brought the messages: what is lost
@@ -36,6 +36,9 @@ struct pop_releases {
  * The texts are copied.
  */
 void pop_release_take(struct pop_releases *releases, struct pending_request *request,
+    struct span address, struct span broker_name, struct span topic, struct span group);
+/* Gives all the messages of an answer to a POP back. */
+void pop_release_answer(struct pop_releases *releases, const struct remoting_command *response,
     struct span address, struct span broker_name, struct span topic, struct span group);
 /* Gives one message back, on a connection to the address that brought it. */
 void pop_release_message(

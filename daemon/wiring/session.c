@@ -191,6 +191,11 @@ static bool answer_fits(const struct session *session, size_t head_size, size_t 
     return false;
 }
 
+bool session_takes(const struct session *session, size_t body_size, struct failure_report *report)
+{
+    return answer_fits(session, FRAME_PREFIX_SIZE, body_size, report);
+}
+
 /* False: the session is closed, for want of memory. */
 static bool frame_write(struct session *session, const struct remoting_command *command,
     enum serialize_type serialize_type, size_t head_size, struct frame_buffer *body_owner)

@@ -146,6 +146,8 @@ const char *session_text(const struct session *session, char dst[static SESSION_
  */
 void session_answer(struct session *session, struct remoting_command *command,
     enum serialize_type serialize_type, struct frame_buffer *body_owner);
+/* Whether an answer with so large a body would be given now; otherwise report says why not. */
+bool session_takes(const struct session *session, size_t body_size, struct failure_report *report);
 /* Writes a failure made here. request_id may be 0; uniq_key absent. */
 void session_answer_failure(struct session *session, int32_t client_opaque,
     enum serialize_type serialize_type, const struct failure_report *report, uint64_t request_id,

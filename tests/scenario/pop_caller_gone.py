@@ -159,6 +159,34 @@ def what_does_not_fit_the_answer_is_given_back_and_counted():
 
 
 @test
+def what_a_caller_that_does_not_read_has_no_room_for_is_given_back():
+    ext = {
+        "popTime": "1700000000000",
+        "invisibleTime": "60000",
+        "reviveQid": "3",
+        "startOffsetInfo": "0 0 0",
+    }
+    n_pops = 24
+    bodies = [stored(n, b"x" * (1 << 20)) for n in range(n_pops)]
+    with stage({"limits": {"total_memory": "32MiB"}}) as on:
+        held = Held()
+        on.broker.on(POP_MESSAGE, held)
+        client = on.client(timeout=30)
+        forms = ("native", "json")
+        opaques = [pop(client, **{"sidecar.answerFormat": forms[n % 2]}) for n in range(n_pops)]
+        for n, (connection, request) in enumerate(held.wait_for(n_pops)):
+            connection.answer(request, 0, {**ext, "msgOffsetInfo": f"0 0 {n}"}, bodies[n])
+        # 8 MiB of answers are a quarter of the memory: from then on they are refused.
+        on.broker.wait_for(8, CHANGE_MESSAGE_INVISIBLETIME)
+        got = client.gather(opaques)
+        refused = [n for n, opaque in enumerate(opaques) if got[opaque].error == "overloaded"]
+        given_back = on.broker.wait_for(len(refused), CHANGE_MESSAGE_INVISIBLETIME)
+        offsets = sorted(int(request.ext["offset"]) for request in given_back)
+        equal(offsets, refused, "the messages of the answers that were refused")
+        equal(orphaned(on), len(refused), "messages counted")
+
+
+@test
 def a_pull_whose_answer_does_not_fit_goes_on_at_what_was_left_out():
     body = b"".join(stored(offset, b"\xff" * (4 << 20)) for offset in (7, 8, 9))
     ext = {"nextBeginOffset": "10", "minOffset": "0", "maxOffset": "10"}
