@@ -6,6 +6,7 @@
  */
 #include "daemon/wiring/send.h"
 
+#include "daemon/core/permission.h"
 #include "daemon/core/transaction_receipt.h"
 #include "daemon/wiring/processor.h"
 #include "daemon/wiring/wall_clock.h"
@@ -375,6 +376,13 @@ static bool reply_complete(struct invocation *invocation, struct send_state *sta
     }
     if (!invocation_field_from_receipt(
             invocation, state->names->topic, span_of(state->reply_topic))) {
+        return false;
+    }
+    const struct remoting_command *command = &invocation->request.kept.command;
+    struct failure_report report;
+    if (!invocation->role->may_everything && !permission_to_command(invocation->role, command->code,
+                                                 &command->ext_fields, command->body, &report)) {
+        invocation_fail_report(invocation, &report);
         return false;
     }
     state->topic = span_of(state->reply_topic);

@@ -27,6 +27,7 @@ from remoting import (
     PULL_MESSAGE,
     REGISTER_PROCESSOR,
     SEND_MESSAGE,
+    SEND_REPLY_MESSAGE,
     Client,
 )
 from scenario import TOPIC, is_failure, is_own, stage
@@ -111,6 +112,10 @@ def a_role_consumes_from_its_topics_as_its_groups_and_by_no_other_road():
         is_forbidden(client.call(POP_MESSAGE, {"topic": "news", "consumerGroup": "billing"}))
         receipt = "r1~news~billing~broker-a~0~1~1~1700000000000~60000~0~0"
         is_forbidden(client.call(ACK_MESSAGE, {"sidecar.receipt": receipt}), "'news'")
+        classic = {"sidecar.receipt": "c1~news~billing~broker-a~0~0"}
+        is_forbidden(client.call(ACK_MESSAGE, classic), "'news'")
+        reply = {"sidecar.receipt": "q1~bank~corr-1~client@1~0"}
+        is_forbidden(client.call(SEND_REPLY_MESSAGE, reply, b"x"), "'bank_REPLY_TOPIC'")
         answer = client.call(BATCH_ACK_MESSAGE, body=json.dumps([receipt]).encode())
         is_forbidden(answer, "'news'")
         receipt = "t1~Orders~bank~broker-a~0~0~M~T~0"
