@@ -19,6 +19,7 @@
 struct classic_share_queue {
     bool is_locked;
     bool has_offset;
+    bool is_committing;
     bool must_look; /* somebody else may have been at it: the broker's offset is asked for */
     struct classic_queue queue;
 };
@@ -563,7 +564,7 @@ void classic_hand_out(struct classic_ask *ask, struct span body, int64_t end_off
     }
 }
 
-static struct classic_queue *queue_by_receipt(
+static struct classic_share_queue *queue_by_receipt(
     const struct classic *classic, const struct classic_receipt *receipt)
 {
     const struct classic_share *share =
@@ -572,24 +573,47 @@ static struct classic_queue *queue_by_receipt(
         !share->queues[receipt->queue_id].has_offset) {
         return NULL;
     }
-    return &share->queues[receipt->queue_id].queue;
+    return &share->queues[receipt->queue_id];
 }
 
 enum classic_acknowledged classic_acknowledge(
     struct classic *classic, const struct classic_receipt *receipt, int64_t *ret_committed)
 {
-    struct classic_queue *queue = queue_by_receipt(classic, receipt);
-    if (!queue || receipt->offset >= queue->next) {
+    struct classic_share_queue *queue = queue_by_receipt(classic, receipt);
+    if (!queue || receipt->offset >= queue->queue.next) {
         return CLASSIC_NOT_HERE;
     }
-    bool has_moved = classic_queue_acknowledge(queue, receipt->offset);
-    *ret_committed = classic_queue_committed(queue);
-    return has_moved ? CLASSIC_MOVED : CLASSIC_TAKEN;
+    if (!classic_queue_acknowledge(&queue->queue, receipt->offset) || queue->is_committing) {
+        return CLASSIC_TAKEN;
+    }
+    queue->is_committing = true;
+    *ret_committed = classic_queue_committed(&queue->queue);
+    return CLASSIC_MOVED;
+}
+
+bool classic_stored(struct classic *classic, const struct classic_receipt *receipt, int64_t stored,
+    int64_t *ret_committed)
+{
+    struct classic_share_queue *queue = queue_by_receipt(classic, receipt);
+    if (!queue) {
+        return false;
+    }
+    *ret_committed = classic_queue_committed(&queue->queue);
+    queue->is_committing = *ret_committed > stored;
+    return queue->is_committing;
+}
+
+void classic_commit_end(struct classic *classic, const struct classic_receipt *receipt)
+{
+    struct classic_share_queue *queue = queue_by_receipt(classic, receipt);
+    if (queue) {
+        queue->is_committing = false;
+    }
 }
 
 bool classic_delay(
     struct classic *classic, const struct classic_receipt *receipt, uint64_t visible_at_ms)
 {
-    struct classic_queue *queue = queue_by_receipt(classic, receipt);
-    return queue && classic_queue_delay(queue, receipt->offset, visible_at_ms);
+    struct classic_share_queue *queue = queue_by_receipt(classic, receipt);
+    return queue && classic_queue_delay(&queue->queue, receipt->offset, visible_at_ms);
 }

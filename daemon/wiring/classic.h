@@ -91,10 +91,20 @@ void classic_hand_out(struct classic_ask *ask, struct span body, int64_t end_off
 enum classic_acknowledged {
     CLASSIC_NOT_HERE, /* this daemon has not handed it out, or has lost the queue since */
     CLASSIC_TAKEN,
-    CLASSIC_MOVED, /* and the broker is to store *ret_committed */
+    CLASSIC_MOVED, /* and the broker is to store *ret_committed: a commit of the queue begins */
 };
+/*
+ * Commits of a queue are sent one at a time, for a broker may work on two in any order and would keep
+ * the older one. Whoever begins one goes on until classic_stored() says that it is done, or ends it;
+ * acknowledgements that come meanwhile are taken, and go along.
+ */
 enum classic_acknowledged classic_acknowledge(
     struct classic *classic, const struct classic_receipt *receipt, int64_t *ret_committed);
+/* The broker has stored this offset. True: *ret_committed is to be stored now; else it is done. */
+bool classic_stored(struct classic *classic, const struct classic_receipt *receipt, int64_t stored,
+    int64_t *ret_committed);
+/* It could not be told. The next acknowledgement that moves the offset begins anew. */
+void classic_commit_end(struct classic *classic, const struct classic_receipt *receipt);
 /* False: CLASSIC_NOT_HERE. */
 bool classic_delay(
     struct classic *classic, const struct classic_receipt *receipt, uint64_t visible_at_ms);

@@ -1,8 +1,8 @@
 /*
  * ACK_MESSAGE and CHANGE_MESSAGE_INVISIBLETIME of a message that came by the classic road
  * (classic.h): the daemon keeps who has what. An acknowledgement that moves the group's offset
- * becomes UPDATE_CONSUMER_OFFSET, and is answered when the broker has stored it; all else is
- * answered here.
+ * becomes UPDATE_CONSUMER_OFFSET, and is answered when the broker has stored it, and what moved it
+ * further meanwhile; all else is answered here.
  */
 #include "daemon/wiring/invoke.h"
 
@@ -16,13 +16,19 @@
 
 struct acknowledge_state {
     struct classic_receipt receipt;
+    bool is_committing;
+    int64_t committed; /* that is being told */
     char queue_id[16];
     char offset[24];
 };
 
 static void acknowledge_on_end(struct invocation *invocation)
 {
-    free(invocation->state);
+    struct acknowledge_state *state = invocation->state;
+    if (state->is_committing) {
+        classic_commit_end(invocation->invoker->classic, &state->receipt);
+    }
+    free(state);
     invocation->state = NULL;
 }
 
@@ -63,13 +69,13 @@ static void offset_send(struct invocation *invocation)
 }
 
 /* The kept command becomes another one; what it points into lives as long as it. */
-static void offset_update(struct invocation *invocation, int64_t committed)
+static void offset_update(struct invocation *invocation)
 {
     struct acknowledge_state *state = invocation->state;
     const struct classic_receipt *receipt = &state->receipt;
     struct remoting_command *command = &invocation->request.kept.command;
     (void)snprintf(state->queue_id, sizeof(state->queue_id), "%" PRId32, receipt->queue_id);
-    (void)snprintf(state->offset, sizeof(state->offset), "%" PRId64, committed);
+    (void)snprintf(state->offset, sizeof(state->offset), "%" PRId64, state->committed);
     command->code = REQUEST_UPDATE_CONSUMER_OFFSET;
     command->body = SPAN_ABSENT;
     command->ext_fields.n = 0;
@@ -82,9 +88,8 @@ static void offset_update(struct invocation *invocation, int64_t committed)
 
 static void acknowledge(struct invocation *invocation)
 {
-    const struct acknowledge_state *state = invocation->state;
-    int64_t committed;
-    switch (classic_acknowledge(invocation->invoker->classic, &state->receipt, &committed)) {
+    struct acknowledge_state *state = invocation->state;
+    switch (classic_acknowledge(invocation->invoker->classic, &state->receipt, &state->committed)) {
     case CLASSIC_NOT_HERE:
         fail_not_here(invocation);
         return;
@@ -92,7 +97,8 @@ static void acknowledge(struct invocation *invocation)
         answer_success(invocation, SPAN_ABSENT);
         return;
     case CLASSIC_MOVED:
-        offset_update(invocation, committed);
+        state->is_committing = true;
+        offset_update(invocation);
         return;
     }
 }
@@ -119,6 +125,15 @@ static void change_invisible_time(struct invocation *invocation)
 static void acknowledge_on_response(struct invocation *invocation,
     struct remoting_command *response, const struct command_source *source)
 {
+    struct acknowledge_state *state = invocation->state;
+    if (response->code == RESPONSE_SUCCESS) {
+        state->is_committing = classic_stored(
+            invocation->invoker->classic, &state->receipt, state->committed, &state->committed);
+        if (state->is_committing) {
+            offset_update(invocation);
+            return;
+        }
+    }
     invocation_answer(invocation, response, source->owner);
 }
 

@@ -9,7 +9,7 @@ import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from fake_broker import answers
+from fake_broker import Held, answers
 from remoting import (
     ACK_MESSAGE,
     CHANGE_MESSAGE_INVISIBLETIME,
@@ -135,6 +135,27 @@ def messages_come_from_all_queues_once_and_an_acknowledgement_moves_the_offset()
         locked = on.broker.seen(LOCK_BATCH_MQ)
         equal(len(locked), 1, "lock commands")
         equal(len(locked[0].json()["mqSet"]), N_QUEUES, "queues that are locked")
+
+
+@test
+def offsets_of_a_queue_are_told_one_at_a_time_for_brokers_mix_up_their_order():
+    with stage() as on:
+        old = OldBroker(on.broker)
+        old.store(0, *(f"m{n}" for n in range(20)))
+        client = on.client()
+        rows = list(drain(client).values())
+        held = Held()
+        on.broker.on(UPDATE_CONSUMER_OFFSET, held)
+        opaques = [client.send(ACK_MESSAGE, {"sidecar.receipt": row["receipt"]}) for row in rows]
+        connection, request = held.wait_for(1)[0]
+        equal(request.ext["commitOffset"], "1", "the first offset that is told")
+        client.gather(opaques[1:])
+        equal(len(held.waiting), 1, "offsets that are under way")
+        on.broker.on(UPDATE_CONSUMER_OFFSET, old.on_update)
+        old.on_update(connection, request)
+        equal(client.receive(opaques[0]).code, 0, "the answer to the first acknowledgement")
+        equal(old.offsets, {0: 20}, "offsets")
+        equal(len(on.broker.seen(UPDATE_CONSUMER_OFFSET)), 2, "offsets that were told")
 
 
 @test

@@ -173,6 +173,30 @@ def a_secret_that_others_can_read_is_warned_of():
 
 
 @test
+def the_secret_is_told_nowhere():
+    path = secret_file()
+    with stage(settings=settings(path)) as on:
+        client = on.client()
+        on.broker.on(GET_MAX_OFFSET, answers(NO_PERMISSION, remark="check signature failed."))
+        told = [repr(call(on, "refused"))]
+        # What there is to ask: lists, pools, hooks, stats.
+        told += [repr(client.call(code)) for code in (30001, 30003, 30006, 30010, 30012, 30014)]
+        told += [repr(client.call(30000))]
+        process = pathlib.Path(f"/proc/{on.daemon.pid}")
+        told += [(process / name).read_bytes().decode() for name in ("cmdline", "environ")]
+        config = ["--config", str(on.daemon.config_path), "--dump-config"]
+        done = subprocess.run([on.daemon.binary, *config], capture_output=True, timeout=20)
+        equal(done.returncode, 0, "the exit code of --dump-config")
+        told += [done.stdout.decode(), done.stderr.decode(), on.daemon.log()]
+        encoded = base64.b64encode(SECRET).decode()
+        for n, text in enumerate(told):
+            check(text, f"text {n} is there")
+            hits = [word for word in (SECRET.decode(), encoded) if word in text]
+            equal(hits, [], f"the secret in text {n}")
+        contains(done.stdout.decode(), path, "the configuration names the file of the secret")
+
+
+@test
 def a_secret_that_is_not_there_stops_the_start_with_its_section_and_file():
     for content, name, why in (
         (None, "/nowhere/secret", "/nowhere/secret: No such file or directory"),

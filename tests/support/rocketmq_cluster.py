@@ -35,6 +35,8 @@ import time
 import remoting
 
 VERSION = "5.5.0"
+# The last one without POP.
+VERSION_WITHOUT_POP = "4.9.7"
 START_SECONDS = 90
 FETCH_SECONDS = 900
 
@@ -294,7 +296,15 @@ class Cluster:
     end of the program stops what it started, unless keep_running() was called.
     """
 
-    def __init__(self, n_nameservers=1, n_brokers=1, directory=None, admin=None, authority=None):
+    def __init__(
+        self,
+        n_nameservers=1,
+        n_brokers=1,
+        directory=None,
+        admin=None,
+        authority=None,
+        version=None,
+    ):
         """
         admin: (name, secret) of the user that may do everything; then brokers check who asks.
         authority (certificates.py): then all speak TLS, and to those only that it knows.
@@ -307,10 +317,10 @@ class Cluster:
         self.ports = {}
         self.processes = {}
         self.children = {}
+        self.version = version or chosen_version()
         self.admin = admin
         self.authority = authority
         self.member = authority and authority.certificate("127.0.0.1", "localhost")
-        self.version = chosen_version()
 
     @classmethod
     def attach(cls, directory):
