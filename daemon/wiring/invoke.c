@@ -819,6 +819,14 @@ static void dispatch(struct invocation *invocation, const struct route_answer *a
     }
 }
 
+/* Commands whose completion asks what the receipt allows; any other one is asked about here. */
+static bool is_permitted_by_receipt(int32_t code)
+{
+    return code == REQUEST_ACK_MESSAGE || code == REQUEST_CHANGE_MESSAGE_INVISIBLETIME ||
+           code == REQUEST_CONSUMER_SEND_MSG_BACK || code == REQUEST_END_TRANSACTION ||
+           code == REQUEST_SEND_REPLY_MESSAGE || code == REQUEST_SEND_REPLY_MESSAGE_V2;
+}
+
 /*
  * Whether a role that may not everything may give this command. What names its topics and groups in
  * a receipt or a heartbeat is asked about where that is read.
@@ -828,13 +836,17 @@ static bool is_permitted(struct invocation *invocation, const struct route_answe
 {
     switch (answer->target) {
     case ROUTE_TO_DAEMON:
-    case ROUTE_TO_RECEIPT:
     case ROUTE_TO_RECEIPTS:
     case ROUTE_TO_HANDLE:
     case ROUTE_TO_CONTROL:
     case ROUTE_IS_FORBIDDEN:
     case ROUTE_IS_INVALID:
         return true;
+    case ROUTE_TO_RECEIPT:
+        if (is_permitted_by_receipt(command->code)) {
+            return true;
+        }
+        break;
     case ROUTE_TO_ADDRESS:
     case ROUTE_TO_NAMESERVER:
     case ROUTE_TO_BROKER:

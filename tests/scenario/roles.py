@@ -121,6 +121,11 @@ def a_role_consumes_from_its_topics_as_its_groups_and_by_no_other_road():
         receipt = "t1~Orders~bank~broker-a~0~0~M~T~0"
         ext = {"sidecar.receipt": receipt, "commitOrRollback": "8"}
         is_forbidden(client.call(END_TRANSACTION, ext), "'bank'")
+        ext = {"sidecar.receipt": "q1~DefaultCluster~C~client~3000"}
+        answer = client.call(SEND_REPLY_MESSAGE, ext, b"x")
+        is_forbidden(answer, "'DefaultCluster_REPLY_TOPIC'", "[role shop] send")
+        ext = {"topic": "news", "sidecar.receipt": receipt}
+        is_forbidden(client.call(GET_MAX_OFFSET, ext), "'news'")
         member = {"clientID": "c", "consumerDataSet": [{"groupName": "bank"}]}
         is_forbidden(client.call(HEART_BEAT, body=json.dumps(member).encode()), "'bank'")
         ext = {"codes": "39", "groups": "bank"}
