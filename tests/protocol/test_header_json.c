@@ -4,234 +4,18 @@
 #include <string.h>
 
 #include "tests/support/golden.h"
+#include "tests/support/header_oracle.h"
 #include "tests/support/run_suite.h"
 
 #define N_MUTATIONS 200000
 
-#define N_STATUSES 3
-
 static struct ext_field storage[EXT_FIELDS_MAX];
-
-static const char *status_name(enum header_status status)
-{
-    static const char *const names[N_STATUSES] = { "OK", "INVALID", "SYNTAX" };
-    return names[status];
-}
-
-/*
- * The oracle: jansson reads the text, and the rules of header_json.h are looked up in its tree.
- */
-
-static bool is_absent_or_i32(const json_t *header, const char *key)
-{
-    const json_t *value = json_object_get(header, key);
-    return !value || (json_is_integer(value) && json_integer_value(value) >= INT32_MIN &&
-                         json_integer_value(value) <= INT32_MAX);
-}
-
-static size_t count_ext_fields(const json_t *ext_fields)
-{
-    size_t n = 0;
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)ext_fields, key, value)
-    {
-        n += !json_is_null(value);
-    }
-    return n;
-}
-
-static bool ext_fields_mean_something(const json_t *ext_fields)
-{
-    if (!ext_fields || json_is_null(ext_fields)) {
-        return true;
-    }
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)ext_fields, key, value)
-    {
-        if (json_is_array(value) || json_is_object(value)) {
-            return false;
-        }
-    }
-    return json_is_object(ext_fields) && count_ext_fields(ext_fields) <= EXT_FIELDS_MAX;
-}
-
-static bool header_means_something(const json_t *header)
-{
-    const json_t *language = json_object_get(header, "language");
-    const json_t *remark = json_object_get(header, "remark");
-    return is_absent_or_i32(header, "code") && is_absent_or_i32(header, "flag") &&
-           is_absent_or_i32(header, "opaque") && is_absent_or_i32(header, "version") &&
-           (!language || json_is_string(language) || json_is_integer(language)) &&
-           (!remark || json_is_string(remark) || json_is_null(remark)) &&
-           ext_fields_mean_something(json_object_get(header, "extFields"));
-}
-
-/* HEADER_OK comes with the tree, to be released. */
-static enum header_status judge(const char *data, size_t n, json_t **ret_header)
-{
-    json_t *header = json_loadb(data, n, JSON_REJECT_DUPLICATES, NULL);
-    json_t *lenient = header ? json_incref(header) : json_loadb(data, n, 0, NULL);
-    enum header_status status = HEADER_SYNTAX;
-    if (json_is_object(lenient)) {
-        status = header && header_means_something(header) ? HEADER_OK : HEADER_INVALID;
-    }
-    json_decref(lenient);
-    if (status != HEADER_OK) {
-        json_decref(header);
-        header = NULL;
-    }
-    *ret_header = header;
-    return status;
-}
-
-static bool span_is_string(struct span span, const json_t *string)
-{
-    return span_equals(
-        span, (struct span){ json_string_value(string), json_string_length(string) });
-}
-
-static bool span_is_scalar(struct span span, const json_t *value)
-{
-    char text[512];
-    (void)snprintf(text, sizeof(text), "%.*s", SPAN_ARGS(span));
-    switch (json_typeof(value)) {
-    case JSON_STRING:
-        return span_is_string(span, value);
-    case JSON_INTEGER:
-        return strtoll(text, NULL, 10) == json_integer_value(value);
-    case JSON_REAL:
-        return !(strtod(text, NULL) < json_real_value(value)) &&
-               !(strtod(text, NULL) > json_real_value(value));
-    case JSON_TRUE:
-        return span_equals_text(span, "true");
-    case JSON_FALSE:
-        return span_equals_text(span, "false");
-    case JSON_NULL:
-    case JSON_OBJECT:
-    case JSON_ARRAY:
-        break;
-    }
-    return false;
-}
-
-static bool number_agrees(const struct remoting_command *command, int32_t number,
-    enum remoting_command_present present, const json_t *header, const char *key)
-{
-    const json_t *value = json_object_get(header, key);
-    bool is_present = command->present & present;
-    return is_present == (value != NULL) && number == (int32_t)json_integer_value(value);
-}
-
-static bool language_agrees(const struct remoting_command *command, const json_t *language)
-{
-    bool is_present = command->present & REMOTING_HAS_LANGUAGE;
-    if (!language) {
-        return !is_present && command->language == LANGUAGE_JAVA;
-    }
-    struct span name = { json_string_value(language), json_string_length(language) };
-    enum language expected = json_is_integer(language)
-                                 ? language_from_number(json_integer_value(language))
-                                 : language_from_name(name);
-    return is_present && command->language == expected;
-}
-
-static bool remark_agrees(struct span remark, const json_t *expected)
-{
-    if (!json_is_string(expected)) {
-        return span_is_absent(remark);
-    }
-    return !span_is_absent(remark) && span_is_string(remark, expected);
-}
-
-/* jansson keeps the order of keys, as we do. */
-static bool ext_fields_agree(const struct remoting_command *command, const json_t *expected)
-{
-    size_t n = 0;
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)expected, key, value)
-    {
-        if (json_is_null(value)) {
-            continue;
-        }
-        if (n == command->ext_fields.n) {
-            return false;
-        }
-        const struct ext_field *field = &command->ext_fields.fields[n++];
-        if (!span_equals_text(field->key, key) || !span_is_scalar(field->value, value)) {
-            return false;
-        }
-    }
-    return n == command->ext_fields.n && command->has_ext_fields == json_is_object(expected);
-}
-
-static bool command_agrees(const struct remoting_command *command, const json_t *header)
-{
-    return number_agrees(command, command->code, REMOTING_HAS_CODE, header, "code") &&
-           number_agrees(command, command->flag, REMOTING_HAS_FLAG, header, "flag") &&
-           number_agrees(command, command->opaque, REMOTING_HAS_OPAQUE, header, "opaque") &&
-           number_agrees(command, command->version, REMOTING_HAS_VERSION, header, "version") &&
-           language_agrees(command, json_object_get(header, "language")) &&
-           remark_agrees(command->remark, json_object_get(header, "remark")) &&
-           ext_fields_agree(command, json_object_get(header, "extFields"));
-}
-
-/* Decodes a copy whose end is the end of its memory, which the caller frees. */
-static enum header_status decode(struct remoting_command *command, const char *data, size_t n,
-    struct header_problem *ret_problem, char **ret_copy)
-{
-    *ret_problem = (struct header_problem){ "" };
-    *ret_copy = (char *)golden_copy((const uint8_t *)data, n);
-    remoting_command_init(command, storage, EXT_FIELDS_MAX);
-    return header_json_decode(command, *ret_copy, n, ret_problem);
-}
-
-static bool problem_is_readable(const struct header_problem *problem)
-{
-    if (problem->text[0] == '\0' || !strstr(problem->text, "; accepted: ")) {
-        return false;
-    }
-    for (const char *at = problem->text; *at != '\0'; at++) {
-        if (*at < ' ' || *at > '~') {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* What is wrong with what was decoded of data, into text; empty when all is as the oracle says. */
-static enum header_status compare(const char *data, size_t n, char *text, size_t text_size)
-{
-    json_t *header = NULL;
-    enum header_status expected = judge(data, n, &header);
-    struct remoting_command command;
-    struct header_problem problem;
-    char *copy;
-    enum header_status status = decode(&command, data, n, &problem, &copy);
-    text[0] = '\0';
-    if (status != expected) {
-        (void)snprintf(text, text_size, "%s, jansson says %s: %s", status_name(status),
-            status_name(expected), problem.text);
-    } else if (status == HEADER_OK && !command_agrees(&command, header)) {
-        (void)snprintf(text, text_size, "other values than jansson's");
-    } else if (status != HEADER_OK && !problem_is_readable(&problem)) {
-        (void)snprintf(text, text_size, "unreadable problem: %s", problem.text);
-    } else if (status != HEADER_OK && !strstr(problem.text, "saw it twice") &&
-               memcmp(copy, data, n) != 0) {
-        (void)snprintf(text, text_size, "refused, but written to");
-    }
-    json_decref(header);
-    free(copy);
-    return status;
-}
 
 /* The same verdict and the same values as the oracle's; which verdict it was. */
 static enum header_status assert_agrees(const char *data, size_t n)
 {
     char text[512];
-    enum header_status status = compare(data, n, text, sizeof(text));
+    enum header_status status = header_oracle_compare(data, n, text, sizeof(text));
     if (text[0] != '\0') {
         ck_abort_msg("%s\n%.*s", text, (int)n, data);
     }
@@ -394,12 +178,12 @@ START_TEST(corner_case_is_judged_as_by_jansson)
 {
     const struct header_case *row = &cases[_i];
     enum header_status status = assert_agrees(row->text.data, row->text.n);
-    ck_assert_msg(status == row->status, "%s: %s", row->name, status_name(status));
+    ck_assert_msg(status == row->status, "%s: %s", row->name, header_status_name(status));
 
     struct remoting_command command;
     struct header_problem problem;
     char *copy;
-    (void)decode(&command, row->text.data, row->text.n, &problem, &copy);
+    (void)header_oracle_decode(&command, row->text.data, row->text.n, &problem, &copy);
     free(copy);
     ck_assert_msg(!row->named || strstr(problem.text, row->named), "%s: %s names no %s", row->name,
         problem.text, row->named);
@@ -423,7 +207,7 @@ static char *repeat(const char *start, const char *middle, size_t n, const char 
 static void assert_verdict(const char *text, enum header_status expected)
 {
     enum header_status status = assert_agrees(text, strlen(text));
-    ck_assert_msg(status == expected, "%s: %.60s...", status_name(status), text);
+    ck_assert_msg(status == expected, "%s: %.60s...", header_status_name(status), text);
 }
 
 START_TEST(nesting_is_accepted_to_the_depth_of_jansson)
@@ -465,7 +249,7 @@ START_TEST(ext_fields_beyond_the_array_are_invalid_and_the_opaque_is_still_read)
     struct remoting_command command;
     struct header_problem problem;
     char *copy;
-    (void)decode(&command, fuller, strlen(fuller), &problem, &copy);
+    (void)header_oracle_decode(&command, fuller, strlen(fuller), &problem, &copy);
     ck_assert(command.present & REMOTING_HAS_OPAQUE);
     ck_assert_int_eq(command.opaque, 77);
     ck_assert_str_eq(problem.text, "extFields: saw too many fields; accepted: at most 256");
@@ -513,7 +297,7 @@ START_TEST(large_header_that_jansson_would_have_to_judge_is_invalid)
     free(text);
 
     text = repeat("{\"x\":\"", "y", HEADER_JSON_JUDGED_MAX, "\",\"opaque\":5}");
-    enum header_status status = decode(&command, text, strlen(text), &problem, &copy);
+    enum header_status status = header_oracle_decode(&command, text, strlen(text), &problem, &copy);
     ck_assert_int_eq((int)status, (int)HEADER_INVALID);
     ck_assert_int_eq(command.opaque, 5);
     ck_assert_msg(strstr(problem.text, "262163 bytes"), "%s", problem.text);
@@ -537,7 +321,8 @@ START_TEST(invalid_header_tells_its_opaque_wherever_it_stands)
         struct remoting_command command;
         struct header_problem problem;
         char *copy;
-        enum header_status status = decode(&command, texts[i].data, texts[i].n, &problem, &copy);
+        enum header_status status =
+            header_oracle_decode(&command, texts[i].data, texts[i].n, &problem, &copy);
         ck_assert_int_eq((int)status, (int)HEADER_INVALID);
         ck_assert_uint_eq(command.present, REMOTING_HAS_OPAQUE | REMOTING_HAS_FLAG);
         ck_assert_int_eq(command.opaque, 42);
@@ -553,7 +338,7 @@ START_TEST(opaque_that_stands_twice_is_not_told)
     struct remoting_command command;
     struct header_problem problem;
     char *copy;
-    enum header_status status = decode(&command, text.data, text.n, &problem, &copy);
+    enum header_status status = header_oracle_decode(&command, text.data, text.n, &problem, &copy);
     ck_assert_int_eq((int)status, (int)HEADER_INVALID);
     ck_assert_uint_eq(command.present, REMOTING_HAS_CODE);
     free(copy);
@@ -567,7 +352,7 @@ START_TEST(problem_quotes_few_bytes_and_only_printable_ones)
     struct remoting_command command;
     struct header_problem problem;
     char *copy;
-    (void)decode(&command, text, strlen(text), &problem, &copy);
+    (void)header_oracle_decode(&command, text, strlen(text), &problem, &copy);
     ck_assert_msg(strncmp(problem.text, "???\\n?kkk", 9) == 0, "%s", problem.text);
     ck_assert_msg(strstr(problem.text, "kkk...: saw [1,2,3]; accepted: "), "%s", problem.text);
     free(copy);
@@ -713,7 +498,7 @@ START_TEST(mutated_golden_header_is_read_as_by_jansson)
 {
     struct golden *golden = golden_load();
     uint64_t state = 20240917;
-    size_t n_seen[N_STATUSES] = { 0 };
+    size_t n_seen[HEADER_STATUSES] = { 0 };
     for (size_t i = 0; i < N_MUTATIONS;) {
         const struct golden_frame *frame = &golden->frames[random_below(&state, golden->n)];
         struct frame_parts parts;
@@ -733,7 +518,7 @@ START_TEST(mutated_golden_header_is_read_as_by_jansson)
         i++;
     }
     /* Mutations that all end alike would prove little. */
-    for (size_t i = 0; i < N_STATUSES; i++) {
+    for (size_t i = 0; i < HEADER_STATUSES; i++) {
         ck_assert_uint_gt(n_seen[i], N_MUTATIONS / 100);
     }
     golden_free(golden);
@@ -839,7 +624,7 @@ START_TEST(special_byte_is_found_at_every_offset)
             struct remoting_command again;
             struct header_problem problem;
             char *copy;
-            (void)decode(&again, header, size, &problem, &copy);
+            (void)header_oracle_decode(&again, header, size, &problem, &copy);
             ck_assert_msg(span_equals(again.remark, command.remark), "byte %02x at %zu", byte, at);
             free(copy);
             free(header);
