@@ -367,6 +367,10 @@ struct span send_batch_wait_store_ok(const struct send_batch *batch)
 
 bool send_batch_is_well_formed(struct span body, char *problem, size_t problem_size)
 {
+    if (body.n == 0) {
+        (void)snprintf(problem, problem_size, "the batch is empty: at least one message is needed");
+        return false;
+    }
     struct bytes_reader reader;
     bytes_reader_init(&reader, body.data, body.n);
     for (size_t i = 0, at = 0; at < body.n; i++) {
