@@ -1,9 +1,10 @@
 #!/bin/bash
 # Installs what is missing on a Debian 12 to build and run remotingd with a RocketMQ beside it ("run"), to test it too
-# ("tests"), and to measure it beside HAProxy and nginx ("bench"; Debian starts both as services where it can). Asks the
-# package list for nothing, and needs no rights, when everything is there.
+# ("tests"), to measure it beside HAProxy and nginx ("bench"; Debian starts both as services where it can), to fuzz it
+# ("fuzz") and to count its line coverage ("coverage"). Asks the package list for nothing, and needs no rights, when
+# everything is there.
 #
-#     tests/support/install_packages.sh run|tests|bench
+#     tests/support/install_packages.sh run|tests|bench|fuzz|coverage
 set -euo pipefail
 
 run_packages=(
@@ -13,13 +14,17 @@ run_packages=(
 )
 tests_packages=(openjdk-17-jdk-headless check faketime valgrind strace openssl systemd)
 bench_packages=(haproxy nginx-light libnginx-mod-stream strace linux-perf)
+fuzz_packages=(clang)
+coverage_packages=(gcovr)
 
 case "${1:-}" in
 run) wanted=("${run_packages[@]}") ;;
 tests) wanted=("${run_packages[@]}" "${tests_packages[@]}") ;;
 bench) wanted=("${run_packages[@]}" "${bench_packages[@]}") ;;
+fuzz) wanted=("${run_packages[@]}" "${fuzz_packages[@]}") ;;
+coverage) wanted=("${run_packages[@]}" "${tests_packages[@]}" "${coverage_packages[@]}") ;;
 *)
-    echo "usage: install_packages.sh run|tests|bench" >&2
+    echo "usage: install_packages.sh run|tests|bench|fuzz|coverage" >&2
     exit 2
     ;;
 esac
@@ -31,7 +36,7 @@ is_there() {
     openjdk-17-jdk-headless) command -v javac ;;
     maven) command -v mvn ;;
     linux-perf) command -v perf ;;
-    gcc | meson | pkg-config | python3 | openssl | haproxy | strace | valgrind) command -v "$1" ;;
+    clang | gcc | gcovr | meson | pkg-config | python3 | openssl | haproxy | strace | valgrind) command -v "$1" ;;
     ninja-build) command -v ninja ;;
     php-cli) command -v php ;;
     ruby | perl) command -v "$1" ;;
