@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 /* The smallest buffer for the beginning of a frame. */
@@ -137,6 +136,12 @@ static void connect_end(struct transport *transport)
     connected(transport, error);
 }
 
+static struct frame_buffer *buffer_new(const struct transport *transport, size_t capacity)
+{
+    return transport->reads_answers ? frame_buffer_new_beyond(transport->memory, capacity)
+                                    : frame_buffer_new(transport->memory, capacity);
+}
+
 /* Makes room for n bytes in `held`, whose frame is `size` bytes long as far as is known. */
 static int held_make_room(struct transport *transport, size_t n, size_t size)
 {
@@ -148,9 +153,7 @@ static int held_make_room(struct transport *transport, size_t n, size_t size)
     if (n < TRANSPORT_TRUST_SIZE && capacity > TRANSPORT_TRUST_SIZE) {
         capacity = TRANSPORT_TRUST_SIZE;
     }
-    struct frame_buffer *larger = transport->reads_answers
-                                      ? frame_buffer_new_beyond(transport->memory, capacity)
-                                      : frame_buffer_new(transport->memory, capacity);
+    struct frame_buffer *larger = buffer_new(transport, capacity);
     if (!larger) {
         return -ENOMEM;
     }
@@ -177,6 +180,7 @@ static void held_deliver(struct transport *transport)
     case FRAME_COMPLETE:
         transport->held = NULL;
         transport->n_held = 0;
+        transport->last_size = size;
         transport->handler->on_frame(transport, held->data, size, held);
         frame_buffer_unref(held);
         return;
@@ -246,6 +250,7 @@ static void take_bytes(struct transport *transport, uint8_t *data, size_t n)
         size_t size;
         switch (frame_measure(data, n, transport->frame_limit, &size)) {
         case FRAME_COMPLETE:
+            transport->last_size = size;
             transport->handler->on_frame(transport, data, size, NULL);
             data += size;
             n -= size;
@@ -269,75 +274,97 @@ static void take_bytes(struct transport *transport, uint8_t *data, size_t n)
     }
 }
 
-/* What came in one read: first into the rest of a large held frame, then into the shared buffer. */
-static void take_read(struct transport *transport, size_t n, size_t n_held_room)
-{
-    if (n_held_room > 0) {
-        size_t taken = n < n_held_room ? n : n_held_room;
-        transport->n_held += taken;
-        n -= taken;
-        held_deliver(transport);
-    }
-    take_bytes(transport, transport->loop->receive_buffer, n);
-}
-
-/* The room in `held` for the rest of its frame, where it has been given its whole size. */
+/* The room in `held` for the rest of its large frame, where it has been given its whole size. */
 static size_t held_room(const struct transport *transport)
 {
-    if (!transport->held || transport->n_held < TRANSPORT_TRUST_SIZE) {
+    if (!transport->held || transport->held->capacity < TRANSPORT_LARGE_SIZE) {
         return 0;
     }
     size_t size;
     if (frame_measure(transport->held->data, transport->n_held, transport->frame_limit, &size) !=
             FRAME_PARTIAL ||
-        size > transport->held->capacity) {
+        size > transport->held->capacity || size < TRANSPORT_LARGE_SIZE) {
         return 0;
     }
     return size - transport->n_held;
 }
 
-/* As readv(). */
-static ssize_t bytes_read(
-    struct transport *transport, const struct iovec *vectors, size_t n_vectors)
+/* A buffer for another frame like the last, where that was a large one. May be NULL. */
+static struct frame_buffer *expected_buffer(const struct transport *transport)
 {
-    if (transport->tls) {
-        return tls_stream_read(transport->tls, vectors, n_vectors);
-    }
-    return n_vectors == 1 ? recv(transport->fd, vectors[0].iov_base, vectors[0].iov_len, 0)
-                          : readv(transport->fd, vectors, (int)n_vectors);
+    bool is_expected = !transport->held && transport->last_size >= TRANSPORT_LARGE_SIZE &&
+                       transport->last_size <= TRANSPORT_EXPECTED_SIZE;
+    return is_expected ? buffer_new(transport, transport->last_size) : NULL;
 }
 
-static void receive(struct transport *transport)
+/* What came into a buffer for an expected frame, which need not be one. */
+static void take_expected(struct transport *transport, struct frame_buffer *buffer, size_t n)
 {
-    struct iovec vectors[2];
-    size_t n_vectors = 0;
-    size_t n_held_room = held_room(transport);
-    if (n_held_room > 0) {
-        vectors[n_vectors++] = (struct iovec){
-            .iov_base = transport->held->data + transport->n_held,
-            .iov_len = n_held_room,
-        };
+    size_t size;
+    enum frame_status status = frame_measure(buffer->data, n, transport->frame_limit, &size);
+    /* Little of it would hold much memory for as long as the rest takes. */
+    bool is_worth_it = size <= buffer->capacity && n >= size / 4 && size >= TRANSPORT_LARGE_SIZE;
+    if ((status == FRAME_COMPLETE && n == size) || (status == FRAME_PARTIAL && is_worth_it)) {
+        transport->held = frame_buffer_ref(buffer);
+        transport->n_held = n;
+        held_deliver(transport);
+        return;
     }
-    vectors[n_vectors++] = (struct iovec){
-        .iov_base = transport->loop->receive_buffer,
-        .iov_len = LOOP_RECEIVE_SIZE,
-    };
-    ssize_t n = bytes_read(transport, vectors, n_vectors);
+    transport->last_size = 0;
+    take_bytes(transport, buffer->data, n);
+}
+
+static void take_end(struct transport *transport, ssize_t n)
+{
     if (n < 0) {
         if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
             failed(transport, errno);
         }
         return;
     }
-    if (n == 0) {
-        transport->is_ended = true;
-        (void)reading_update(transport);
-        transport->handler->on_end(transport, TRANSPORT_END_OF_FILE, 0);
+    transport->is_ended = true;
+    (void)reading_update(transport);
+    transport->handler->on_end(transport, TRANSPORT_END_OF_FILE, 0);
+}
+
+/* As recv(). */
+static ssize_t bytes_read(struct transport *transport, uint8_t *data, size_t n)
+{
+    if (transport->tls) {
+        const struct iovec vector = { .iov_base = data, .iov_len = n };
+        return tls_stream_read(transport->tls, &vector, 1);
+    }
+    return recv(transport->fd, data, n, 0);
+}
+
+static void receive(struct transport *transport)
+{
+    size_t n_held_room = held_room(transport);
+    CLEANUP(frame_buffer_unref) struct frame_buffer *expected = expected_buffer(transport);
+    uint8_t *data = transport->loop->receive_buffer;
+    size_t n_room = LOOP_RECEIVE_SIZE;
+    if (n_held_room > 0) {
+        data = transport->held->data + transport->n_held;
+        n_room = n_held_room;
+    } else if (expected) {
+        data = expected->data;
+        n_room = expected->capacity;
+    }
+    ssize_t n = bytes_read(transport, data, n_room);
+    if (n <= 0) {
+        take_end(transport, n);
         return;
     }
     transport->bytes_received += (size_t)n;
     transport->received_ms = transport->loop->now_ms;
-    take_read(transport, (size_t)n, n_held_room);
+    if (n_held_room > 0) {
+        transport->n_held += (size_t)n;
+        held_deliver(transport);
+    } else if (expected) {
+        take_expected(transport, expected, (size_t)n);
+    } else {
+        take_bytes(transport, data, (size_t)n);
+    }
     if (transport->fd >= 0 && transport->handler->on_read) {
         transport->handler->on_read(transport);
     }

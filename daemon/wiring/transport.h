@@ -7,7 +7,9 @@
  *     in   recv into the loop's shared buffer; complete frames are handed out of it where they lie.
  *          A frame that is not complete yet is kept in a frame buffer of its own, which grows to the
  *          frame's whole size only after TRANSPORT_TRUST_SIZE bytes of it have come: whoever claims
- *          16 MiB has to send some of them first.
+ *          16 MiB has to send some of them first. After a large frame another one of its size is
+ *          expected, and read into a buffer of that size from its first byte to its last and no
+ *          further: so large frames that follow each other are never copied.
  *     out  the owner appends to `output` and calls transport_flush_later(); the loop writes at the
  *          end of the turn.
  *
@@ -32,6 +34,12 @@
 #include <stdint.h>
 
 #define TRANSPORT_TRUST_SIZE (64 * 1024)
+/*
+ * A frame from this size on is worth a read and a buffer of its own; larger ones than the second
+ * are not expected, since nothing of them was sent yet.
+ */
+#define TRANSPORT_LARGE_SIZE    (32 * 1024)
+#define TRANSPORT_EXPECTED_SIZE (1280 * 1024)
 
 enum transport_end {
     TRANSPORT_END_OF_FILE,
@@ -78,6 +86,7 @@ struct transport {
     size_t frame_limit;
     struct frame_buffer *held; /* the frame that is not complete yet */
     size_t n_held;
+    size_t last_size;             /* of the last frame that came whole */
     struct frame_buffer *backlog; /* read, but not looked at since reading was paused */
     size_t n_backlog;
     bool reads_answers;   /* frames are taken beyond limits.total_memory; set by the owner */
