@@ -24,6 +24,13 @@
 
 #define CLEANUP(free_function) __attribute__((cleanup(free_function##_cleanup)))
 
+/*
+ * For buffers of some hundred bytes on the way of every request, which are written before they are
+ * read: the build has local variables zeroed where they are declared
+ * (-ftrivial-auto-var-init=zero), and each of these would cost as much as a step of the request.
+ */
+#define UNINITIALIZED __attribute__((uninitialized))
+
 #define TAKE(variable)                                                                             \
     ({                                                                                             \
         __typeof__(variable) taken_ = (variable);                                                  \

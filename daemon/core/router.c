@@ -278,7 +278,9 @@ static void answer_by_what_names_it(const struct route_question *question,
 void router_decide(const struct route_question *question, struct route_answer *ret_answer)
 {
     int32_t code = question->code;
-    *ret_answer = (struct route_answer){ .target = ROUTE_IS_INVALID };
+    ret_answer->target = ROUTE_IS_INVALID;
+    ret_answer->name = SPAN_ABSENT;
+    ret_answer->reason[0] = '\0';
     if (code >= SIDECAR_CODE_FIRST && code <= SIDECAR_CODE_LAST) {
         answer(ret_answer, ROUTE_TO_DAEMON, SPAN_ABSENT);
         return;

@@ -457,7 +457,10 @@ void invocation_send(struct invocation *invocation, struct span address,
     const struct remoting_command *command, const struct command_source *source,
     uint64_t deadline_ms, bool fails_fast)
 {
-    (void)snprintf(invocation->address, sizeof(invocation->address), "%.*s", SPAN_ARGS(address));
+    size_t n =
+        address.n < sizeof(invocation->address) ? address.n : sizeof(invocation->address) - 1;
+    memcpy(invocation->address, address.data, n);
+    invocation->address[n] = '\0';
     invocation->request.deadline_ms = deadline_ms;
     invocation->request.fails_fast = fails_fast;
     upstream_pool_invoke(invocation->invoker->pool, address,
@@ -641,7 +644,7 @@ static bool invocation_admit(struct invocation *invocation, struct session *sess
 
 static bool sidecar_fields_read(struct invocation *invocation, struct remoting_command *command)
 {
-    char problem[FAILURE_CAUSE_SIZE];
+    UNINITIALIZED char problem[FAILURE_CAUSE_SIZE];
     uint64_t max_timeout_ms = invocation->invoker->config->limits.max_timeout_ms;
     if (!sidecar_fields_take(
             &command->ext_fields, max_timeout_ms, &invocation->sidecar, problem, sizeof(problem))) {
@@ -903,7 +906,7 @@ void invoke_request(struct invoker *invoker, struct session *session,
         .msg_id = invocation->sidecar.msg_id,
         .is_admin = session->role->is_admin,
     };
-    struct route_answer answer;
+    UNINITIALIZED struct route_answer answer;
     router_decide(&question, &answer);
     if (!session->role->may_everything && !is_permitted(invocation, &answer, command)) {
         return;

@@ -189,7 +189,7 @@ void output_consume(struct output *output, size_t n)
 enum output_status output_write(struct output *output, int fd)
 {
     while (output->size > 0) {
-        struct iovec vectors[OUTPUT_IOVECS];
+        UNINITIALIZED struct iovec vectors[OUTPUT_IOVECS];
         size_t n_vectors = 0;
         size_t n_offered = 0;
         for (struct output_chunk *chunk = output->first; chunk && n_vectors < OUTPUT_IOVECS;

@@ -230,7 +230,7 @@ void session_answer(struct session *session, struct remoting_command *command,
     }
     command->flag = REMOTING_FLAG_RESPONSE;
     size_t head_size = remoting_command_encoded_head_size(command, serialize_type);
-    struct failure_report report;
+    UNINITIALIZED struct failure_report report;
     if (!answer_fits(session, head_size, command->body.n, &report)) {
         session_answer_failure(session, command->opaque, serialize_type, &report, 0, SPAN_ABSENT);
         return;
@@ -373,7 +373,7 @@ static void on_frame(
     struct remoting_command *command = &sessions->request;
     remoting_command_init(command, sessions->request_fields, EXT_FIELDS_MAX);
     enum serialize_type serialize_type;
-    struct header_problem problem;
+    UNINITIALIZED struct header_problem problem;
     enum header_status status =
         remoting_command_decode(command, frame, size, &serialize_type, &problem);
     bool has_opaque = command->present & REMOTING_HAS_OPAQUE;

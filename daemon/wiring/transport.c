@@ -300,7 +300,7 @@ static struct frame_buffer *expected_buffer(const struct transport *transport)
 /* What came into a buffer for an expected frame, which need not be one. */
 static void take_expected(struct transport *transport, struct frame_buffer *buffer, size_t n)
 {
-    size_t size;
+    size_t size = 0;
     enum frame_status status = frame_measure(buffer->data, n, transport->frame_limit, &size);
     /* Little of it would hold much memory for as long as the rest takes. */
     bool is_worth_it = size <= buffer->capacity && n >= size / 4 && size >= TRANSPORT_LARGE_SIZE;

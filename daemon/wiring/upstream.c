@@ -343,7 +343,7 @@ static void on_frame(
     struct remoting_command *command = &context->response;
     remoting_command_init(command, context->response_fields, EXT_FIELDS_MAX);
     enum serialize_type serialize_type;
-    struct header_problem problem;
+    UNINITIALIZED struct header_problem problem;
     enum header_status status =
         remoting_command_decode(command, frame, size, &serialize_type, &problem);
     if (status != HEADER_OK) {

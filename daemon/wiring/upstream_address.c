@@ -540,7 +540,7 @@ static void send_now(struct upstream_address *address, struct upstream *upstream
     struct pending_request *request, const struct remoting_command *command,
     const struct command_source *source)
 {
-    struct failure_report report;
+    UNINITIALIZED struct failure_report report;
     struct frame_buffer *body_owner = source->body_owner ? source->body_owner : source->owner;
     if (upstream_send(upstream, request, command, body_owner, &report) < 0) {
         request_fail(address, request, &report);

@@ -238,7 +238,7 @@ static size_t key_make(
 static struct upstream_address *address_find_of(
     const struct upstream_pool *pool, struct span name, enum pool_class class, uint64_t identity)
 {
-    char key[ADDRESS_KEY_SIZE];
+    UNINITIALIZED char key[ADDRESS_KEY_SIZE];
     size_t n = key_make(name, class, identity, key);
     struct upstream_address *address = NULL;
     if (n > 0) {
@@ -318,7 +318,7 @@ static void invoke(struct upstream_pool *pool, struct span name, enum pool_class
     uint64_t identity, struct pending_request *request, const struct remoting_command *command,
     const struct command_source *source)
 {
-    struct failure_report report;
+    UNINITIALIZED struct failure_report report;
     struct upstream_address *address = address_find_of(pool, name, class, identity);
     if (!address) {
         address = address_new(pool, name, class, identity, &report);

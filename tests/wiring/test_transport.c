@@ -369,6 +369,29 @@ START_TEST(large_frame_comes_in_a_buffer_that_can_be_kept)
 }
 END_TEST
 
+START_TEST(large_frames_that_follow_each_other_come_in_buffers_of_their_own)
+{
+    const size_t sizes[] = { 40000, 40000, 40000, 90000, 50, 60, 1 << 20, 1 << 20, 100000, 70 };
+    const size_t n = sizeof(sizes) / sizeof(sizes[0]);
+    struct stream stream = stream_new(sizes, n);
+    begin();
+    t.keeps = true;
+    for (size_t i = 0, at = 0; i < n; at += sizes[i++]) {
+        peer_sends(stream.data + at, sizes[i]);
+        read_all();
+    }
+    peer_sends(stream.data, stream.n);
+    read_all();
+    ck_assert_uint_eq(t.n_frames, 2 * n);
+    assert_often(t.frames[1].was_owned && t.frames[2].was_owned && t.frames[7].was_owned);
+    for (size_t i = 0; i < 2 * n; i++) {
+        assert_often(t.frames[i].size == sizes[i % n] && t.frames[i].sum == stream.sums[i % n]);
+    }
+    end();
+    free(stream.data);
+}
+END_TEST
+
 /* A megabyte between small frames, in pieces of every kind of size. */
 START_TEST(megabyte_in_pieces_is_one_frame)
 {
@@ -822,6 +845,7 @@ static TCase *frame_tests(void)
     tcase_add_test(tests, frames_may_come_byte_by_byte);
     tcase_add_test(tests, frames_of_one_write_come_in_one_read);
     tcase_add_loop_test(tests, large_frame_comes_in_a_buffer_that_can_be_kept, 0, N(large_sizes));
+    tcase_add_test(tests, large_frames_that_follow_each_other_come_in_buffers_of_their_own);
     tcase_add_test(tests, megabyte_in_pieces_is_one_frame);
     tcase_add_test(tests, memory_for_a_frame_is_not_taken_because_it_is_announced);
     tcase_add_test(tests, frame_that_does_not_fit_the_memory_ends_the_transport);
