@@ -411,7 +411,7 @@ __attribute__((always_inline)) static inline bool parse_object(struct parser *pa
     }
     take_run(parser);
     for (;;) {
-        struct span key;
+        struct span key = SPAN_ABSENT;
         if (!expect(parser, '"', "a key in quotes") || !parse_string(parser, &key) ||
             !expect(parser, ':', "a colon")) {
             return false;
@@ -524,7 +524,7 @@ static inline bool take_ext_field(struct parser *parser, struct span key)
 {
     bool is_taken;
     if (is_next(parser, '"')) {
-        struct span text;
+        struct span text = SPAN_ABSENT;
         parser->at++;
         is_taken = parse_string(parser, &text);
         if (is_taken && keep_ext_field(parser, key, text) && !parser->saw_special) {
@@ -625,8 +625,11 @@ static void take_integer(
         return;
     }
     enum remoting_command_present present;
-    *integer_of_key(parser->command, key, &present) = (int32_t)value->integer;
-    parser->command->present |= present;
+    int32_t *integer = integer_of_key(parser->command, key, &present);
+    if (integer) {
+        *integer = (int32_t)value->integer;
+        parser->command->present |= present;
+    }
 }
 
 static void take_language(struct parser *parser, const struct value *value)
