@@ -31,6 +31,8 @@ enum header_status header_json_decode(
     struct remoting_command *command, char *data, size_t n, struct header_problem *ret_problem);
 
 size_t header_json_encoded_size(const struct remoting_command *command);
+/* Not less than that, and up to six times of it, without a look at any text. */
+size_t header_json_encoded_size_max(const struct remoting_command *command);
 /*
  * The bytes written, which header_json_encoded_size() counted. Strings are UTF-8, as the decoders
  * leave them; ext fields are written when there are any, or has_ext_fields.

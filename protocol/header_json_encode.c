@@ -1,5 +1,6 @@
 #include "protocol/header_json.h"
 
+#include "protocol/cleanup.h"
 #include "protocol/json_text.h"
 
 /*
@@ -8,7 +9,10 @@
  * most part copied, out of text that the decoder has looked at byte by byte.
  */
 
-/* Without dst it counts only, so that what is counted and what is written cannot differ. */
+/*
+ * Without dst it counts only, so that what is counted and what is written cannot differ. By value
+ * to what is no inline function, so that it stays in registers.
+ */
 struct sink {
     char *dst;
     size_t n;
@@ -25,38 +29,51 @@ __attribute__((always_inline)) static inline void put(struct sink *sink, const c
 
 #define PUT_LITERAL(sink, literal) put((sink), (literal), sizeof(literal) - 1)
 
-static inline size_t digits_of(uint32_t number)
-{
-    size_t n = 1;
-    for (uint32_t rest = number; rest >= 10; rest /= 10) {
-        n++;
-    }
-    return n;
-}
+#define INTEGER_SIZE_MAX 11u
 
 __attribute__((always_inline)) static inline void put_integer(struct sink *sink, int32_t number)
 {
     uint32_t rest = number < 0 ? 0 - (uint32_t)number : (uint32_t)number;
+    UNINITIALIZED char text[INTEGER_SIZE_MAX];
+    size_t at = sizeof(text);
+    do {
+        text[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
     if (number < 0) {
-        PUT_LITERAL(sink, "-");
+        text[--at] = '-';
     }
-    size_t n = digits_of(rest);
-    if (sink->dst) {
-        char *at = sink->dst + sink->n + n;
-        do {
-            *--at = (char)('0' + rest % 10);
-            rest /= 10;
-        } while (rest > 0);
-    }
-    sink->n += n;
+    put(sink, text + at, sizeof(text) - at);
 }
 
-static void put_unicode_escape(struct sink *sink, unsigned character)
+static inline void put_unicode_escape(struct sink *sink, unsigned character)
 {
     static const char digits[] = "0123456789ABCDEF";
-    char escape[6] = { '\\', 'u', digits[character >> 12 & 15], digits[character >> 8 & 15],
+    const char escape[6] = { '\\', 'u', digits[character >> 12 & 15], digits[character >> 8 & 15],
         digits[character >> 4 & 15], digits[character & 15] };
     put(sink, escape, sizeof(escape));
+}
+
+/* The letter behind the backslash for bytes that have one; 0 for those that have none. */
+static inline char escape_letter(unsigned char byte)
+{
+    switch (byte) {
+    case '"':
+    case '\\':
+        return (char)byte;
+    case '\b':
+        return 'b';
+    case '\f':
+        return 'f';
+    case '\n':
+        return 'n';
+    case '\r':
+        return 'r';
+    case '\t':
+        return 't';
+    default:
+        return '\0';
+    }
 }
 
 /*
@@ -64,14 +81,12 @@ static void put_unicode_escape(struct sink *sink, unsigned character)
  * taken. Besides what JSON demands, Java escapes U+007F to U+009F and the line separators U+2028
  * and U+2029.
  */
-static size_t put_special(struct sink *sink, const char *data, size_t n)
+static inline size_t put_special(struct sink *sink, const char *data, size_t n)
 {
-    static const char escaped[] = "\"\\\b\f\n\r\t";
-    static const char letters[] = "\"\\bfnrt";
     unsigned char byte = (unsigned char)data[0];
-    const char *found = memchr(escaped, byte, sizeof(escaped) - 1);
-    if (found) {
-        put(sink, (const char[]){ '\\', letters[found - escaped] }, 2);
+    char letter = escape_letter(byte);
+    if (letter) {
+        put(sink, (const char[]){ '\\', letter }, 2);
         return 1;
     }
     if (byte < ' ' || byte == 0x7F) {
@@ -90,22 +105,24 @@ static size_t put_special(struct sink *sink, const char *data, size_t n)
     return 1;
 }
 
-static void put_escaped(struct sink *sink, struct span text)
+/* How far the sink is then. */
+__attribute__((noinline)) static size_t put_escaped(struct sink sink, struct span text)
 {
     for (size_t at = 0; at < text.n;) {
         size_t n_plain = json_text_plain_size(text.data + at, text.n - at);
-        put(sink, text.data + at, n_plain);
+        put(&sink, text.data + at, n_plain);
         at += n_plain;
         if (at < text.n) {
-            at += put_special(sink, text.data + at, text.n - at);
+            at += put_special(&sink, text.data + at, text.n - at);
         }
     }
+    return sink.n;
 }
 
-static void put_string(struct sink *sink, struct span text)
+static inline void put_string(struct sink *sink, struct span text)
 {
     PUT_LITERAL(sink, "\"");
-    put_escaped(sink, text);
+    sink->n = put_escaped(*sink, text);
     PUT_LITERAL(sink, "\"");
 }
 
@@ -161,7 +178,7 @@ __attribute__((always_inline)) static inline void put_header(
     PUT_LITERAL(sink, ",\"flag\":");
     put_integer(sink, command->flag);
     PUT_LITERAL(sink, ",\"language\":\"");
-    struct span language = span_of(language_name(command->language));
+    struct span language = language_name(command->language);
     put(sink, language.data, language.n);
     PUT_LITERAL(sink, "\",\"opaque\":");
     put_integer(sink, command->opaque);
@@ -172,6 +189,23 @@ __attribute__((always_inline)) static inline void put_header(
     PUT_LITERAL(sink, ",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":");
     put_integer(sink, command->version);
     PUT_LITERAL(sink, "}");
+}
+
+/* All that is no text of the command: keys, integers, the longest name of a language. */
+#define FIXED_SIZE_MAX 192u
+/* A byte is at most \u0000. */
+#define ESCAPED_SIZE_MAX 6u
+
+size_t header_json_encoded_size_max(const struct remoting_command *command)
+{
+    size_t n = FIXED_SIZE_MAX + ESCAPED_SIZE_MAX * command->remark.n;
+    for (size_t i = 0; i < command->ext_fields.n; i++) {
+        const struct ext_field *field = &command->ext_fields.fields[i];
+        n += ext_field_source(field)
+                 ? field->source_size + sizeof(",") - 1
+                 : ESCAPED_SIZE_MAX * (field->key.n + field->value.n) + sizeof("\"\":\"\",") - 1;
+    }
+    return n;
 }
 
 size_t header_json_encoded_size(const struct remoting_command *command)

@@ -5,6 +5,9 @@
 
 #include <stdio.h>
 
+/* To here it is cheaper to have a bound of a head's size than to count it. */
+#define HEAD_ROOM_MAX 8192u
+
 #define LANGUAGE_TEXT(text)                                                                        \
     {                                                                                              \
         text, sizeof(text) - 1                                                                     \
@@ -104,7 +107,20 @@ size_t remoting_command_encoded_head_size(
     return size == 0 || size > FRAME_HEADER_LENGTH_MAX ? 0 : FRAME_PREFIX_SIZE + size;
 }
 
-void remoting_command_encode_head(
+size_t remoting_command_head_room(
+    const struct remoting_command *command, enum serialize_type serialize_type)
+{
+    if (serialize_type == SERIALIZE_JSON) {
+        size_t room = FRAME_PREFIX_SIZE + header_json_encoded_size_max(command);
+        if (room <= HEAD_ROOM_MAX && command->body.n <= FRAME_SIZE_MAX - HEAD_ROOM_MAX) {
+            return room;
+        }
+    }
+    size_t size = remoting_command_encoded_head_size(command, serialize_type);
+    return size == 0 || size > FRAME_SIZE_MAX || command->body.n > FRAME_SIZE_MAX - size ? 0 : size;
+}
+
+size_t remoting_command_encode_head(
     const struct remoting_command *command, enum serialize_type serialize_type, uint8_t *dst)
 {
     uint8_t *header = dst + FRAME_PREFIX_SIZE;
@@ -118,6 +134,7 @@ void remoting_command_encode_head(
         break;
     }
     frame_encode_prefix(dst, serialize_type, size, command->body.n);
+    return FRAME_PREFIX_SIZE + size;
 }
 
 /* An empty body lies at the very end of its frame, and moves too. */
@@ -141,9 +158,9 @@ void remoting_command_rebase(
     }
 }
 
-const char *language_name(enum language language)
+struct span language_name(enum language language)
 {
-    return language_names[language < N_LANGUAGES ? language : LANGUAGE_OTHER].data;
+    return language_names[language < N_LANGUAGES ? language : LANGUAGE_OTHER];
 }
 
 enum language language_from_name(struct span name)

@@ -130,10 +130,17 @@ enum header_status remoting_command_decode(struct remoting_command *command, uin
 size_t remoting_command_encoded_head_size(
     const struct remoting_command *command, enum serialize_type serialize_type);
 /*
- * Writes exactly the bytes that remoting_command_encoded_head_size() counted; the frame's length
- * includes command->body.n.
+ * Room that the head fits in, quicker to know: its size, or somewhat more where it is small. 0
+ * where remoting_command_encoded_head_size() says so, and where head and body would be more than
+ * FRAME_SIZE_MAX.
  */
-void remoting_command_encode_head(
+size_t remoting_command_head_room(
+    const struct remoting_command *command, enum serialize_type serialize_type);
+/*
+ * Writes the head, and returns its size: what remoting_command_encoded_head_size() counts. The
+ * frame's length includes command->body.n.
+ */
+size_t remoting_command_encode_head(
     const struct remoting_command *command, enum serialize_type serialize_type, uint8_t *dst);
 
 /*
@@ -144,6 +151,6 @@ void remoting_command_rebase(
     struct remoting_command *command, const void *from, size_t n, const void *to);
 
 /* "JAVA", "CPP", ...; LANGUAGE_UNKNOWN is "OTHER". */
-const char *language_name(enum language language);
+struct span language_name(enum language language);
 enum language language_from_name(struct span name);
 enum language language_from_number(int64_t number);

@@ -1,5 +1,6 @@
 #include "daemon/wiring/output.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,13 @@ uint8_t *output_reserve(struct output *output, size_t n)
     block->end += n;
     output->size += n;
     return room;
+}
+
+void output_give_back(struct output *output, size_t n)
+{
+    assert(output->last && output->last->end - output->last->start >= n);
+    output->last->end -= n;
+    output->size -= n;
 }
 
 struct output_chunk *output_keep_last(struct output *output)

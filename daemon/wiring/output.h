@@ -43,6 +43,8 @@ void output_deinit(struct output *output);
  * who takes requests in checks it.
  */
 uint8_t *output_reserve(struct output *output, size_t n);
+/* The last n bytes that output_reserve() gave are not needed after all. */
+void output_give_back(struct output *output, size_t n);
 /*
  * The block that the last output_reserve() gave room in, with a reference: its bytes stay after
  * they were written, so that a request can be repeated. NULL where the room is in no block.

@@ -170,13 +170,13 @@ static size_t answers_unwritten(const struct session *session)
  * caller that does not read: with all the requests that it may have in flight they could take
  * everybody's memory.
  */
-static bool answer_fits(const struct session *session, size_t head_size, size_t body_size,
+static bool answer_fits(const struct session *session, size_t head_room, size_t body_size,
     struct failure_report *report)
 {
     size_t unwritten = session->transport.output.size;
     const struct memory *memory = session->sessions->memory;
     size_t share = memory_has_room(memory, 0) ? memory->limit / ANSWERS_SHARE : 0;
-    if (head_size == 0 || head_size + body_size > FRAME_SIZE_MAX) {
+    if (head_room == 0) {
         failure_set(report, FAILURE_OVERLOADED, true,
             "the answer has %zu bytes of body and does not fit a frame in this header form",
             body_size);
@@ -198,15 +198,16 @@ bool session_takes(const struct session *session, size_t body_size, struct failu
 
 /* False: the session is closed, for want of memory. */
 static bool frame_write(struct session *session, const struct remoting_command *command,
-    enum serialize_type serialize_type, size_t head_size, struct frame_buffer *body_owner)
+    enum serialize_type serialize_type, size_t head_room, struct frame_buffer *body_owner)
 {
     struct transport *transport = &session->transport;
-    uint8_t *room = output_reserve(&transport->output, head_size);
+    uint8_t *room = output_reserve(&transport->output, head_room);
     if (!room) {
         session_close(session, SESSION_END_MEMORY);
         return false;
     }
-    remoting_command_encode_head(command, serialize_type, room);
+    size_t head_size = remoting_command_encode_head(command, serialize_type, room);
+    output_give_back(&transport->output, head_room - head_size);
     if (output_append(&transport->output, command->body.data, command->body.n, body_owner) < 0) {
         session_close(session, SESSION_END_MEMORY);
         return false;
@@ -229,13 +230,13 @@ void session_answer(struct session *session, struct remoting_command *command,
         return;
     }
     command->flag = REMOTING_FLAG_RESPONSE;
-    size_t head_size = remoting_command_encoded_head_size(command, serialize_type);
+    size_t head_room = remoting_command_head_room(command, serialize_type);
     UNINITIALIZED struct failure_report report;
-    if (!answer_fits(session, head_size, command->body.n, &report)) {
+    if (!answer_fits(session, head_room, command->body.n, &report)) {
         session_answer_failure(session, command->opaque, serialize_type, &report, 0, SPAN_ABSENT);
         return;
     }
-    if (frame_write(session, command, serialize_type, head_size, body_owner)) {
+    if (frame_write(session, command, serialize_type, head_room, body_owner)) {
         session->sessions->stats->answers++;
     }
 }
@@ -243,11 +244,8 @@ void session_answer(struct session *session, struct remoting_command *command,
 bool session_request(struct session *session, const struct remoting_command *command,
     enum serialize_type serialize_type, struct frame_buffer *body_owner)
 {
-    size_t head_size = remoting_command_encoded_head_size(command, serialize_type);
-    if (head_size == 0 || head_size + command->body.n > FRAME_SIZE_MAX) {
-        return false;
-    }
-    return frame_write(session, command, serialize_type, head_size, body_owner);
+    size_t head_room = remoting_command_head_room(command, serialize_type);
+    return head_room > 0 && frame_write(session, command, serialize_type, head_room, body_owner);
 }
 
 void session_answer_failure(struct session *session, int32_t client_opaque,

@@ -260,9 +260,8 @@ void upstream_answer(
         answer->version = REMOTING_VERSION;
     }
     struct output *output = &upstream->transport.output;
-    size_t head_size = remoting_command_encoded_head_size(answer, SERIALIZE_JSON);
-    if (upstream->state == UPSTREAM_CLOSED || head_size == 0 ||
-        head_size + answer->body.n > FRAME_SIZE_MAX) {
+    size_t head_room = remoting_command_head_room(answer, SERIALIZE_JSON);
+    if (upstream->state == UPSTREAM_CLOSED || head_room == 0) {
         return;
     }
     if (output->size >= upstream->context->buffer_limit) {
@@ -272,11 +271,12 @@ void upstream_answer(
             upstream->name, upstream->id);
         return;
     }
-    uint8_t *room = output_reserve(output, head_size);
+    uint8_t *room = output_reserve(output, head_room);
     if (!room) {
         return;
     }
-    remoting_command_encode_head(answer, SERIALIZE_JSON, room);
+    output_give_back(
+        output, head_room - remoting_command_encode_head(answer, SERIALIZE_JSON, room));
     if (output_append(output, answer->body.data, answer->body.n, body_owner) < 0) {
         upstream_close(upstream, UPSTREAM_END_GARBAGE, "out of memory within a frame");
         return;
@@ -592,15 +592,15 @@ static int command_write(struct upstream *upstream, const struct remoting_comman
     if (upstream_command.version < REMOTING_VERSION) {
         upstream_command.version = REMOTING_VERSION;
     }
-    size_t head_size = remoting_command_encoded_head_size(&upstream_command, SERIALIZE_JSON);
+    size_t head_room = remoting_command_head_room(&upstream_command, SERIALIZE_JSON);
     struct span body = command->body;
-    if (head_size == 0 || head_size + body.n > FRAME_SIZE_MAX) {
+    if (head_room == 0) {
         return -EMSGSIZE;
     }
     struct memory *memory = upstream->context->memory;
     bool refers = body_owner && body.n >= OUTPUT_REFER_SIZE;
     CLEANUP(frame_buffer_unref) struct frame_buffer *copy = NULL;
-    if (!refers && head_size + body.n > OUTPUT_BLOCK_SIZE) {
+    if (!refers && head_room + body.n > OUTPUT_BLOCK_SIZE) {
         copy = frame_buffer_new(memory, body.n > OUTPUT_REFER_SIZE ? body.n : OUTPUT_REFER_SIZE);
         if (!copy) {
             return -ENOMEM;
@@ -611,12 +611,13 @@ static int command_write(struct upstream *upstream, const struct remoting_comman
         refers = body.n >= OUTPUT_REFER_SIZE;
     }
     struct output *output = &upstream->transport.output;
-    size_t n_together = refers || head_size + body.n > OUTPUT_BLOCK_SIZE ? 0 : body.n;
-    uint8_t *room = output_reserve(output, head_size + n_together);
+    size_t n_together = refers || head_room + body.n > OUTPUT_BLOCK_SIZE ? 0 : body.n;
+    uint8_t *room = output_reserve(output, head_room + n_together);
     if (!room) {
         return -ENOMEM;
     }
-    remoting_command_encode_head(&upstream_command, SERIALIZE_JSON, room);
+    size_t head_size = remoting_command_encode_head(&upstream_command, SERIALIZE_JSON, room);
+    output_give_back(output, head_room - head_size);
     if (n_together > 0) {
         memcpy(room + head_size, body.data, n_together);
     }
