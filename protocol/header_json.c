@@ -60,25 +60,54 @@ struct parser {
  * Strings
  */
 
-/* The number written as four hex digits; 0 when it is not, as jansson refuses U+0000 anyway. */
-static uint32_t read_hex4(const char *data, size_t n)
+/* Of what is no hex digit -1: every number made of it is negative. */
+static const int8_t hex_values[256] = {
+    [0 ... '0' - 1] = -1,
+    ['0'] = 0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    ['9' + 1 ... 'A' - 1] = -1,
+    ['A'] = 10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    ['F' + 1 ... 'a' - 1] = -1,
+    ['a'] = 10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    ['f' + 1 ... 255] = -1,
+};
+
+static inline int hex_value(char digit)
 {
-    uint32_t number = 0;
-    for (size_t i = 0; i < 4; i++) {
-        char digit = i < n ? data[i] : '\0';
-        if (digit >= '0' && digit <= '9') {
-            number = number << 4 | (uint32_t)(digit - '0');
-        } else if ((digit | 0x20) >= 'a' && (digit | 0x20) <= 'f') {
-            number = number << 4 | (uint32_t)((digit | 0x20) - 'a' + 10);
-        } else {
-            return 0;
-        }
+    return hex_values[(unsigned char)digit];
+}
+
+/* The number written as four hex digits; 0 when it is not, as jansson refuses U+0000 anyway. */
+static inline uint32_t read_hex4(const char *data, size_t n)
+{
+    if (n < 4) {
+        return 0;
     }
-    return number;
+    int number = hex_value(data[0]) * 0x1000 | hex_value(data[1]) * 0x100 |
+                 hex_value(data[2]) * 0x10 | hex_value(data[3]);
+    return number < 0 ? 0 : (uint32_t)number;
 }
 
 /* The character of a \u escape or of a pair; the bytes it took, 0 when jansson would refuse it. */
-static size_t read_unicode_escape(const char *data, size_t n, uint32_t *ret_character)
+static inline size_t read_unicode_escape(const char *data, size_t n, uint32_t *ret_character)
 {
     uint32_t first = read_hex4(data + 2, n - 2);
     if (first == 0 || (first >= 0xDC00 && first <= 0xDFFF)) {
@@ -100,22 +129,34 @@ static size_t read_unicode_escape(const char *data, size_t n, uint32_t *ret_char
 }
 
 /* The character of the escape at data[0] == '\\'; the bytes it took, or 0 when it is none. */
-static size_t read_escape(const char *data, size_t n, uint32_t *ret_character)
+static inline size_t read_escape(const char *data, size_t n, uint32_t *ret_character)
 {
-    static const char escaped[] = "\"\\/bfnrt";
-    static const char meant[] = "\"\\/\b\f\n\r\t";
-    if (n < 2) {
-        return 0;
-    }
-    if (data[1] == 'u') {
+    switch (n < 2 ? '\0' : data[1]) {
+    case 'u':
         return read_unicode_escape(data, n, ret_character);
-    }
-    const char *found = memchr(escaped, data[1], sizeof(escaped) - 1);
-    if (!found) {
+    case '"':
+    case '\\':
+    case '/':
+        *ret_character = (uint32_t)data[1];
+        return 2;
+    case 'b':
+        *ret_character = '\b';
+        return 2;
+    case 'f':
+        *ret_character = '\f';
+        return 2;
+    case 'n':
+        *ret_character = '\n';
+        return 2;
+    case 'r':
+        *ret_character = '\r';
+        return 2;
+    case 't':
+        *ret_character = '\t';
+        return 2;
+    default:
         return 0;
     }
-    *ret_character = (uint32_t)meant[found - escaped];
-    return 2;
 }
 
 /* What a good string means, into dst, which may be the text itself: it never becomes longer. */
@@ -132,7 +173,11 @@ static size_t unescape(struct span text, char *dst)
         if (backslash) {
             uint32_t character = 0;
             at += read_escape(text.data + at, text.n - at, &character);
-            n += utf8_encode(character, dst + n);
+            if (character < 0x80) {
+                dst[n++] = (char)character;
+            } else {
+                n += utf8_encode(character, dst + n);
+            }
         }
     }
     return n;
@@ -393,12 +438,20 @@ static bool parse_value(struct parser *parser, struct value *value)
     return true;
 }
 
+/* How a run of members ended (parse_object). */
+enum run_end {
+    RUN_STOPPED, /* before a member or something else that it does not like */
+    RUN_CLOSED,  /* behind the brace that closes the object */
+    RUN_FAILED,
+};
+
 /*
- * take_run is called first and takes what members it likes, each with the comma behind it;
- * take_member is called for each further key, before its value. Inline, so that they are no calls.
+ * take_run is called first and takes what members it likes, each with the comma behind it or the
+ * closing brace; take_member is called for each further key, before its value. Inline, so that they
+ * are no calls.
  */
 __attribute__((always_inline)) static inline bool parse_object(struct parser *parser,
-    void (*take_run)(struct parser *parser),
+    enum run_end (*take_run)(struct parser *parser),
     bool (*take_member)(struct parser *parser, struct span key))
 {
     if (!expect(parser, '{', "an object")) {
@@ -409,7 +462,14 @@ __attribute__((always_inline)) static inline bool parse_object(struct parser *pa
         parser->at++;
         return true;
     }
-    take_run(parser);
+    switch (take_run(parser)) {
+    case RUN_STOPPED:
+        break;
+    case RUN_CLOSED:
+        return true;
+    case RUN_FAILED:
+        return false;
+    }
     for (;;) {
         struct span key = SPAN_ABSENT;
         if (!expect(parser, '"', "a key in quotes") || !parse_string(parser, &key) ||
@@ -432,18 +492,43 @@ __attribute__((always_inline)) static inline bool parse_object(struct parser *pa
  * The header's fields
  */
 
+static void note_escapes(struct parser *parser, size_t field)
+{
+    if (parser->escaped_to == 0) {
+        parser->escaped_from = field;
+    }
+    parser->escaped_to = field + 1;
+}
+
+/* A string with escapes or more than ASCII in it, from its first character, as the value of a field. */
+__attribute__((noinline)) static bool take_special_value(
+    struct parser *parser, const char *at, struct ext_field *field)
+{
+    parser->at = at;
+    if (!parse_any_string(parser, &field->value)) {
+        return false;
+    }
+    field->source_size = 0;
+    if (parser->saw_escape) {
+        note_escapes(parser, (size_t)(field - parser->command->ext_fields.fields));
+    }
+    parser->saw_special = parser->saw_escape = false;
+    return true;
+}
+
 /*
- * The fields of a header as programs write them, "key":"value" of plain text with a comma behind,
- * and a short key: all in a few registers. At the first that is otherwise, or the last, it stops.
+ * The fields of a header as programs write them, "key":"value" with no blanks and a short key of
+ * plain text: all in a few registers. At the first that is otherwise it stops.
  */
-static void take_plain_ext_fields(struct parser *parser)
+static inline enum run_end take_plain_ext_fields(struct parser *parser)
 {
     struct ext_fields *ext_fields = &parser->command->ext_fields;
     struct ext_field *field = ext_fields->fields + ext_fields->n;
     const struct ext_field *fields_end = ext_fields->fields + ext_fields->capacity;
     const char *at = parser->at;
     const char *end = parser->end;
-    for (; field < fields_end && end - at > (ptrdiff_t)JSON_TEXT_BLOCK + 3 && *at == '"'; field++) {
+    enum run_end run_end = RUN_STOPPED;
+    while (field < fields_end && end - at > (ptrdiff_t)JSON_TEXT_BLOCK + 3 && *at == '"') {
         const char *key = at + 1;
         size_t key_n = json_text_plain_of_block(key);
         const char *value = key + key_n + 3;
@@ -451,27 +536,32 @@ static void take_plain_ext_fields(struct parser *parser)
             break;
         }
         size_t value_n = json_text_plain_size(value, (size_t)(end - value));
-        if ((size_t)(end - value) < value_n + 2 || value[value_n] != '"' ||
-            value[value_n + 1] != ',') {
+        field->key = (struct span){ key, key_n };
+        field->value = (struct span){ value, value_n };
+        field->source_size = (uint32_t)(key_n + value_n + 5);
+        const char *behind = value + value_n + 1;
+        if (end - behind < 1) {
             break;
         }
-        *field = (struct ext_field){
-            .key = { key, key_n },
-            .value = { value, value_n },
-            .source_size = (uint32_t)(key_n + value_n + 5),
-        };
-        at = value + value_n + 2;
+        if (behind[-1] != '"') {
+            if (!take_special_value(parser, value, field)) {
+                return RUN_FAILED;
+            }
+            behind = parser->at;
+        }
+        if (behind == end || (*behind != ',' && *behind != '}')) {
+            break;
+        }
+        field++;
+        at = behind + 1;
+        if (*behind == '}') {
+            run_end = RUN_CLOSED;
+            break;
+        }
     }
     parser->at = at;
     ext_fields->n = (size_t)(field - ext_fields->fields);
-}
-
-static void note_escapes(struct parser *parser, size_t field)
-{
-    if (parser->escaped_to == 0) {
-        parser->escaped_from = field;
-    }
-    parser->escaped_to = field + 1;
+    return run_end;
 }
 
 __attribute__((cold, noinline)) static void mark_too_many(struct parser *parser)
@@ -687,37 +777,177 @@ static void take_value(
     }
 }
 
-/*
- * The value of an integer's key, where there is nothing unusual about it. False: nothing was read,
- * and parse_value() has to say what it is.
- */
-static inline bool take_plain_integer(struct parser *parser, enum header_key key)
+/* How many of the eight characters from data are digits, before the first that is none. */
+static inline size_t count_digits(uint64_t word)
 {
-    enum remoting_command_present present;
-    int32_t *integer = integer_of_key(parser->command, key, &present);
-    if (!integer) {
-        return false;
-    }
-    const char *at = parser->at;
-    const char *end = left(parser) > 11 ? at + 11 : parser->end;
-    int64_t number = 0;
-    for (; at < end && *at >= '0' && *at <= '9'; at++) {
-        number = number * 10 + (*at - '0');
-    }
-    bool is_plain = at > parser->at && at < end && (*at == ',' || *at == '}') &&
-                    (*parser->at != '0' || at == parser->at + 1) && number <= INT32_MAX;
-    if (is_plain) {
-        *integer = (int32_t)number;
-        parser->command->present |= present;
-        parser->at = at;
-    }
-    return is_plain;
+    uint64_t values = word ^ 0x3030303030303030u;
+    uint64_t others = ((values + 0x0606060606060606u) | values) & 0xF0F0F0F0F0F0F0F0u;
+    return others ? (size_t)__builtin_ctzll(others) / 8 : sizeof(word);
 }
 
-/* Each of its keys is another one. */
-static void take_no_header_members(struct parser *parser)
+/* The number of the first n characters, 1 to 8, which are digits: by pairs, by fours, all. */
+static inline uint64_t read_digits(uint64_t word, size_t n)
 {
-    (void)parser;
+    uint64_t values = (word ^ 0x3030303030303030u) << 8 * (8 - n);
+    values = (values & 0x0F0F0F0F0F0F0F0Fu) * 2561 >> 8;
+    values = (values & 0x00FF00FF00FF00FFu) * 6553601 >> 16;
+    return (values & 0x0000FFFF0000FFFFu) * 42949672960001u >> 32;
+}
+
+static inline uint64_t load_word(const char *data)
+{
+    uint64_t word;
+    memcpy(&word, data, sizeof(word));
+    return le64toh(word);
+}
+
+/*
+ * The integer of a header as programs write it: digits of 31 bits without leading zeros, and a comma
+ * or the closing brace behind. Where it ends; NULL where it is otherwise. Eight at a time where so
+ * many characters are left.
+ */
+static inline const char *read_plain_integer(const char *at, const char *end, int32_t *ret_integer)
+{
+    const char *start = at;
+    uint64_t number = 0;
+    if (end - at > 16) {
+        uint64_t word = load_word(at);
+        size_t n = count_digits(word);
+        number = n > 0 ? read_digits(word, n) : 0;
+        at += n;
+    }
+    const char *last = end - start > 11 ? start + 11 : end;
+    if (at == start || at == start + 8) {
+        for (; at < last && (unsigned char)(*at - '0') <= 9; at++) {
+            number = number * 10 + (unsigned char)(*at - '0');
+        }
+    }
+    bool is_plain = at > start && at < last && (*at == ',' || *at == '}') &&
+                    (*start != '0' || at == start + 1) && number <= INT32_MAX;
+    if (!is_plain) {
+        return NULL;
+    }
+    *ret_integer = (int32_t)number;
+    return at;
+}
+
+static inline bool parse_ext_fields(struct parser *parser)
+{
+    parser->command->has_ext_fields = true;
+    parser->saw_special = parser->saw_escape = false;
+    return parse_object(parser, take_plain_ext_fields, take_ext_field);
+}
+
+/* A key of a header as it stands between the brace or comma before it and its value. */
+struct plain_key {
+    enum header_key key;
+    unsigned size;
+};
+
+#define PLAIN_KEY(at, n, name, its_key)                                                            \
+    ((n) > sizeof("\"" name "\":") - 1 &&                                                          \
+                memcmp((at), "\"" name "\":", sizeof("\"" name "\":") - 1) == 0                    \
+            ? (struct plain_key){ (its_key), sizeof("\"" name "\":") - 1 }                         \
+            : (struct plain_key){ KEY_UNKNOWN, 0 })
+
+static inline struct plain_key read_plain_key(const char *at, size_t n)
+{
+    switch (n > 1 ? at[1] : '\0') {
+    case 'c':
+        return PLAIN_KEY(at, n, "code", KEY_CODE);
+    case 'e':
+        return PLAIN_KEY(at, n, "extFields", KEY_EXT_FIELDS);
+    case 'f':
+        return PLAIN_KEY(at, n, "flag", KEY_FLAG);
+    case 'l':
+        return PLAIN_KEY(at, n, "language", KEY_LANGUAGE);
+    case 'o':
+        return PLAIN_KEY(at, n, "opaque", KEY_OPAQUE);
+    case 's':
+        return PLAIN_KEY(at, n, "serializeTypeCurrentRPC", KEY_SERIALIZE_TYPE);
+    case 'v':
+        return PLAIN_KEY(at, n, "version", KEY_VERSION);
+    default:
+        return (struct plain_key){ KEY_UNKNOWN, 0 };
+    }
+}
+
+/* A short plain string with its quotes. Where it ends; NULL where it is otherwise. */
+static inline const char *read_plain_name(const char *at, const char *end, struct span *ret_name)
+{
+    if (end - at < (ptrdiff_t)JSON_TEXT_BLOCK + 2 || *at != '"') {
+        return NULL;
+    }
+    size_t n = json_text_plain_of_block(at + 1);
+    if (n == JSON_TEXT_BLOCK || at[n + 1] != '"') {
+        return NULL;
+    }
+    *ret_name = (struct span){ at + 1, n };
+    return at + n + 2;
+}
+
+/* The value of one of these keys. Where it ends; NULL where it is not plain. */
+static inline const char *read_plain_value(
+    struct remoting_command *command, enum header_key key, const char *at, const char *end)
+{
+    struct span name;
+    const char *behind;
+    if (key == KEY_LANGUAGE || key == KEY_SERIALIZE_TYPE) {
+        behind = read_plain_name(at, end, &name);
+        if (behind && key == KEY_LANGUAGE) {
+            command->language = language_from_name(name);
+            command->present |= REMOTING_HAS_LANGUAGE;
+        }
+        return behind;
+    }
+    enum remoting_command_present present = 0;
+    int32_t *integer = integer_of_key(command, key, &present);
+    behind = integer ? read_plain_integer(at, end, integer) : NULL;
+    if (behind) {
+        command->present |= present;
+    }
+    return behind;
+}
+
+/*
+ * The members of a header as programs write them: without blanks, each key once. It stops before
+ * the first that is otherwise.
+ */
+static enum run_end take_plain_members(struct parser *parser)
+{
+    const char *at = parser->at;
+    const char *end = parser->end;
+    while (at < end && *at == '"') {
+        struct plain_key found = read_plain_key(at, (size_t)(end - at));
+        if (found.key == KEY_UNKNOWN || parser->seen & found.key) {
+            break;
+        }
+        const char *behind;
+        if (found.key == KEY_EXT_FIELDS && at[found.size] == '{') {
+            parser->at = at + found.size;
+            if (!parse_ext_fields(parser)) {
+                return RUN_FAILED;
+            }
+            behind = parser->at;
+        } else {
+            behind = read_plain_value(parser->command, found.key, at + found.size, end);
+            if (!behind) {
+                break;
+            }
+        }
+        parser->seen |= found.key;
+        if (behind == end || *behind != ',') {
+            parser->at = behind;
+            skip_blanks(parser);
+            if (!is_next(parser, ',')) {
+                return expect(parser, '}', "a comma or a closing brace") ? RUN_CLOSED : RUN_FAILED;
+            }
+            behind = parser->at;
+        }
+        at = behind + 1;
+    }
+    parser->at = at;
+    return RUN_STOPPED;
 }
 
 static bool take_header_member(struct parser *parser, struct span name)
@@ -733,11 +963,11 @@ static bool take_header_member(struct parser *parser, struct span name)
     }
     parser->seen |= key;
     if (key == KEY_EXT_FIELDS && is_next(parser, '{')) {
-        parser->command->has_ext_fields = true;
-        parser->saw_special = parser->saw_escape = false;
-        return parse_object(parser, take_plain_ext_fields, take_ext_field);
+        return parse_ext_fields(parser);
     }
-    if (take_plain_integer(parser, key)) {
+    const char *behind = read_plain_value(parser->command, key, parser->at, parser->end);
+    if (behind) {
+        parser->at = behind;
         return true;
     }
     struct value value = { 0 };
@@ -750,7 +980,7 @@ static bool take_header_member(struct parser *parser, struct span name)
 
 static bool parse_header(struct parser *parser)
 {
-    if (!parse_object(parser, take_no_header_members, take_header_member)) {
+    if (!parse_object(parser, take_plain_members, take_header_member)) {
         return false;
     }
     skip_blanks(parser);

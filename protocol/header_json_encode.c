@@ -1,6 +1,5 @@
 #include "protocol/header_json.h"
 
-#include "protocol/cleanup.h"
 #include "protocol/json_text.h"
 
 /*
@@ -29,21 +28,42 @@ __attribute__((always_inline)) static inline void put(struct sink *sink, const c
 
 #define PUT_LITERAL(sink, literal) put((sink), (literal), sizeof(literal) - 1)
 
-#define INTEGER_SIZE_MAX 11u
+/* A division is the larger part of a digit, so digits come in pairs. */
+static const char digit_pairs[] = "00010203040506070809101112131415161718192021222324"
+                                  "25262728293031323334353637383940414243444546474849"
+                                  "50515253545556575859606162636465666768697071727374"
+                                  "75767778798081828384858687888990919293949596979899";
+
+static inline size_t digits_of(uint32_t number)
+{
+    static const uint32_t powers[] = { 0, 10, 100, 1000, 10000, 100000, 1000000, 10000000,
+        100000000, 1000000000 };
+    /* log10(2) is 1233 / 4096, or a little more: one too many at most. */
+    unsigned bits = 32 - (unsigned)__builtin_clz(number | 1);
+    unsigned guess = bits * 1233 >> 12;
+    return guess + (number >= powers[guess]);
+}
 
 __attribute__((always_inline)) static inline void put_integer(struct sink *sink, int32_t number)
 {
     uint32_t rest = number < 0 ? 0 - (uint32_t)number : (uint32_t)number;
-    UNINITIALIZED char text[INTEGER_SIZE_MAX];
-    size_t at = sizeof(text);
-    do {
-        text[--at] = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
     if (number < 0) {
-        text[--at] = '-';
+        PUT_LITERAL(sink, "-");
     }
-    put(sink, text + at, sizeof(text) - at);
+    sink->n += digits_of(rest);
+    if (!sink->dst) {
+        return;
+    }
+    char *at = sink->dst + sink->n;
+    for (; rest >= 100; rest /= 100) {
+        at -= 2;
+        memcpy(at, digit_pairs + 2 * (rest % 100), 2);
+    }
+    if (rest >= 10) {
+        memcpy(at - 2, digit_pairs + 2 * rest, 2);
+    } else {
+        at[-1] = (char)('0' + rest);
+    }
 }
 
 static inline void put_unicode_escape(struct sink *sink, unsigned character)

@@ -120,8 +120,8 @@ START_TEST(every_frame_decodes_to_what_the_index_says)
         ck_assert_int_eq(command.opaque, golden_integer(frame, "opaque"));
         ck_assert_int_eq(command.flag, golden_integer(frame, "flag"));
         ck_assert_int_eq(command.version, golden_integer(frame, "version"));
-        ck_assert(span_equals_text(
-            language_name(command.language), golden_text(frame, "language")));
+        ck_assert(
+            span_equals_text(language_name(command.language), golden_text(frame, "language")));
         ck_assert_uint_eq(command.present, REMOTING_HAS_CODE | REMOTING_HAS_FLAG |
                                                REMOTING_HAS_LANGUAGE | REMOTING_HAS_OPAQUE |
                                                REMOTING_HAS_VERSION);
