@@ -1,8 +1,7 @@
 #include "protocol/frame.h"
 
-#include "protocol/bytes.h"
-
 #include <assert.h>
+#include <endian.h>
 #include <stdio.h>
 
 #define LENGTH_SIZE 4u
@@ -14,12 +13,24 @@ struct prefix {
     uint32_t header_length;
 };
 
-static struct prefix read_prefix(const uint8_t *data, size_t n)
+/* Of every frame several times: not by a struct bytes_reader. */
+static inline uint32_t read_u32(const uint8_t *data)
 {
-    struct bytes_reader reader;
-    bytes_reader_init(&reader, data, n);
-    uint32_t length = bytes_read_u32(&reader);
-    uint32_t header_word = bytes_read_u32(&reader);
+    uint32_t value;
+    memcpy(&value, data, sizeof(value));
+    return be32toh(value);
+}
+
+static inline void write_u32(uint8_t *dst, uint32_t value)
+{
+    uint32_t big = htobe32(value);
+    memcpy(dst, &big, sizeof(big));
+}
+
+static inline struct prefix read_prefix(const uint8_t *data, size_t n)
+{
+    uint32_t length = n >= LENGTH_SIZE ? read_u32(data) : 0;
+    uint32_t header_word = n >= FRAME_PREFIX_SIZE ? read_u32(data + LENGTH_SIZE) : 0;
     return (struct prefix){
         .length = length,
         .serialize_type = (uint8_t)(header_word >> 24),
@@ -109,8 +120,6 @@ void frame_encode_prefix(
 {
     assert(header_size <= FRAME_HEADER_LENGTH_MAX);
     assert(body_size <= UINT32_MAX - LENGTH_SIZE - header_size);
-    struct bytes_writer writer;
-    bytes_writer_init(&writer, dst, FRAME_PREFIX_SIZE);
-    bytes_write_u32(&writer, (uint32_t)(LENGTH_SIZE + header_size + body_size));
-    bytes_write_u32(&writer, (uint32_t)serialize_type << 24 | (uint32_t)header_size);
+    write_u32(dst, (uint32_t)(LENGTH_SIZE + header_size + body_size));
+    write_u32(dst + LENGTH_SIZE, (uint32_t)serialize_type << 24 | (uint32_t)header_size);
 }
