@@ -233,10 +233,13 @@ bool sidecar_fields_take(struct ext_fields *ext_fields, uint64_t max_timeout_ms,
     };
     size_t n_kept = 0;
     for (size_t i = 0; i < ext_fields->n; i++) {
-        struct ext_field field = ext_fields->fields[i];
-        if (!span_starts_with(field.key, PREFIX)) {
-            ext_fields->fields[n_kept++] = field;
-        } else if (!take_one(&taking, field)) {
+        const struct ext_field *field = &ext_fields->fields[i];
+        if (!span_starts_with(field->key, PREFIX)) {
+            if (n_kept < i) {
+                ext_fields->fields[n_kept] = *field;
+            }
+            n_kept++;
+        } else if (!take_one(&taking, *field)) {
             return false;
         }
     }

@@ -158,14 +158,14 @@ bool forward_may_address(struct invocation *invocation, struct span address, con
     struct invoker *invoker = invocation->invoker;
     struct span host;
     uint16_t port;
+    if (!span_is_empty(address) && address_is_known(invoker, address)) {
+        return true;
+    }
     if (!address_parse(address, &host, &port)) {
         invocation_fail(invocation, FAILURE_INVALID, false,
             "%s is '%.*s': host:port or the word nameserver is accepted", field,
             (int)(address.n < 100 ? address.n : 100), address.data ? address.data : "");
         return false;
-    }
-    if (address_is_known(invoker, address)) {
-        return true;
     }
     if (address_is_allowed(invoker, address)) {
         invocation->request.signature = RPC_MUST_NOT_BE_SIGNED;

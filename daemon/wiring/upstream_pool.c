@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Requests go to few addresses again and again, and their ports tell most of those apart. */
+#define RECENT_ADDRESSES 16
+
 struct upstream_pool {
     struct upstream_context *context;
     struct resolver *resolver;
@@ -15,6 +18,7 @@ struct upstream_pool {
     uint64_t cleanup_interval_ms;
     struct deadline cleanup;
     struct upstream_address *addresses;
+    struct upstream_address *recent[RECENT_ADDRESSES]; /* found last; NULL: none */
     size_t n_connections;
     size_t n_control; /* of them */
     TAILQ_HEAD(, upstream_address) without_room;
@@ -184,6 +188,11 @@ static void address_forget(struct upstream_pool *pool, struct upstream_address *
         }
     }
     address_stats_add(&pool->forgotten, &address->stats);
+    for (size_t i = 0; i < RECENT_ADDRESSES; i++) {
+        if (pool->recent[i] == address) {
+            pool->recent[i] = NULL;
+        }
+    }
     HASH_DEL(pool->addresses, address);
     upstream_address_free(address);
 }
@@ -243,6 +252,30 @@ static struct upstream_address *address_find_of(
     struct upstream_address *address = NULL;
     if (n > 0) {
         HASH_FIND(hh, pool->addresses, key, n, address);
+    }
+    return address;
+}
+
+static bool is_address_of(
+    const struct upstream_address *address, struct span name, enum pool_class class)
+{
+    /* The key is a letter and the name. */
+    return address->class == class && address->hh.keylen == name.n + 1 &&
+           memcmp(address->key + 1, name.data, name.n) == 0;
+}
+
+/* address_find_of() for what is shared by all callers. */
+static struct upstream_address *address_find_shared(
+    struct upstream_pool *pool, struct span name, enum pool_class class)
+{
+    size_t place = name.n > 0 ? (unsigned char)name.data[name.n - 1] % RECENT_ADDRESSES : 0;
+    struct upstream_address *recent = pool->recent[place];
+    if (recent && is_address_of(recent, name, class)) {
+        return recent;
+    }
+    struct upstream_address *address = address_find_of(pool, name, class, 0);
+    if (address) {
+        pool->recent[place] = address;
     }
     return address;
 }
@@ -319,7 +352,9 @@ static void invoke(struct upstream_pool *pool, struct span name, enum pool_class
     const struct command_source *source)
 {
     UNINITIALIZED struct failure_report report;
-    struct upstream_address *address = address_find_of(pool, name, class, identity);
+    struct upstream_address *address = class == POOL_CONTROL
+                                           ? address_find_of(pool, name, class, identity)
+                                           : address_find_shared(pool, name, class);
     if (!address) {
         address = address_new(pool, name, class, identity, &report);
     }
