@@ -29,9 +29,16 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
     loop->tick_at_ms = NEVER_MS;
 }
 
+static void now_read(struct loop *loop)
+{
+    loop->now_us = loop_clock_us();
+    loop->now_ms = loop->now_us / 1000;
+}
+
 int loop_init(struct loop *loop)
 {
-    *loop = (struct loop){ .tick_at_ms = NEVER_MS, .now_ms = loop_clock_ms() };
+    *loop = (struct loop){ .tick_at_ms = NEVER_MS };
+    now_read(loop);
     deadline_wheel_init(&loop->deadlines, loop->now_ms);
     if (getrandom(loop->random_state, sizeof(loop->random_state), 0) !=
         (ssize_t)sizeof(loop->random_state)) {
@@ -108,7 +115,7 @@ static void settle(struct loop *loop)
 
 static void turn_end(struct loop *loop)
 {
-    loop->now_ms = loop_clock_ms();
+    now_read(loop);
     (void)deadline_wheel_expire(&loop->deadlines, loop->now_ms);
     settle(loop);
     if (loop->on_turn) {
@@ -211,5 +218,5 @@ uint32_t loop_random(struct loop *loop)
 void loop_wake(struct loop *loop)
 {
     loop->has_woken = true;
-    loop->now_ms = loop_clock_ms();
+    now_read(loop);
 }

@@ -49,6 +49,7 @@ struct loop {
     struct event tick;
     uint64_t tick_at_ms; /* what the tick timer is set to; NEVER_MS when it is not */
     uint64_t now_ms;     /* of this turn */
+    uint64_t now_us;     /* the same moment, for measuring */
     bool has_woken;      /* a callback of a socket or signal has run */
     struct deadline_wheel deadlines;
     struct loop_dirty *dirty;
@@ -83,5 +84,5 @@ void loop_deadline_set(struct loop *loop, struct deadline *deadline, uint64_t at
 void loop_deadline_clear(struct loop *loop, struct deadline *deadline);
 /* Chance, not secrecy. */
 uint32_t loop_random(struct loop *loop);
-/* Every libevent callback begins with this: now_ms becomes the time of its wake-up. */
+/* Every libevent callback begins with this: now_ms and now_us become the time of its wake-up. */
 void loop_wake(struct loop *loop);

@@ -317,7 +317,8 @@ static void response_take(struct upstream *upstream, struct remoting_command *re
         if (response->code == RESPONSE_GO_AWAY) {
             going_away(upstream, request);
         } else {
-            latency_add(&upstream->address_stats->latency, loop_clock_us() - request->sent_us);
+            latency_add(
+                &upstream->address_stats->latency, context->loop->now_us - request->sent_us);
             in_flight_remove(upstream, request);
             rpc_hooks_after(&context->hooks, response, upstream->name, request->signature);
             request->handler->on_response(request, response, source);
@@ -712,7 +713,7 @@ int upstream_send(struct upstream *upstream, struct pending_request *request,
     request->upstream_opaque = upstream_opaque;
     request->stream_start = stream_start;
     request->sent_ms = now_ms;
-    request->sent_us = loop_clock_us();
+    request->sent_us = context->loop->now_us;
     request->deadline.on_deadline = on_request_deadline;
     loop_deadline_set(context->loop, &request->deadline, request->deadline_ms);
     TAILQ_INSERT_TAIL(&upstream->in_flight, request, link);
