@@ -165,15 +165,18 @@ static void subscribe_net_events(struct invocation *invocation,
     (void)command;
     (void)source;
     struct session *session = invocation->session;
+    bool takes_events = session->state == SESSION_OPEN;
+    if (takes_events &&
+        net_event_subscribe(invocation->invoker->upstreams->events, &session->net_events,
+            &session->transport, invocation->serialize_type) < 0) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, false, "out of memory");
+        return;
+    }
     json_t *names = json_array();
     for (enum net_event event = NET_EVENT_CONNECTED; event <= NET_EVENT_IDLE; event++) {
         json_array_append_new(names, json_string(net_event_name(event)));
     }
     admin_answer_json(invocation, json_pack("{s:o}", "events", names));
-    if (session->state == SESSION_OPEN) {
-        net_event_subscribe(invocation->invoker->upstreams->events, &session->net_events,
-            &session->transport, invocation->serialize_type);
-    }
 }
 
 static json_t *drain_json(const struct drain *drain, uint64_t now_ms)

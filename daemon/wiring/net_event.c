@@ -3,8 +3,10 @@
 #include "protocol/code.h"
 #include "protocol/remoting_command.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define NET_EVENT_FIELDS 5
 
@@ -28,23 +30,30 @@ void net_events_init(struct net_events *events)
     TAILQ_INIT(&events->subscriptions);
 }
 
-void net_event_subscribe(struct net_events *events, struct net_event_subscription *subscription,
+int net_event_subscribe(struct net_events *events, struct net_event_subscription **subscription,
     struct transport *transport, enum serialize_type serialize_type)
 {
-    subscription->serialize_type = serialize_type;
-    if (!subscription->is_subscribed) {
-        subscription->is_subscribed = true;
-        subscription->transport = transport;
-        TAILQ_INSERT_TAIL(&events->subscriptions, subscription, link);
+    if (!*subscription) {
+        struct net_event_subscription *made = calloc(1, sizeof(*made));
+        if (!made) {
+            return -ENOMEM;
+        }
+        made->transport = transport;
+        TAILQ_INSERT_TAIL(&events->subscriptions, made, link);
+        *subscription = made;
     }
+    (*subscription)->serialize_type = serialize_type;
+    return 0;
 }
 
-void net_event_unsubscribe(struct net_events *events, struct net_event_subscription *subscription)
+struct net_event_subscription *net_event_unsubscribe(
+    struct net_events *events, struct net_event_subscription *subscription)
 {
-    if (subscription->is_subscribed) {
-        subscription->is_subscribed = false;
+    if (subscription) {
         TAILQ_REMOVE(&events->subscriptions, subscription, link);
+        free(subscription);
     }
+    return NULL;
 }
 
 static void event_write(

@@ -6,7 +6,7 @@
  * event, addr, connection and cause. A subscriber that does not read loses events, and nothing
  * else: the next one it gets says in `dropped` how many it lost.
  *
- * A subscription is part of its session; the list here only points to it.
+ * A subscription belongs to its session, which has to give it up when it ends.
  */
 #pragma once
 
@@ -28,7 +28,6 @@ enum net_event {
 
 struct net_event_subscription {
     TAILQ_ENTRY(net_event_subscription) link;
-    bool is_subscribed;
     struct transport *transport;
     enum serialize_type serialize_type;
     uint64_t n_dropped; /* since the last one that was written */
@@ -42,9 +41,13 @@ struct net_events {
 const char *net_event_name(enum net_event event);
 
 void net_events_init(struct net_events *events);
-/* Again is fine: the header form becomes the new one. */
-void net_event_subscribe(struct net_events *events, struct net_event_subscription *subscription,
+/*
+ * Makes *subscription, or where there is one already its header form the new one. 0 or -ENOMEM.
+ */
+int net_event_subscribe(struct net_events *events, struct net_event_subscription **subscription,
     struct transport *transport, enum serialize_type serialize_type);
-void net_event_unsubscribe(struct net_events *events, struct net_event_subscription *subscription);
+/* NULL is fine; always returns NULL. */
+struct net_event_subscription *net_event_unsubscribe(
+    struct net_events *events, struct net_event_subscription *subscription);
 void net_event_publish(struct net_events *events, enum net_event event, const char *address,
     uint64_t upstream_id, const char *cause);

@@ -78,7 +78,7 @@ const char *session_text(const struct session *session, char dst[static SESSION_
 static void session_resign(struct session *session)
 {
     const struct invoker *invoker = session->sessions->invoker;
-    net_event_unsubscribe(invoker->upstreams->events, &session->net_events);
+    session->net_events = net_event_unsubscribe(invoker->upstreams->events, session->net_events);
     processors_session_gone(invoker->processors, session);
     identity_session_gone(invoker->identity, session->id);
 }

@@ -88,7 +88,7 @@ struct session {
     struct deadline frame_deadline;
     struct deadline write_deadline;
     uint64_t answers_end; /* the byte of the connection after the last answer */
-    struct net_event_subscription net_events;
+    struct net_event_subscription *net_events; /* NULL: it has not subscribed */
     struct loop_reapable reapable;
 };
 TAILQ_HEAD(session_tailq, session);
