@@ -7,6 +7,10 @@
  * be repeated, the output that writes it). Everything is counted against limits.total_memory;
  * whoever is refused answers `overloaded`.
  *
+ * Large frame buffers are kept for reuse, too: the allocator would give each back to the kernel, and
+ * the pages of the next one would have to be zeroed and mapped again, which takes longer than the
+ * frame itself. memory_settle(), called now and then, gives back what nobody has used since.
+ *
  * A free list is for any objects of one size that come and go with every request. What lies in it
  * is poisoned where the address sanitizer is in, as freed memory would be.
  */
@@ -29,9 +33,18 @@ struct free_list {
     struct free_object *first;
 };
 
+/* Frame buffers from this size on are kept, so many of them and of so many bytes. */
+#define FRAME_BUFFER_LARGE      (32 * 1024)
+#define FRAME_BUFFERS_KEPT      32
+#define FRAME_BUFFERS_KEPT_SIZE (16 * 1024 * 1024)
+
 struct memory {
     size_t used;
     size_t limit;
+    struct frame_buffer *kept[FRAME_BUFFERS_KEPT];
+    size_t n_kept;
+    size_t kept_size;        /* bytes of them all */
+    bool has_used_kept;      /* since memory_settle() */
     struct free_list blocks; /* struct output_chunk, with their bytes */
 };
 
@@ -45,6 +58,7 @@ void free_list_give(struct free_list *list, void *object);
 struct frame_buffer {
     unsigned n_references;
     size_t capacity;
+    size_t allocated; /* bytes of data: capacity, rounded up where it is large */
     struct memory *memory;
     uint8_t data[];
 };
@@ -52,6 +66,8 @@ struct frame_buffer {
 void memory_init(struct memory *memory, size_t limit);
 /* Everything must have been given back. */
 void memory_deinit(struct memory *memory);
+/* Gives back what is kept of large buffers where none was used since the last call. */
+void memory_settle(struct memory *memory);
 /* Whether n more bytes would fit. */
 bool memory_has_room(const struct memory *memory, size_t n);
 

@@ -464,6 +464,7 @@ static void on_cleanup(struct deadline *deadline, uint64_t now_ms)
     struct upstream_pool *pool =
         (struct upstream_pool *)(void *)((char *)deadline -
                                          offsetof(struct upstream_pool, cleanup));
+    memory_settle(pool->context->memory);
     for (struct upstream_address *address = pool->addresses; address; address = address->hh.next) {
         idle_close(pool, address);
     }

@@ -170,6 +170,22 @@ START_TEST(reserved_room_is_in_one_piece)
 }
 END_TEST
 
+START_TEST(room_that_is_given_back_is_not_written)
+{
+    begin();
+    for (size_t n = 0; n < 3000; n++) {
+        uint8_t *room = output_reserve(&output, n + 500);
+        ck_assert_ptr_nonnull(room);
+        fill(room, n_written, n);
+        output_give_back(&output, 500);
+        n_written += (uint32_t)n;
+        assert_often(output.size == n_written);
+    }
+    (void)write_all(1 << 16);
+    end();
+}
+END_TEST
+
 /* limits.total_memory is for who takes requests in: what must be answered is answered. */
 START_TEST(room_is_given_although_the_limit_is_reached)
 {
@@ -333,6 +349,57 @@ START_TEST(frame_buffers_stay_within_the_limit)
 }
 END_TEST
 
+START_TEST(large_frame_buffers_are_kept_for_frames_of_their_size)
+{
+    memory_init(&memory, SIZE_MAX);
+    struct frame_buffer *first = frame_buffer_new(&memory, 70000);
+    struct frame_buffer *second = frame_buffer_new(&memory, 70000);
+    struct frame_buffer *other = frame_buffer_new(&memory, 200000);
+    ck_assert(first && second && other);
+    memset(first->data, 1, 70000);
+    struct frame_buffer *given[] = { first, other, second };
+    for (size_t i = 0; i < 3; i++) {
+        (void)frame_buffer_unref(given[i]);
+    }
+    ck_assert_uint_eq(memory.used, 0);
+    ck_assert_ptr_eq(frame_buffer_new(&memory, 70100), second);
+    ck_assert_uint_eq(memory.used, 70100);
+    memset(second->data, 2, 70100);
+    ck_assert_ptr_eq(frame_buffer_new(&memory, 199999), other);
+    (void)frame_buffer_unref(second);
+    (void)frame_buffer_unref(other);
+
+    memory_settle(&memory);
+    ck_assert_uint_eq(memory.n_kept, 3);
+    memory_settle(&memory);
+    ck_assert_uint_eq(memory.n_kept, 0);
+    memory_deinit(&memory);
+}
+END_TEST
+
+START_TEST(large_frame_buffers_are_kept_up_to_their_limits)
+{
+    memory_init(&memory, SIZE_MAX);
+    struct frame_buffer *buffers[FRAME_BUFFERS_KEPT + 8];
+    const size_t sizes[] = { FRAME_BUFFER_LARGE, 1 << 20 };
+    for (size_t round = 0; round < 2; round++) {
+        for (size_t i = 0; i < FRAME_BUFFERS_KEPT + 8; i++) {
+            buffers[i] = frame_buffer_new(&memory, sizes[round]);
+            ck_assert_ptr_nonnull(buffers[i]);
+        }
+        for (size_t i = 0; i < FRAME_BUFFERS_KEPT + 8; i++) {
+            (void)frame_buffer_unref(buffers[i]);
+        }
+        ck_assert_uint_le(memory.n_kept, FRAME_BUFFERS_KEPT);
+        ck_assert_uint_le(memory.kept_size, FRAME_BUFFERS_KEPT_SIZE);
+        memory_settle(&memory);
+        memory_settle(&memory);
+        ck_assert_uint_eq(memory.kept_size, 0);
+    }
+    memory_deinit(&memory);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("output");
@@ -340,6 +407,7 @@ int main(void)
     tcase_add_test(tests, nothing_to_write_is_written);
     tcase_add_test(tests, small_pieces_share_blocks_and_arrive_in_order);
     tcase_add_test(tests, reserved_room_is_in_one_piece);
+    tcase_add_test(tests, room_that_is_given_back_is_not_written);
     tcase_add_test(tests, room_is_given_although_the_limit_is_reached);
     tcase_add_test(tests, large_body_is_referred_to_and_a_small_one_copied);
     tcase_add_test(tests, body_is_released_when_its_last_byte_is_written_and_not_before);
@@ -351,6 +419,8 @@ int main(void)
     tcase_add_test(tests, free_blocks_are_kept_for_reuse_up_to_their_limit);
     tcase_add_test(tests, a_free_list_hands_out_again_what_it_was_given_up_to_its_length);
     tcase_add_test(tests, frame_buffers_stay_within_the_limit);
+    tcase_add_test(tests, large_frame_buffers_are_kept_for_frames_of_their_size);
+    tcase_add_test(tests, large_frame_buffers_are_kept_up_to_their_limits);
     Suite *suite = suite_create("output");
     suite_add_tcase(suite, tests);
     return run_suite(suite);
