@@ -34,14 +34,34 @@ static int reading_update(struct transport *transport)
     return r;
 }
 
+static void on_writable(evutil_socket_t fd, short what, void *context);
+
+/* Most callers read what they asked for: their connections never need the second event. */
+static int write_event_new(struct transport *transport)
+{
+    transport->write_event = event_new(
+        transport->loop->base, transport->fd, EV_WRITE | EV_PERSIST, on_writable, transport);
+    return transport->write_event ? 0 : -ENOMEM;
+}
+
+static void write_event_free(struct transport *transport)
+{
+    if (transport->write_event) {
+        event_free(transport->write_event);
+        transport->write_event = NULL;
+    }
+}
+
 static int blocked_set(struct transport *transport, bool is_blocked)
 {
     if (transport->is_blocked == is_blocked) {
         return 0;
     }
+    if (!transport->write_event && write_event_new(transport) < 0) {
+        return -ENOMEM;
+    }
     transport->is_blocked = is_blocked;
-    return is_blocked ? event_add(&transport->write_event, NULL)
-                      : event_del(&transport->write_event);
+    return is_blocked ? event_add(transport->write_event, NULL) : event_del(transport->write_event);
 }
 
 static void failed(struct transport *transport, int error)
@@ -69,7 +89,10 @@ static void write_now(struct transport *transport)
         break;
     case OUTPUT_BLOCKED:
         /* Where TLS has to read first, a socket that takes more is of no use. */
-        (void)blocked_set(transport, !(transport->tls && transport->tls->write_wants_read));
+        if (blocked_set(transport, !(transport->tls && transport->tls->write_wants_read)) < 0) {
+            transport->handler->on_end(transport, TRANSPORT_NO_MEMORY, ENOMEM);
+            return;
+        }
         break;
     case OUTPUT_FAILED:
         (void)blocked_set(transport, false);
@@ -348,7 +371,7 @@ static void receive(struct transport *transport)
         n_room = n_held_room;
     } else if (expected) {
         data = expected->data;
-        n_room = expected->capacity;
+        n_room = expected->capacity; /* the size of the last frame, not what was allocated */
     }
     ssize_t n = bytes_read(transport, data, n_room);
     if (n <= 0) {
@@ -436,9 +459,8 @@ int transport_open(struct transport *transport, struct loop *loop, struct memory
     output_init(&transport->output, memory);
     if (event_assign(&transport->read_event, loop->base, fd, EV_READ | EV_PERSIST, on_readable,
             transport) < 0 ||
-        event_assign(&transport->write_event, loop->base, fd, EV_WRITE | EV_PERSIST, on_writable,
-            transport) < 0 ||
         (is_connecting ? blocked_set(transport, true) : reading_update(transport)) < 0) {
+        write_event_free(transport);
         transport->fd = -1;
         (void)close(fd);
         return -ENOMEM;
@@ -467,7 +489,7 @@ void transport_close(struct transport *transport)
         return;
     }
     (void)event_del(&transport->read_event);
-    (void)event_del(&transport->write_event);
+    write_event_free(transport);
     loop_forget_dirty(transport->loop, &transport->dirty);
     transport->tls = tls_stream_free(transport->tls);
     (void)close(transport->fd);

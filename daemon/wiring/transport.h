@@ -78,7 +78,8 @@ struct transport {
     struct loop *loop;
     const struct transport_handler *handler;
     int fd; /* -1 when closed */
-    struct event read_event, write_event;
+    struct event read_event;
+    struct event *write_event; /* NULL until the socket takes no more for the first time */
     struct loop_dirty dirty;
     struct output output;
     struct tls_stream *tls; /* NULL: plain text */
