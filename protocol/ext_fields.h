@@ -56,8 +56,8 @@ static inline bool ext_fields_add(struct ext_fields *ext_fields, struct span key
 static inline const char *ext_field_source(const struct ext_field *field)
 {
     const char *value = field->value.data;
-    bool is_there = field->source_size > 0 && value == field->key.data + field->key.n + 3 &&
-                    field->source_size == field->key.n + field->value.n + 5;
+    bool is_there = field->source_size == field->key.n + field->value.n + 5 &&
+                    value == field->key.data + field->key.n + 3;
     return is_there ? field->key.data - 1 : NULL;
 }
 

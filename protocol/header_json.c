@@ -802,13 +802,16 @@ static inline uint64_t load_word(const char *data)
 }
 
 /*
- * The integer of a header as programs write it: digits of 31 bits without leading zeros, and a comma
- * or the closing brace behind. Where it ends; NULL where it is otherwise. Eight at a time where so
- * many characters are left.
+ * The integer of a header as programs write it: no leading zeros, and a comma or the closing brace
+ * behind. Where it ends; NULL where it is otherwise. Eight digits at a time where so many characters
+ * are left.
  */
 static inline const char *read_plain_integer(const char *at, const char *end, int32_t *ret_integer)
 {
+    bool is_negative = at < end && *at == '-';
+    at += is_negative;
     const char *start = at;
+    const char *last = end - start > 11 ? start + 11 : end;
     uint64_t number = 0;
     if (end - at > 16) {
         uint64_t word = load_word(at);
@@ -816,18 +819,18 @@ static inline const char *read_plain_integer(const char *at, const char *end, in
         number = n > 0 ? read_digits(word, n) : 0;
         at += n;
     }
-    const char *last = end - start > 11 ? start + 11 : end;
     if (at == start || at == start + 8) {
         for (; at < last && (unsigned char)(*at - '0') <= 9; at++) {
             number = number * 10 + (unsigned char)(*at - '0');
         }
     }
     bool is_plain = at > start && at < last && (*at == ',' || *at == '}') &&
-                    (*start != '0' || at == start + 1) && number <= INT32_MAX;
+                    (*start != '0' || at == start + 1) &&
+                    number <= (uint64_t)INT32_MAX + is_negative;
     if (!is_plain) {
         return NULL;
     }
-    *ret_integer = (int32_t)number;
+    *ret_integer = (int32_t)(is_negative ? -(int64_t)number : (int64_t)number);
     return at;
 }
 

@@ -218,12 +218,11 @@ __attribute__((always_inline)) static inline void put_header(
 
 size_t header_json_encoded_size_max(const struct remoting_command *command)
 {
-    size_t n = FIXED_SIZE_MAX + ESCAPED_SIZE_MAX * command->remark.n;
-    for (size_t i = 0; i < command->ext_fields.n; i++) {
-        const struct ext_field *field = &command->ext_fields.fields[i];
-        n += ext_field_source(field)
-                 ? field->source_size + sizeof(",") - 1
-                 : ESCAPED_SIZE_MAX * (field->key.n + field->value.n) + sizeof("\"\":\"\",") - 1;
+    const struct ext_fields *ext_fields = &command->ext_fields;
+    size_t n = FIXED_SIZE_MAX + ESCAPED_SIZE_MAX * command->remark.n +
+               (sizeof("\"\":\"\",") - 1) * ext_fields->n;
+    for (size_t i = 0; i < ext_fields->n; i++) {
+        n += ESCAPED_SIZE_MAX * (ext_fields->fields[i].key.n + ext_fields->fields[i].value.n);
     }
     return n;
 }

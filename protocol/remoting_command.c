@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 /* To here it is cheaper to have a bound of a head's size than to count it. */
-#define HEAD_ROOM_MAX 8192u
+#define HEAD_ROOM_MAX 4096u
 
 #define LANGUAGE_TEXT(text)                                                                        \
     {                                                                                              \
