@@ -2,8 +2,10 @@
 """What is refused in TLS is told with what would mend it"""
 
 import contextlib
+import os
 import pathlib
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -12,10 +14,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from _tls import VERSIONS, authority, client_authority, ours, secured, server, settings
 from certificates import Authority, with_passphrase
-from daemon_process import Daemon
+from daemon_process import Daemon, binary
 from fake_broker import FakeBroker
-from remoting import GET_MAX_OFFSET
-from scenario import is_failure, is_own, stage
+from remoting import GET_MAX_OFFSET, SEND_MESSAGE
+from scenario import TOPIC, is_failure, is_own, stage
 from tap import check, contains, equal, main, test, wait_until
 
 GET_POOL_STATS = 30006
@@ -81,6 +83,25 @@ def a_certificate_that_proves_nothing_is_refused_with_what_would_mend_it():
                     is_refused(on, broker.address, *words, what=f"{words[0]}, TLS {version}")
                     equal(broker.seen(), [], "what the broker was asked")
         is_own(on.call(on.client(), "others"), "others")
+
+
+@test
+def a_nameserver_that_proves_nothing_is_told_of_by_sends_and_by_remotingctl():
+    tls = Authority("Somebody Else").certificate("127.0.0.1").server_context()
+    with stage(settings(), tls=tls) as on:
+        answer = on.client().call(SEND_MESSAGE, {"topic": TOPIC}, b"x")
+        is_failure(answer, "no-nameserver", 10004, "no")
+        contains(answer.remark, "unknown here (Somebody Else)", "the remark")
+        contains(answer.remark, "[tls] ca_file", "the remark")
+        shown = subprocess.run(
+            [binary("REMOTINGCTL", "build-test/client/remotingctl"), "show", "pools"],
+            env={**os.environ, "REMOTINGD_SOCKET": on.daemon.socket},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        contains(shown, "LAST FAILURE", "show pools")
+        contains(shown, "the CA's certificate belongs in [tls] ca_file", "show pools")
 
 
 @test
