@@ -5,9 +5,10 @@
  * its key, and the sessions that peers gave, by which the next handshake with them is a short one.
  * tls_stream.h is one connection's part.
  *
- * tls_load() is what a reload calls: it reads the files anew and puts what they hold in the place of
- * what was there. Where something is wrong with them it changes nothing. Connections keep what they
- * were made with, and sessions are forgotten: they were given to what was there before.
+ * tls_load() is what a reload calls: it reads the files anew and puts what they hold in the place
+ * of what was there. Where something is wrong with them it changes nothing. Connections keep what
+ * they were made with, and sessions are forgotten: they were given to what was there before. Who
+ * wants none of the old connections drains them.
  *
  * Certificates are checked (CA, dates, and the name that is asked for) unless [tls] verify is no.
  * There is no way from here to plain text: who has a struct tls speaks TLS, or not at all. TLS 1.2

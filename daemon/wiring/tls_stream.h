@@ -5,13 +5,13 @@
  * itself (SSL_set_fd): a memory BIO would copy every byte once more each way, and "written" would
  * mean handed to one more buffer; here it is what the kernel has taken, on which sidecar.sent=no
  * stands. So output goes in records of at most TLS_RECORD_SIZE bytes, many small frames in one and
- * large bodies from where they lie, each with one write(); and a record counts as written when all of it
- * is, for the peer can read nothing of a part. SIGPIPE has to be ignored by the process.
+ * large bodies from where they lie, each with one write(); and a record counts as written when all
+ * of it is, for the peer can read nothing of a part. SIGPIPE has to be ignored by the process.
  *
  *     handshake -> read, write -> freed          the caller waits for what each of them wants
  *
- * Either direction may want the other event of the socket; wants_*() tell it. What ends a
- * connection is told in words that name the fix, by tls_stream_cause().
+ * Either direction may want the other event of the socket: read_wants_write, write_wants_read. What
+ * ends a connection is told in words that name the fix, by tls_stream_cause().
  */
 #pragma once
 
@@ -55,8 +55,8 @@ enum tls_handshake tls_stream_handshake(struct tls_stream *stream);
 bool tls_stream_was_resumed(const struct tls_stream *stream);
 
 /*
- * As readv(): what is there, as far as the vectors have room; 0 at the end of the file, with or without
- * close_notify; -1 with errno, which is EPROTO where it is not the socket that failed.
+ * As readv(): what is there, as far as the vectors have room; 0 at the end of the file, with or
+ * without close_notify; -1 with errno, which is EPROTO where it is not the socket that failed.
  */
 ssize_t tls_stream_read(struct tls_stream *stream, const struct iovec *vectors, size_t n_vectors);
 /* Contract of output_write(); where it wants to read first, that is OUTPUT_BLOCKED, too. */

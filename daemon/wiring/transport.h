@@ -106,13 +106,13 @@ struct transport {
 int transport_open(struct transport *transport, struct loop *loop, struct memory *memory,
     const struct transport_handler *handler, int fd, size_t frame_limit, bool is_connecting);
 /*
- * Of one that is connecting: everything goes through the stream, which belongs to the transport from
- * here on.
+ * Of one that is connecting: everything goes through the stream, which belongs to the transport
+ * from here on.
  */
 void transport_secure(struct transport *transport, struct tls_stream *stream);
 /*
- * Why it ended: in TLS's words where it has some, also for TRANSPORT_END_OF_FILE (error 0), else the
- * errno's.
+ * Why it ended: in TLS's words where it has some, also for TRANSPORT_END_OF_FILE (error 0), else
+ * the errno's.
  */
 const char *transport_error_text(const struct transport *transport, int error);
 /* Closes the descriptor, drops what was read and not written. May be called twice. */

@@ -16,8 +16,8 @@ struct certificate {
 
 /*
  * Written to directory as NAME.pem and NAME.key. issuer NULL: an authority. alternative is what
- * subjectAltName says, as in "DNS:localhost,IP:127.0.0.1"; NULL for none. It expires so many seconds
- * from now.
+ * subjectAltName says, as in "DNS:localhost,IP:127.0.0.1"; NULL for none. It expires so many
+ * seconds from now.
  */
 struct certificate certificate_new(const char *directory, const char *name,
     const struct certificate *issuer, const char *alternative, long seconds);

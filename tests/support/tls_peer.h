@@ -1,8 +1,8 @@
 /*
  * TLS peer
  *
- * The server's side of a connection, for tests of the client's: driven by hand, on a non-blocking socket, in
- * the test's own thread. What it has to say may be held back, cut or spoilt on its way.
+ * The server's side of a connection, for tests of the client's: driven by hand, on a non-blocking
+ * socket, in the test's own thread. What it has to say may be held back, cut or spoilt on its way.
  */
 #pragma once
 
