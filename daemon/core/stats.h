@@ -42,5 +42,5 @@ struct stats {
     /* messages that a POP brought for the hash of their tag only, acknowledged */
     uint64_t pop_filtered;
     uint64_t pop_dead_lettered; /* moved to the dead-letter topic (sidecar.maxReconsume) */
-    uint64_t retries; /* attempts after the first, of one request */
+    uint64_t retries;           /* attempts after the first, of one request */
 };

@@ -23,7 +23,8 @@
 /* So many of each broker where the caller does not say; no broker gives more than 64. */
 #define MAX_NUM_TEXT "32"
 /* The end of time, of which Java's tools ask. */
-#define END_TEXT "9223372036854775807"
+#define END_TEXT         "9223372036854775807"
+#define OFFSET_TEXT_SIZE 24
 
 static const struct remoting_command *query_of(const struct fan_out_part *part)
 {
@@ -226,10 +227,6 @@ static const struct fan_out_steps query_parts = {
 
 /* --- the beginning --- */
 
-struct query_offset {
-    char text[24];
-};
-
 /* The master that the offset id names, or NULL where the id is a UNIQ_KEY. */
 static const struct broker_data *broker_of_id(
     const struct topic_route *route, struct span id, int64_t *ret_offset)
@@ -258,13 +255,14 @@ static bool id_complete(
     int64_t offset;
     *ret_broker = broker_of_id(route, invocation->sidecar.msg_id, &offset);
     if (*ret_broker) {
-        fan_out->texts = malloc(sizeof(struct query_offset));
+        fan_out->texts = malloc(OFFSET_TEXT_SIZE);
         if (!fan_out->texts) {
             invocation_fail(invocation, FAILURE_OVERLOADED, false, "out of memory");
             return false;
         }
-        (void)snprintf(fan_out->texts, sizeof(struct query_offset), "%" PRId64, offset);
-        return ext_fields_set(&command->ext_fields, SPAN("offset"), span_of(fan_out->texts));
+        (void)snprintf(fan_out->texts, OFFSET_TEXT_SIZE, "%" PRId64, offset);
+        (void)ext_fields_set(&command->ext_fields, SPAN("offset"), span_of(fan_out->texts));
+        return true;
     }
     command->code = REQUEST_QUERY_MESSAGE;
     (void)ext_fields_set(&command->ext_fields, SPAN("key"), invocation->sidecar.msg_id);

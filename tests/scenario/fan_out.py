@@ -235,11 +235,11 @@ def a_caller_that_goes_while_brokers_are_asked_leaves_nothing_behind():
         held = Held()
         for broker in (a, b):
             broker.on(QUERY_MESSAGE, held)
+        gone = running.client()
         for _ in range(20):
-            gone = running.client()
             gone.send(QUERY_MESSAGE, KEY)
-            gone.close()
-        waiting = held.wait_for(2)
+        waiting = held.wait_for(40)
+        gone.close()
         for connection, request in waiting:
             connection.answer(request, body=keyed("late", "order-1"))
         a.on(QUERY_MESSAGE, after(0.01, found(keyed("a1", "order-1"))))
