@@ -43,7 +43,11 @@ static void letter_end(struct dead_letter *letter, const char *cause)
 {
     struct pop_discards *discards = letter->discards;
     const struct receipt *receipt = &letter->receipt;
-    if (cause) {
+    uint64_t second = discards->context->loop->now_ms / 1000;
+    if (cause && second == discards->logged_second) {
+        log_debug("another message not moved to its dead-letter topic");
+    } else if (cause) {
+        discards->logged_second = second;
         char quoted[LOG_QUOTE_SIZE];
         log_warning("group=%.*s topic=%.*s broker=%.*s physical_offset=%lld not moved to its "
                     "dead-letter topic: %s",

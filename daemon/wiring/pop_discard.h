@@ -23,7 +23,8 @@
 struct pop_discards {
     struct upstream_context *context;
     struct upstream_pool *pool;
-    size_t n; /* that are being moved */
+    size_t n;               /* that are being moved */
+    uint64_t logged_second; /* failures are logged once a second at most */
 };
 
 /* address: of the broker that brought the message. */

@@ -64,6 +64,24 @@ START_TEST(request_without_sidecar_fields_keeps_its_fields_and_gets_the_defaults
     ck_assert(!taken.fields.has_code);
     ck_assert_int_eq(taken.fields.retry, SIDECAR_RETRY_SAFE);
     ck_assert(!taken.fields.wants_json);
+    ck_assert(span_is_absent(taken.fields.msg_id));
+    ck_assert(!taken.fields.has_max_reconsume);
+}
+END_TEST
+
+START_TEST(a_number_of_redeliveries_goes_from_none_to_what_brokers_can_count)
+{
+    ck_assert(take_one("sidecar.maxReconsume", "0"));
+    ck_assert(taken.fields.has_max_reconsume);
+    ck_assert_int_eq(taken.fields.max_reconsume, 0);
+    ck_assert(take_one("sidecar.maxReconsume", "2147483647"));
+    ck_assert_int_eq(taken.fields.max_reconsume, INT32_MAX);
+    ck_assert(!take_one("sidecar.maxReconsume", "-1"));
+    ck_assert(!take_one("sidecar.maxReconsume", "2147483648"));
+    ck_assert(!take_one("sidecar.maxReconsume", "often"));
+    ck_assert(take_one("sidecar.msgId", "AB"));
+    ck_assert(span_equals_text(taken.fields.msg_id, "AB"));
+    ck_assert(!take_one("sidecar.msgId", ""));
 }
 END_TEST
 
@@ -275,6 +293,7 @@ int main(void)
     tcase_add_test(tests, sidecar_fields_are_taken_out_and_the_rest_keeps_its_order);
     tcase_add_test(tests, every_word_of_a_choice_has_its_meaning);
     tcase_add_test(tests, timeout_goes_from_a_millisecond_to_the_limit);
+    tcase_add_test(tests, a_number_of_redeliveries_goes_from_none_to_what_brokers_can_count);
     tcase_add_test(tests, code_may_be_any_code);
     tcase_add_loop_test(
         tests, value_that_makes_no_sense_is_named_with_what_is_accepted, 0, N(refused));
