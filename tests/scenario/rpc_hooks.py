@@ -201,7 +201,7 @@ def a_secret_that_is_not_there_stops_the_start_with_its_section_and_file():
     for content, name, why in (
         (None, "/nowhere/secret", "/nowhere/secret: No such file or directory"),
         (b"\n", None, "the file is empty, a secret is expected"),
-        (b"x" * 5000, None, "the file is too large for a secret"),
+        (b"x" * 20000, None, "the file is too large for a secret"),
         (None, "secret-key", "$CREDENTIALS_DIRECTORY is not set"),
     ):
         path = name or secret_file(content)
