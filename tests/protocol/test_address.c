@@ -118,6 +118,42 @@ START_TEST(longest_address_fits_the_text_that_the_header_promises)
 }
 END_TEST
 
+struct network_case {
+    const char *host;
+    const char *network;
+    bool is_in;
+};
+
+static const struct network_case network_cases[] = {
+    { "10.1.2.3", "10.0.0.0/8", true },
+    { "11.1.2.3", "10.0.0.0/8", false },
+    { "10.127.255.255", "10.0.0.0/9", true },
+    { "10.128.0.0", "10.0.0.0/9", false },
+    { "127.0.0.1", "127.0.0.1", true },
+    { "127.0.0.2", "127.0.0.1", false },
+    { "127.0.0.1", "127.0.0.1/32", true },
+    { "192.0.2.1", "0.0.0.0/0", true },
+    { "fd00::7", "fd00::/8", true },
+    { "fe80::7", "fd00::/8", false },
+    { "::1", "::1", true },
+    { "::2", "::1", false },
+    { "::1", "10.0.0.0/8", false },
+    { "10.0.0.1", "::/0", false },
+    { "broker-a", "0.0.0.0/0", false },
+    { "", "0.0.0.0/0", false },
+    { "10.0.0.1", "localhost", false },
+    { "0000:0000:0000:0000:0000:0000:255.255.255.2550", "::/0", false },
+    { "::1", "0000:0000:0000:0000:0000:0000:255.255.255.2550/1280", false },
+};
+
+START_TEST(host_in_numbers_is_held_against_a_network)
+{
+    const struct network_case *c = &network_cases[_i];
+    ck_assert_msg(address_host_is_in(span_of(c->host), c->network) == c->is_in, "'%s' in %s",
+        c->host, c->network);
+}
+END_TEST
+
 #define N(array) (int)(sizeof(array) / sizeof((array)[0]))
 
 int main(void)
@@ -128,6 +164,7 @@ int main(void)
     tcase_add_test(tests, results_are_written_for_an_address_only);
     tcase_add_test(tests, host_may_have_253_characters);
     tcase_add_test(tests, longest_address_fits_the_text_that_the_header_promises);
+    tcase_add_loop_test(tests, host_in_numbers_is_held_against_a_network, 0, N(network_cases));
     Suite *suite = suite_create("address");
     suite_add_tcase(suite, tests);
     return run_suite(suite);

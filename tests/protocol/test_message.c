@@ -448,6 +448,88 @@ START_TEST(inner_batch_comes_as_its_body)
 }
 END_TEST
 
+/* One message of a SEND_BATCH body: totalSize, three numbers, body, properties. */
+static void write_inner(
+    struct bytes_writer *writer, int32_t flag, const char *body, const char *properties)
+{
+    bytes_write_i32(writer, (int32_t)(22 + strlen(body) + strlen(properties)));
+    bytes_write_i32(writer, 0);
+    bytes_write_i32(writer, 0);
+    bytes_write_i32(writer, flag);
+    bytes_write_i32(writer, (int32_t)strlen(body));
+    bytes_write(writer, body, strlen(body));
+    bytes_write_i16(writer, (int16_t)strlen(properties));
+    bytes_write(writer, properties, strlen(properties));
+}
+
+/* Two messages in data; the bytes written. */
+static size_t build_inner(uint8_t *data, size_t n)
+{
+    struct bytes_writer writer;
+    bytes_writer_init(&writer, data, n);
+    write_inner(&writer, 7, "first", "a\001b\002");
+    write_inner(&writer, 0, "", "");
+    ck_assert(!bytes_writer_failed(&writer));
+    return writer.at;
+}
+
+START_TEST(inner_batch_is_walked_to_its_end)
+{
+    uint8_t data[128];
+    const struct span batch = { (const char *)data, build_inner(data, sizeof(data)) };
+    size_t at = 0;
+    struct message_inner inner;
+    ck_assert(message_inner_next(batch, &at, &inner));
+    ck_assert_uint_eq(at, 31);
+    ck_assert_int_eq(inner.flag, 7);
+    assert_span(inner.body, "first");
+    assert_span(inner.properties, "a\001b\002");
+    ck_assert(message_inner_next(batch, &at, &inner));
+    ck_assert_int_eq(inner.flag, 0);
+    assert_span(inner.body, "");
+    assert_span(inner.properties, "");
+    ck_assert_uint_eq(at, batch.n);
+    ck_assert(!message_inner_next(batch, &at, &inner));
+}
+END_TEST
+
+START_TEST(inner_batch_cut_at_any_byte_ends_before_its_end)
+{
+    uint8_t data[128];
+    const size_t n = build_inner(data, sizeof(data));
+    for (size_t cut = 0; cut < n; cut++) {
+        uint8_t *copy = golden_copy(data, cut);
+        const struct span batch = { (const char *)copy, cut };
+        size_t at = 0;
+        struct message_inner inner;
+        while (message_inner_next(batch, &at, &inner)) {
+        }
+        ck_assert_uint_eq(at, cut < 31 ? 0 : 31);
+        free(copy);
+    }
+}
+END_TEST
+
+START_TEST(inner_message_whose_parts_do_not_fit_ends_the_walk)
+{
+    /* Where a byte of a length stands, and what it becomes: sizes that run over, or are negative. */
+    static const struct {
+        size_t at;
+        uint8_t value;
+    } changes[] = { { 0, 0x80 }, { 3, 3 }, { 3, 21 }, { 3, 255 }, { 16, 0x80 }, { 19, 10 },
+        { 25, 0x80 }, { 26, 5 } };
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        uint8_t data[128];
+        const struct span batch = { (const char *)data, build_inner(data, sizeof(data)) };
+        data[changes[i].at] = changes[i].value;
+        size_t at = 0;
+        struct message_inner inner;
+        ck_assert_msg(!message_inner_next(batch, &at, &inner), "change %zu", i);
+        ck_assert_uint_eq(at, 0);
+    }
+}
+END_TEST
+
 struct properties_case {
     const char *name;
     const char *properties;
@@ -590,6 +672,27 @@ START_TEST(compressed_body_comes_back_when_it_just_fits)
             free(body.data);
         }
         free(compressed.data);
+        free(text.data);
+    }
+}
+END_TEST
+
+/* Java's numbers (CompressionType.java), and the libraries' own bytes at Java's level. */
+START_TEST(body_is_compressed_as_the_libraries_do_at_level_5)
+{
+    static const enum message_compression ways[] = { MESSAGE_COMPRESSION_LZ4,
+        MESSAGE_COMPRESSION_ZSTD, MESSAGE_COMPRESSION_ZLIB };
+    const struct compression *c = &compressions[_i + 1];
+    ck_assert_int_eq(message_compression_sys_flag(ways[_i]), c->sys_flag);
+    for (size_t i = 0; i < sizeof(text_sizes) / sizeof(text_sizes[0]); i++) {
+        struct blob text = text_of(text_sizes[i]);
+        struct blob expected = c->compress(text);
+        struct blob packed = blob_of(message_body_compress_bound(ways[_i], text.n));
+        packed.n = message_body_compress(ways[_i], (struct span){ text.data, text.n }, packed.data);
+        ck_assert_uint_eq(packed.n, expected.n);
+        ck_assert(memcmp(packed.data, expected.data, expected.n) == 0);
+        free(packed.data);
+        free(expected.data);
         free(text.data);
     }
 }
@@ -805,6 +908,9 @@ static TCase *layout_tests(void)
     tcase_add_loop_test(tests, lengths_and_magics_that_cannot_be_are_malformed, 0, N(malformed));
     tcase_add_test(tests, v2_topic_may_be_longer_than_255);
     tcase_add_test(tests, inner_batch_comes_as_its_body);
+    tcase_add_test(tests, inner_batch_is_walked_to_its_end);
+    tcase_add_test(tests, inner_batch_cut_at_any_byte_ends_before_its_end);
+    tcase_add_test(tests, inner_message_whose_parts_do_not_fit_ends_the_walk);
     tcase_add_loop_test(tests, properties_are_walked_in_order, 0, N(properties_cases));
     tcase_add_test(tests, last_of_several_properties_with_one_name_counts);
     return tests;
@@ -852,6 +958,7 @@ static TCase *body_tests(void)
     tcase_set_timeout(tests, 60);
     const int n = N(compressions);
     tcase_add_loop_test(tests, compressed_body_comes_back_when_it_just_fits, 0, n);
+    tcase_add_loop_test(tests, body_is_compressed_as_the_libraries_do_at_level_5, 0, n - 1);
     tcase_add_loop_test(tests, compressed_body_one_byte_beyond_the_limit_is_too_large, 0, n);
     tcase_add_loop_test(tests, bomb_ends_at_the_limit, 0, n);
     tcase_add_loop_test(tests, compressed_body_cut_at_any_byte_is_corrupt, 0, n);

@@ -67,6 +67,31 @@ START_TEST(every_character_is_encoded_as_one_that_is_valid_and_decoded_as_itself
 }
 END_TEST
 
+START_TEST(text_is_cut_between_characters)
+{
+    static const struct {
+        struct span text;
+        size_t size_max;
+        size_t n;
+    } cases[] = {
+        { SPAN("ab"), 5, 2 },
+        { SPAN("ab"), 1, 1 },
+        { SPAN("ab"), 0, 0 },
+        { SPAN("a\xC3\xA9"), 2, 1 },
+        { SPAN("a\xC3\xA9"), 3, 3 },
+        { SPAN("\xE2\x82\xAC!"), 2, 0 },
+        { SPAN("\xE2\x82\xAC!"), 3, 3 },
+        { SPAN("\xF0\x9F\x98\x80!"), 3, 0 },
+        { SPAN("\xF0\x9F\x98\x80!"), 4, 4 },
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct span cut = utf8_cut(cases[i].text, cases[i].size_max);
+        ck_assert_ptr_eq(cut.data, cases[i].text.data);
+        ck_assert_msg(cut.n == cases[i].n, "case %zu: %zu bytes", i, cut.n);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("utf8");
@@ -74,6 +99,7 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, bytes_are_judged_as_by_jansson);
     tcase_add_test(tcase, every_character_is_encoded_as_one_that_is_valid_and_decoded_as_itself);
+    tcase_add_test(tcase, text_is_cut_between_characters);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
