@@ -17,7 +17,7 @@ from remoting import (
     SEND_REPLY_MESSAGE,
     SEND_REPLY_MESSAGE_V2,
 )
-from rocketmq_story import cluster, daemon, new_topic, receive, succeeded
+from rocketmq_story import cluster, daemon, new_topic, receive, succeeded, uses
 from scenario import is_failure
 from tap import check, contains, equal, main, test, wait_until
 
@@ -70,6 +70,7 @@ def ask(client, topic, text, **more):
 
 
 @test
+@uses("requests and replies", "POP, ACK, receipts")
 def a_local_process_asks_and_another_one_answers():
     for code, serialize in ((SEND_REPLY_MESSAGE, JSON), (SEND_REPLY_MESSAGE_V2, ROCKETMQ)):
         topic = new_topic()
@@ -87,6 +88,7 @@ def a_local_process_asks_and_another_one_answers():
 
 
 @test
+@uses("requests and replies", "POP, ACK, receipts")
 def many_ask_at_once_through_one_daemon_and_each_gets_its_own():
     topic = new_topic()
     with daemon() as running:
@@ -101,6 +103,7 @@ def many_ask_at_once_through_one_daemon_and_each_gets_its_own():
 
 
 @test
+@uses("requests and replies", "POP, ACK, receipts")
 def java_asks_and_a_local_process_answers():
     topic = new_topic()
     with daemon() as running, Serving(running, topic, "Servers"):
@@ -113,6 +116,7 @@ def java_asks_and_a_local_process_answers():
 
 
 @test
+@uses("requests and replies", "POP, ACK, receipts")
 def a_local_process_asks_and_java_answers():
     topic = new_topic()
     with JavaClient("reply", ";".join(cluster().nameservers()), topic, "JavaServers") as java:
@@ -131,6 +135,7 @@ def a_local_process_asks_and_java_answers():
 
 
 @test
+@uses("requests and replies", "POP, ACK, receipts")
 def who_waits_too_short_is_told_and_the_late_reply_is_counted():
     topic = new_topic()
     with daemon() as running, Serving(running, topic, "Servers", delay=2) as server:

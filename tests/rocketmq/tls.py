@@ -10,7 +10,7 @@ import rocketmq_cluster
 from certificates import Authority
 from daemon_process import Daemon
 from remoting import GET_BROKER_CLUSTER_INFO, SEND_MESSAGE, UPDATE_AND_CREATE_TOPIC
-from rocketmq_story import receive, receive_all, succeeded
+from rocketmq_story import receive, receive_all, succeeded, uses
 from tap import at_end, check, contains, equal, main, test
 
 TOPIC = "Secured"
@@ -61,6 +61,7 @@ def is_refused(running, *words):
 
 
 @test(deadline=START_SECONDS)
+@uses("TLS", "POP, ACK, receipts")
 def messages_go_through_the_cluster_and_back():
     cluster()
     with daemon() as running:
@@ -76,6 +77,7 @@ def messages_go_through_the_cluster_and_back():
 
 
 @test
+@uses("TLS")
 def large_messages_go_both_ways():
     cluster()
     with daemon() as running:
@@ -90,6 +92,7 @@ def large_messages_go_both_ways():
 
 
 @test
+@uses("TLS")
 def a_daemon_without_a_certificate_is_told_what_is_missing():
     cluster()
     with daemon(certificate=None) as running:
@@ -97,6 +100,7 @@ def a_daemon_without_a_certificate_is_told_what_is_missing():
 
 
 @test
+@uses("TLS")
 def a_daemon_with_a_certificate_of_another_ca_is_told_so():
     cluster()
     with daemon(certificate=Authority("Somebody Else").certificate("remotingd")) as running:
@@ -104,6 +108,7 @@ def a_daemon_with_a_certificate_of_another_ca_is_told_so():
 
 
 @test
+@uses("TLS")
 def a_daemon_with_an_expired_certificate_is_told_so():
     cluster()
     with daemon(certificate=authority.certificate("remotingd", days=-1)) as running:
@@ -112,6 +117,7 @@ def a_daemon_with_an_expired_certificate_is_told_so():
 
 
 @test
+@uses("TLS")
 def a_cluster_of_an_unknown_ca_or_another_name_is_not_trusted():
     cluster()
     with daemon(ca_file=Authority("Somebody Else").file) as running:
@@ -121,6 +127,7 @@ def a_cluster_of_an_unknown_ca_or_another_name_is_not_trusted():
 
 
 @test
+@uses("TLS")
 def a_daemon_in_plain_text_gets_nothing_out_of_it():
     cluster()
     with Daemon(nameservers=_cluster.nameservers()) as running:

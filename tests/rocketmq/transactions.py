@@ -116,6 +116,7 @@ def what_cannot_be_a_half_message_is_refused_in_words():
 
 
 @test
+@uses("transactions")
 def that_it_is_not_known_yet_is_answered_at_once():
     topic = new_topic()
     with daemon() as running:
@@ -126,7 +127,7 @@ def that_it_is_not_known_yet_is_answered_at_once():
             decide(client, receipt, UNKNOWN)
             less(time.monotonic() - began, 2.5, "seconds, where the broker would never answer")
             decide(client, receipt, COMMIT)
-        equal(len(receive_all(client, topic, "Readers", 2)), 2, "messages that were committed")
+        equal(len(seen(client, topic, "Readers", 2)), 2, "messages that were committed")
 
 
 def run_ctl(running, *arguments):
@@ -142,6 +143,7 @@ def run_ctl(running, *arguments):
 
 
 @test
+@uses("transactions")
 def the_exit_code_of_a_command_decides():
     topic = new_topic()
     with daemon() as running:
@@ -156,12 +158,12 @@ def the_exit_code_of_a_command_decides():
             out, err = ctl.communicate(timeout=30)
             equal((ctl.returncode, out.splitlines()[-1]), (code, word), f"after {command} ({err})")
         client = running.client()
-        rows = receive_all(client, topic, "Readers", 1)
-        equal([row["body"] for row in rows], ["exit 0"], "what readers see")
-        equal(receive_all(client, topic, "Readers", 1, timeout=1), [], "what readers see after it")
+        equal(seen(client, topic, "Readers", 1), ["exit 0"], "what readers see")
+        equal(seen(client, topic, "Late", 2, timeout=1), ["exit 0"], "what is there after it")
 
 
 @test(deadline=120)
+@uses("transactions")
 def a_command_that_takes_long_is_asked_about_and_still_decides():
     topic = new_topic()
     with daemon() as running:
@@ -175,16 +177,16 @@ def a_command_that_takes_long_is_asked_about_and_still_decides():
             return stats.call(GET_STATS).json()["brokerRequestsDelivered"] >= 1
 
         wait_until(was_asked, CHECK_SECONDS, "the broker asks while the command runs")
-        equal(receive_all(stats, topic, "Readers", 1, timeout=1), [], "what readers see meanwhile")
+        equal(seen(stats, topic, "Early", 1, timeout=0.5), [], "what readers see meanwhile")
         done.touch()
         out, err = ctl.communicate(timeout=30)
         last = json.loads(out.splitlines()[-1])
         equal((ctl.returncode, last["transaction"]), (0, "committed"), f"how it ends ({err})")
-        rows = receive_all(stats, topic, "Readers", 1)
-        equal([row["body"] for row in rows], ["slow"], "what readers see")
+        equal(seen(stats, topic, "Readers", 1), ["slow"], "what readers see")
 
 
 @test(deadline=120)
+@uses("transactions")
 def a_daemon_that_is_restarted_while_the_command_runs_takes_the_decision():
     topic = new_topic()
     with daemon() as running:
@@ -199,8 +201,7 @@ def a_daemon_that_is_restarted_while_the_command_runs_takes_the_decision():
         done.touch()
         out, err = ctl.communicate(timeout=30)
         equal((ctl.returncode, out.splitlines()[-1:]), (0, ["committed"]), f"how it ends ({err})")
-        rows = receive_all(running.client(), topic, "Readers", 1)
-        equal([row["body"] for row in rows], ["kept"], "what readers see")
+        equal(seen(running.client(), topic, "Readers", 1), ["kept"], "what readers see")
 
 
 main()

@@ -26,6 +26,8 @@ FEATURES = {
     "delay levels": (0,),
     "transactions": (0,),
     "PULL, offsets": (0,),
+    "TLS": (0,),
+    "requests and replies": (4, 6, 0),
     "POP, ACK, receipts": (5, 0, 0),
     "timers": (5, 0, 0),
     "batch topics": (5, 0, 0),

@@ -228,7 +228,6 @@ public final class Twin {
                 found++;
             }
         }
-        consumer.shutdown();
     }
 
     private static void run(String[] arguments) throws Exception {
