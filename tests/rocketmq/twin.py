@@ -349,7 +349,7 @@ def the_same_was_read(rows, body, same):
 @test(deadline=100)
 @uses(*SENT)
 def java_reads_what_the_sidecar_sent_as_it_reads_its_own():
-    lines = java("receive", nameservers(), "30", str(len(NAMES)), *topics())
+    lines = java("receive", nameservers(), *topics())
     rows = [json.loads(line) for line in lines]
     the_same_was_read(
         rows, lambda row: base64.b64decode(row["body"]), ("flag", "sysFlag", "tags", "keys")

@@ -1,6 +1,5 @@
 import com.alibaba.fastjson.JSON;
 import java.nio.charset.StandardCharsets;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Base64;
@@ -8,7 +7,9 @@ import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
-import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
+import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
+import org.apache.rocketmq.client.consumer.PullResult;
+import org.apache.rocketmq.client.consumer.PullStatus;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.LocalTransactionState;
 import org.apache.rocketmq.client.producer.TransactionListener;
@@ -24,9 +25,8 @@ import org.apache.rocketmq.common.message.MessageQueue;
  * Java's side of the story twin.py, whose messages it sends and reads with Java's own client:
  *
  *     Twin send NAMESERVERS TOPIC [timer]             sends each of them once, and prints "sent"
- *     Twin receive NAMESERVERS SECONDS N TOPIC...     prints each message of the topics as a line of
- *                                                     JSON, until there are N of each topic or the
- *                                                     time is over
+ *     Twin receive NAMESERVERS TOPIC...               prints each message of the topics as a line of
+ *                                                     JSON
  *
  * timer: the brokers have timer messages.
  */
@@ -206,26 +206,22 @@ public final class Twin {
         System.out.println(JSON.toJSONString(row));
     }
 
-    private static void receive(String nameservers, int seconds, int n, List<String> topics)
-        throws Exception {
-        DefaultLitePullConsumer consumer = new DefaultLitePullConsumer("TwinReaders");
+    /** By offset, and not as a group: all is stored already, and both topics are read to their end. */
+    private static void receive(String nameservers, List<String> topics) throws Exception {
+        DefaultMQPullConsumer consumer = new DefaultMQPullConsumer("TwinReaders");
         consumer.setNamesrvAddr(nameservers);
         consumer.setMqClientApiTimeout(TIMEOUT_MILLIS);
-        consumer.setAutoCommit(false);
         consumer.start();
-        Collection<MessageQueue> queues = new ArrayList<>();
         for (String topic : topics) {
-            queues.addAll(consumer.fetchMessageQueues(topic));
-        }
-        consumer.assign(queues);
-        for (MessageQueue queue : queues) {
-            consumer.seekToBegin(queue);
-        }
-        long end = System.nanoTime() + Duration.ofSeconds(seconds).toNanos();
-        for (int found = 0; found < n * topics.size() && System.nanoTime() < end;) {
-            for (MessageExt message : consumer.poll(200)) {
-                print(message);
-                found++;
+            for (MessageQueue queue : consumer.fetchSubscribeMessageQueues(topic)) {
+                long end = consumer.maxOffset(queue);
+                for (long offset = consumer.minOffset(queue); offset < end;) {
+                    PullResult result = consumer.pull(queue, "*", offset, 32, TIMEOUT_MILLIS);
+                    if (result.getPullStatus() == PullStatus.FOUND) {
+                        result.getMsgFoundList().forEach(Twin::print);
+                    }
+                    offset = result.getNextBeginOffset();
+                }
             }
         }
     }
@@ -235,8 +231,7 @@ public final class Twin {
         if (arguments[0].equals("send")) {
             send(arguments[1], arguments[2], rest.contains("timer"));
         } else {
-            receive(arguments[1], Integer.parseInt(arguments[2]), Integer.parseInt(arguments[3]),
-                rest.subList(4, rest.size()));
+            receive(arguments[1], rest.subList(2, rest.size()));
         }
     }
 
