@@ -13,6 +13,7 @@ where one did not, "-" where the version has not got it and none was run.
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -94,6 +95,7 @@ def print_table(by_version):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(143))
     counts_path, *stories = sys.argv[1:]
     versions = VERSIONS
     if stories[:1] == ["--only"]:
