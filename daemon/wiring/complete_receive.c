@@ -43,6 +43,12 @@
 #define RECEIVE_ASK_MS 2000
 /* A master without POP has no NOTIFICATION either: it is asked again after so long. */
 #define CLASSIC_PAUSE_MS 200
+/*
+ * Brokers refuse a POP that was born more than its poll time and 500 ms ago: with this one, of the
+ * year 2100, no two clocks are compared. It says nothing else where the poll time is 0. For 0 brokers
+ * put their own time in, but not RocketMQ 5.3 with ACL 2.0, to which every such POP is too late.
+ */
+#define BORN_TIME "4102444800000"
 /* What is kept of the deadline to hand over what comes at the end of the poll time. */
 #define RECEIVE_RESERVE_MS 1000
 
@@ -627,8 +633,7 @@ static bool fields_complete(struct invocation *invocation, struct receive_state 
     invocation_field_default(invocation, SPAN("queueId"), SPAN("-1"));
     invocation_field_default(invocation, SPAN("maxMsgNums"), span_of(state->max_messages));
     invocation_field_default(invocation, SPAN("invisibleTime"), span_of(state->invisible_time));
-    /* 0: the broker puts its own time in, so that no two clocks are compared. */
-    (void)ext_fields_set(fields, SPAN("bornTime"), SPAN("0"));
+    (void)ext_fields_set(fields, SPAN("bornTime"), SPAN(BORN_TIME));
     invocation_field_default(invocation, SPAN("initMode"), SPAN("0"));
     invocation_field_default(invocation, SPAN("order"), SPAN("false"));
     return true;
