@@ -37,7 +37,7 @@ def bodies_of(rows):
 
 
 @test
-@uses("POP, ACK, receipts")
+@uses("receiving by topic and group")
 def topic_and_group_are_enough_to_receive_from_all_brokers():
     topic = new_topic()
     bodies = [f"message {n:02}" for n in range(24)]
@@ -60,7 +60,7 @@ def topic_and_group_are_enough_to_receive_from_all_brokers():
 
 
 @test
-@uses("POP, ACK, receipts")
+@uses("receiving by topic and group")
 def a_binary_caller_writes_code_30000_and_names_the_real_one():
     topic = new_topic()
     with daemon() as running:
@@ -81,7 +81,7 @@ def a_binary_caller_writes_code_30000_and_names_the_real_one():
 
 
 @test
-@uses("POP, ACK, receipts")
+@uses("receiving by topic and group")
 def a_receive_that_waits_is_answered_as_soon_as_a_message_is_sent():
     topic = new_topic()
     with daemon() as running:
@@ -106,7 +106,7 @@ def a_receive_that_waits_is_answered_as_soon_as_a_message_is_sent():
 
 
 @test
-@uses("POP, ACK, receipts")
+@uses("receiving by topic and group")
 def an_empty_topic_is_answered_when_the_poll_time_is_over():
     topic = new_topic()
     with daemon() as running:
@@ -280,7 +280,7 @@ def allow_expressions(client):
 
 
 @test
-@uses("POP, ACK, receipts")
+@uses("receiving by topic and group")
 def a_receive_gets_what_its_tags_or_its_expression_ask_for_and_leaves_the_rest_alone():
     topic = new_topic()
     with daemon() as running:

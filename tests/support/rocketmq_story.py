@@ -28,6 +28,7 @@ FEATURES = {
     "PULL, offsets": (0,),
     "TLS": (0,),
     "requests and replies": (4, 6, 0),
+    "receiving by topic and group": (0,),
     "POP, ACK, receipts": (5, 0, 0),
     "timers": (5, 0, 0),
     "batch topics": (5, 0, 0),
