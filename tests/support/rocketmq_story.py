@@ -122,11 +122,8 @@ def receive(client, topic, group, *, poll_millis=3000, **more):
 def receive_all(client, topic, group, n, *, bodies=None, timeout=60.0, acknowledge=True, **more):
     """
     Receives (and acknowledges) until n messages are here, or with `bodies` until all of these are:
-    there may be others and repeated ones among them. Ends also when the time is over. Brokers that
-    have no POP are read with PULL, all queues from their beginning.
+    there may be others and repeated ones among them. Ends also when the time is over.
     """
-    if not has("POP, ACK, receipts"):
-        return _pull_all(client, topic, group, n, set(bodies or ()), timeout)
     found = []
     missing = set(bodies or ())
     end = time.monotonic() + timeout
@@ -141,33 +138,4 @@ def receive_all(client, topic, group, n, *, bodies=None, timeout=60.0, acknowled
             ]
             for answer in client.gather(opaques).values():
                 succeeded(answer, "the answer to ACK_MESSAGE")
-    return found
-
-
-def _pull_all(client, topic, group, n, missing, timeout):
-    route = succeeded(client.call(remoting.GET_ROUTEINFO_BY_TOPIC, {"topic": topic})).json()
-    queues = {
-        (row["brokerName"], queue_id): 0
-        for row in route["queueDatas"]
-        for queue_id in range(row["readQueueNums"])
-    }
-    found = []
-    end = time.monotonic() + timeout
-    while (len(found) < n or missing) and time.monotonic() < end:
-        for (broker, queue_id), offset in queues.items():
-            ext = {
-                "topic": topic,
-                "consumerGroup": group,
-                "queueId": queue_id,
-                "queueOffset": offset,
-                "sidecar.broker": broker,
-                "sidecar.answerFormat": "json",
-            }
-            answer = client.call(remoting.PULL_MESSAGE, ext)
-            if answer.code == remoting.PULL_NOT_FOUND and answer.error is None:
-                continue
-            rows = succeeded(answer, "the answer to PULL_MESSAGE").json()
-            found += rows
-            missing.difference_update(row["body"] for row in rows)
-            queues[broker, queue_id] = int(answer.ext["nextBeginOffset"])
     return found
