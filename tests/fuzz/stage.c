@@ -75,7 +75,7 @@ int connect(int fd, const struct sockaddr *address, socklen_t size)
 
 static void on_exit_remove(void)
 {
-    (void)unlink(config->listener.socket);
+    (void)unlink(config->listener.sections[0].socket);
     (void)rmdir(directory);
 }
 
@@ -86,8 +86,8 @@ static void config_make(void)
     struct config_problems problems;
     promise(config_load(NULL, address, &config, &problems) == 0, "no configuration");
     config_problems_deinit(&problems);
-    free(config->listener.socket);
-    promise(asprintf(&config->listener.socket, "%s/s", directory) > 0, "no memory");
+    free(config->listener.sections[0].socket);
+    promise(asprintf(&config->listener.sections[0].socket, "%s/s", directory) > 0, "no memory");
     config->nameserver.probe_interval_ms = 60000;
     config->upstream.connect_timeout_ms = 50;
     config->upstream.request_timeout_ms = 50;
@@ -172,7 +172,8 @@ bool stage_answer_next(const struct stage_answers *answers, size_t *at,
 static int connect_to_daemon(void)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", config->listener.socket);
+    (void)snprintf(
+        address.sun_path, sizeof(address.sun_path), "%s", config->listener.sections[0].socket);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     promise(fd >= 0, "%s", strerror(errno));
     if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
