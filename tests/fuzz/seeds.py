@@ -99,9 +99,7 @@ def requests():
 
 
 def responses():
-    return [
-        frame for row, frame in golden() if row["kind"] in ("response", "broker-request")
-    ]
+    return [frame for row, frame in golden() if row["kind"] in ("response", "broker-request")]
 
 
 def frames():
@@ -123,7 +121,9 @@ def messages():
 
 def batches():
     return BATCHES + [
-        header_of(frame)[1] for row, frame in golden() if row["code"] == 320 and row["kind"] == "request"
+        header_of(frame)[1]
+        for row, frame in golden()
+        if row["code"] == 320 and row["kind"] == "request"
     ]
 
 
