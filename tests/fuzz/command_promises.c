@@ -31,7 +31,8 @@ static void promise_equal_numbers(const struct remoting_command *command,
     promise(again->version == version, "version %d", (int)again->version);
     promise(again->flag == command->flag, "flag %d", (int)again->flag);
     promise(again->opaque == command->opaque, "opaque %d", (int)again->opaque);
-    promise(again->language == language, "language %s", language_name(again->language));
+    promise(
+        again->language == language, "language %.*s", SPAN_ARGS(language_name(again->language)));
 }
 
 static void promise_equal_fields(const struct ext_fields *fields, const struct ext_fields *again,
