@@ -81,10 +81,13 @@ static void call_fail(struct call *call, const char *remark)
     stats->broker_requests_failed++;
     log_info("session=%" PRIu64 " broker-request code=%d failed cause=\"%s\"",
         call->caller->session_id, (int)call->code, remark);
-    if (call->upstream) {
-        answer_with_code(call->upstream, call->broker_opaque, RESPONSE_SYSTEM_ERROR, remark);
-    }
+    struct upstream *upstream = call->upstream;
+    int32_t broker_opaque = call->broker_opaque;
+    /* First: an answer that finds no memory may end the connection, and that looks at its calls. */
     call_end(call);
+    if (upstream) {
+        answer_with_code(upstream, broker_opaque, RESPONSE_SYSTEM_ERROR, remark);
+    }
 }
 
 static void on_call_deadline(struct deadline *deadline, uint64_t now_ms)
@@ -112,12 +115,13 @@ bool processors_answer(struct processors *processors, struct session *session,
         return false;
     }
     processors->context->stats->broker_requests_answered++;
-    if (call->upstream) {
-        answer->opaque = call->broker_opaque;
+    struct upstream *upstream = call->upstream;
+    answer->opaque = call->broker_opaque;
+    call_end(call); /* first, as in call_fail() */
+    if (upstream) {
         (void)ext_fields_remove_prefixed(&answer->ext_fields, SPAN("sidecar."));
-        upstream_answer(call->upstream, answer, source->owner);
+        upstream_answer(upstream, answer, source->owner);
     }
-    call_end(call);
     return true;
 }
 

@@ -10,7 +10,7 @@ struct route_case {
     bool is_admin;
     const char *addr, *broker, *topic, *receipt, *msg_id; /* sidecar.* */
     const char *queue_id;
-    const char *key, *value;                     /* an ext field of RocketMQ's */
+    const char *key, *value; /* an ext field of RocketMQ's */
     enum route_target target;
     const char *target_name; /* NULL: none */
 };
