@@ -613,10 +613,14 @@ static struct blob compress_zlib(struct blob text)
     return blob;
 }
 
+/* As Java's LZ4FrameOutputStream: blocks of 4 MiB, each by itself. */
 static struct blob compress_lz4(struct blob text)
 {
-    struct blob blob = blob_of(LZ4F_compressFrameBound(text.n, NULL));
-    blob.n = LZ4F_compressFrame(blob.data, blob.n, text.data, text.n, NULL);
+    const LZ4F_preferences_t java = {
+        .frameInfo = { .blockSizeID = LZ4F_max4MB, .blockMode = LZ4F_blockIndependent },
+    };
+    struct blob blob = blob_of(LZ4F_compressFrameBound(text.n, &java));
+    blob.n = LZ4F_compressFrame(blob.data, blob.n, text.data, text.n, &java);
     ck_assert(!LZ4F_isError(blob.n));
     return blob;
 }
