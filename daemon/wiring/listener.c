@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #define LISTENER_BACKLOG 1024
@@ -224,6 +225,23 @@ static bool path_take(struct listener *listener, const char *first, const char *
     return true;
 }
 
+/*
+ * The socket that the service manager listens on at the path and has handed over, or -1. It was made
+ * with a mode and group of its own, and stays when this process ends: callers who connect meanwhile
+ * wait in the kernel's queue for the next one.
+ */
+static int given_socket(const char *path)
+{
+    int n = sd_listen_fds(0);
+    for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++) {
+        if (sd_is_socket_unix(fd, SOCK_STREAM, 1, path, 0) > 0 &&
+            evutil_make_socket_nonblocking(fd) == 0) {
+            return fd;
+        }
+    }
+    return -1;
+}
+
 /* Nobody meets the socket before its mode and group are what was asked for: it moves in complete. */
 static bool listener_bind(struct listener *listener, char *problem, size_t problem_size)
 {
@@ -284,7 +302,8 @@ struct listener *listener_new(struct loop *loop, struct session_list *sessions,
     (void)snprintf(listener->address.sun_path, sizeof(listener->address.sun_path), "%s",
         listener->config->socket);
     deadline_init(&listener->resume, on_resume);
-    if (!listener_bind(listener, problem, problem_size)) {
+    listener->fd = given_socket(listener->address.sun_path);
+    if (listener->fd < 0 && !listener_bind(listener, problem, problem_size)) {
         return listener_free(listener);
     }
     (void)event_assign(
