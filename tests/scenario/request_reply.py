@@ -282,7 +282,7 @@ def what_makes_no_request_and_no_reply_is_refused_in_words():
             (
                 SEND_REPLY_MESSAGE,
                 {"topic": "Other", "sidecar.receipt": "q1~C~corr-1~client~0"},
-                "the receipt says 'C_REPLY_TOPIC'",
+                "what was given back says 'C_REPLY_TOPIC'",
             ),
         ):
             answer = client.call(code, ext, b"x")
