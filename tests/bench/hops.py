@@ -102,8 +102,14 @@ class Process:
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,
-                env={key: value for key, value in os.environ.items() if key != "NAMESRV_ADDR"},
+                env=self._environment(),
             )
+
+    @staticmethod
+    def _environment():
+        """Of every run the same: the upstream opaques, too, which are longer where they are negative."""
+        others = {key: value for key, value in os.environ.items() if key != "NAMESRV_ADDR"}
+        return {**others, "REMOTINGD_FIRST_GENERATION": "1"}
 
     @property
     def pid(self):
