@@ -12,7 +12,10 @@ run_packages=(
     libevent-dev libjansson-dev libinih-dev libc-ares-dev zlib1g-dev liblz4-dev libzstd-dev libssl-dev libsystemd-dev uthash-dev
     python3 openjdk-17-jre-headless maven
 )
-tests_packages=(openjdk-17-jdk-headless check faketime valgrind strace openssl systemd)
+tests_packages=(
+    openjdk-17-jdk-headless check faketime valgrind strace openssl systemd
+    php-cli ruby perl nodejs golang-go # the examples
+)
 bench_packages=(haproxy nginx-light libnginx-mod-stream strace linux-perf)
 fuzz_packages=(clang)
 coverage_packages=(gcovr)
