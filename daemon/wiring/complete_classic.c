@@ -28,8 +28,7 @@ static void acknowledge_on_end(struct invocation *invocation)
     if (state->is_committing) {
         classic_commit_end(invocation->invoker->classic, &state->receipt);
     }
-    free(state);
-    invocation->state = NULL;
+    invocation_state_free(invocation);
 }
 
 static void answer_success(struct invocation *invocation, struct span receipt)
@@ -59,13 +58,7 @@ static void fail_not_here(struct invocation *invocation)
 static void offset_send(struct invocation *invocation)
 {
     const struct acknowledge_state *state = invocation->state;
-    const char *address;
-    if (!invocation_broker(invocation, state->receipt.broker_name, &address)) {
-        return;
-    }
-    const struct command_source source = invocation_kept_source(invocation);
-    invocation_send(invocation, span_of(address), &invocation->request.kept.command, &source,
-        invocation->deadline_ms, false);
+    invocation_send_to_broker(invocation, state->receipt.broker_name);
 }
 
 /* The kept command becomes another one; what it points into lives as long as it. */
@@ -137,16 +130,10 @@ static void acknowledge_on_response(struct invocation *invocation,
     invocation_answer(invocation, response, source->owner);
 }
 
-static void acknowledge_on_failure(
-    struct invocation *invocation, const struct failure_report *report)
-{
-    invocation_fail_report(invocation, report);
-}
-
 static const struct invocation_steps acknowledge_steps = {
     .on_route = offset_send,
     .on_response = acknowledge_on_response,
-    .on_failure = acknowledge_on_failure,
+    .on_failure = invocation_fail_report,
     .on_end = acknowledge_on_end,
 };
 

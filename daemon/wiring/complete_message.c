@@ -38,13 +38,6 @@ static void message_on_end(struct invocation *invocation)
 
 /* --- sending --- */
 
-static void send_command(struct invocation *invocation, struct span address)
-{
-    const struct command_source source = invocation_kept_source(invocation);
-    invocation_send(invocation, address, &invocation->request.kept.command, &source,
-        invocation->deadline_ms, false);
-}
-
 static bool needs_topic(const struct invocation *invocation)
 {
     const struct ext_fields *fields = &invocation->request.kept.command.ext_fields;
@@ -59,7 +52,7 @@ static void look(struct invocation *invocation, struct span address)
     struct message_state *state = invocation->state;
     state->is_looked_at = true;
     invocation->request.kept.command.code = REQUEST_VIEW_MESSAGE_BY_ID;
-    send_command(invocation, address);
+    invocation_send_kept(invocation, address);
 }
 
 static void message_start(struct invocation *invocation)
@@ -67,10 +60,7 @@ static void message_start(struct invocation *invocation)
     struct message_state *state = invocation->state;
     struct span address = span_of(state->address);
     if (state->has_receipt) {
-        const char *master;
-        if (invocation_broker(invocation, state->receipt.broker_name, &master)) {
-            send_command(invocation, span_of(master));
-        }
+        invocation_send_to_broker(invocation, state->receipt.broker_name);
         return;
     }
     const struct command_source source = invocation_kept_source(invocation);
@@ -81,7 +71,7 @@ static void message_start(struct invocation *invocation)
     if (needs_topic(invocation)) {
         look(invocation, address);
     } else {
-        send_command(invocation, address);
+        invocation_send_kept(invocation, address);
     }
 }
 
@@ -107,7 +97,7 @@ static void go_on_with_topic(struct invocation *invocation, const struct remotin
     }
     (void)ext_fields_set(fields, SPAN("originTopic"), span_of(state->topic));
     invocation->request.kept.command.code = invocation->code;
-    send_command(invocation, span_of(state->address));
+    invocation_send_kept(invocation, span_of(state->address));
 }
 
 static void message_on_response(struct invocation *invocation, struct remoting_command *response,
@@ -128,15 +118,10 @@ static void message_on_response(struct invocation *invocation, struct remoting_c
     forward_answer(invocation, response, source, SPAN_ABSENT);
 }
 
-static void message_on_failure(struct invocation *invocation, const struct failure_report *report)
-{
-    invocation_fail_report(invocation, report);
-}
-
 static const struct invocation_steps message_steps = {
     .on_route = message_start,
     .on_response = message_on_response,
-    .on_failure = message_on_failure,
+    .on_failure = invocation_fail_report,
     .on_end = message_on_end,
 };
 

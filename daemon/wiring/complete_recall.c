@@ -6,22 +6,10 @@
 
 #include <stdlib.h>
 
-static void recall_on_end(struct invocation *invocation)
-{
-    free(invocation->state);
-    invocation->state = NULL;
-}
-
 static void recall_send(struct invocation *invocation)
 {
     const struct recall_handle *handle = invocation->state;
-    const char *address;
-    if (!invocation_broker(invocation, handle->broker_name, &address)) {
-        return;
-    }
-    const struct command_source source = invocation_kept_source(invocation);
-    invocation_send(invocation, span_of(address), &invocation->request.kept.command, &source,
-        invocation->deadline_ms, false);
+    invocation_send_to_broker(invocation, handle->broker_name);
 }
 
 static void recall_on_response(struct invocation *invocation, struct remoting_command *response,
@@ -30,16 +18,11 @@ static void recall_on_response(struct invocation *invocation, struct remoting_co
     invocation_answer(invocation, response, source->owner);
 }
 
-static void recall_on_failure(struct invocation *invocation, const struct failure_report *report)
-{
-    invocation_fail_report(invocation, report);
-}
-
 static const struct invocation_steps recall_steps = {
     .on_route = recall_send,
     .on_response = recall_on_response,
-    .on_failure = recall_on_failure,
-    .on_end = recall_on_end,
+    .on_failure = invocation_fail_report,
+    .on_end = invocation_state_free,
 };
 
 void complete_recall_start(struct invocation *invocation)

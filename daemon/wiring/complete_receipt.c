@@ -21,22 +21,10 @@ struct receipt_state {
     char invisible_time[24];
 };
 
-static void receipt_on_end(struct invocation *invocation)
-{
-    free(invocation->state);
-    invocation->state = NULL;
-}
-
 static void receipt_send(struct invocation *invocation)
 {
     struct receipt_state *state = invocation->state;
-    const char *address;
-    if (!invocation_broker(invocation, state->receipt.broker_name, &address)) {
-        return;
-    }
-    const struct command_source source = invocation_kept_source(invocation);
-    invocation_send(invocation, span_of(address), &invocation->request.kept.command, &source,
-        invocation->deadline_ms, false);
+    invocation_send_to_broker(invocation, state->receipt.broker_name);
 }
 
 /*
@@ -76,16 +64,11 @@ static void receipt_on_response(struct invocation *invocation, struct remoting_c
     invocation_answer(invocation, response, source->owner);
 }
 
-static void receipt_on_failure(struct invocation *invocation, const struct failure_report *report)
-{
-    invocation_fail_report(invocation, report);
-}
-
 static const struct invocation_steps receipt_steps = {
     .on_route = receipt_send,
     .on_response = receipt_on_response,
-    .on_failure = receipt_on_failure,
-    .on_end = receipt_on_end,
+    .on_failure = invocation_fail_report,
+    .on_end = invocation_state_free,
 };
 
 static bool fields_complete(struct invocation *invocation, struct receipt_state *state)

@@ -26,12 +26,6 @@ struct transaction_state {
     char commit_log_offset[24];
 };
 
-static void transaction_on_end(struct invocation *invocation)
-{
-    free(invocation->state);
-    invocation->state = NULL;
-}
-
 static struct span decision_of(const struct invocation *invocation)
 {
     return ext_fields_text(&invocation->request.kept.command.ext_fields, "commitOrRollback");
@@ -40,13 +34,7 @@ static struct span decision_of(const struct invocation *invocation)
 static void transaction_send(struct invocation *invocation)
 {
     const struct transaction_state *state = invocation->state;
-    const char *address;
-    if (!invocation_broker(invocation, state->receipt.broker_name, &address)) {
-        return;
-    }
-    const struct command_source source = invocation_kept_source(invocation);
-    invocation_send(invocation, span_of(address), &invocation->request.kept.command, &source,
-        invocation->deadline_ms, false);
+    invocation_send_to_broker(invocation, state->receipt.broker_name);
 }
 
 static void transaction_on_response(struct invocation *invocation,
@@ -58,12 +46,6 @@ static void transaction_on_response(struct invocation *invocation,
         processors_forget_sender(invocation->invoker->processors, state->receipt.msg_id);
     }
     invocation_answer(invocation, response, source->owner);
-}
-
-static void transaction_on_failure(
-    struct invocation *invocation, const struct failure_report *report)
-{
-    invocation_fail_report(invocation, report);
 }
 
 static void transaction_on_sent(struct invocation *invocation)
@@ -80,9 +62,9 @@ static void transaction_on_sent(struct invocation *invocation)
 static const struct invocation_steps transaction_steps = {
     .on_route = transaction_send,
     .on_response = transaction_on_response,
-    .on_failure = transaction_on_failure,
+    .on_failure = invocation_fail_report,
     .on_sent = transaction_on_sent,
-    .on_end = transaction_on_end,
+    .on_end = invocation_state_free,
 };
 
 static bool decision_is_valid(struct invocation *invocation)

@@ -115,17 +115,6 @@ static void topic_on_response(struct invocation *invocation, struct remoting_com
 }
 
 /* What a completion has added (complete_pull.c). */
-static void forward_on_end(struct invocation *invocation)
-{
-    free(invocation->state);
-    invocation->state = NULL;
-}
-
-static void forward_on_failure(struct invocation *invocation, const struct failure_report *report)
-{
-    invocation_fail_report(invocation, report);
-}
-
 /* A part of the cluster, by what its nameservers say. */
 static bool address_is_known(const struct invoker *invoker, struct span address)
 {
@@ -253,9 +242,7 @@ static void to_master(struct invocation *invocation, bool must_be_only)
     for (size_t i = 0; i < entry->route->n_brokers && !address; i++) {
         address = broker_data_master(&entry->route->brokers[i]);
     }
-    const struct command_source source = invocation_kept_source(invocation);
-    invocation_send(invocation, span_of(address), &invocation->request.kept.command, &source,
-        invocation->deadline_ms, false);
+    invocation_send_kept(invocation, span_of(address));
 }
 
 static void address_on_route(struct invocation *invocation)
@@ -283,7 +270,7 @@ static void any_master_on_route(struct invocation *invocation)
 #define FORWARD_STEPS(route_function, response_function)                                           \
     {                                                                                              \
         .on_route = (route_function), .on_response = (response_function),                          \
-        .on_failure = forward_on_failure, .on_end = forward_on_end,                                \
+        .on_failure = invocation_fail_report, .on_end = invocation_state_free,                     \
     }
 
 static const struct invocation_steps address_steps =

@@ -180,6 +180,12 @@ void invocation_end(struct invocation *invocation)
     invocation_end_as(invocation, DRAIN_COMPLETED);
 }
 
+void invocation_state_free(struct invocation *invocation)
+{
+    free(invocation->state);
+    invocation->state = NULL;
+}
+
 void invocation_answer(struct invocation *invocation, struct remoting_command *response,
     struct frame_buffer *body_owner)
 {
@@ -452,6 +458,21 @@ bool invocation_broker(
 }
 
 /* --- sending on --- */
+
+void invocation_send_kept(struct invocation *invocation, struct span address)
+{
+    const struct command_source source = invocation_kept_source(invocation);
+    invocation_send(invocation, address, &invocation->request.kept.command, &source,
+        invocation->deadline_ms, false);
+}
+
+void invocation_send_to_broker(struct invocation *invocation, struct span broker_name)
+{
+    const char *address;
+    if (invocation_broker(invocation, broker_name, &address)) {
+        invocation_send_kept(invocation, span_of(address));
+    }
+}
 
 void invocation_send(struct invocation *invocation, struct span address,
     const struct remoting_command *command, const struct command_source *source,

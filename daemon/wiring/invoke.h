@@ -208,6 +208,12 @@ struct route_entry *invocation_route(
  */
 bool invocation_broker(
     struct invocation *invocation, struct span broker_name, const char **ret_address);
+/* Sends the kept command to the address, by the invocation's deadline. */
+void invocation_send_kept(struct invocation *invocation, struct span address);
+/* The same to the master of a broker; where it is not known as invocation_broker(). */
+void invocation_send_to_broker(struct invocation *invocation, struct span broker_name);
+/* The on_end of steps whose state is one allocation. */
+void invocation_state_free(struct invocation *invocation);
 /* Where the kept command lies. */
 struct command_source invocation_kept_source(const struct invocation *invocation);
 
