@@ -1,7 +1,7 @@
 /* Arguments and exit codes of remotingd, nothing else. */
 #include "config/config.h"
-#include "daemon/wiring/daemon.h"
-#include "daemon/wiring/log.h"
+#include "daemon/daemon.h"
+#include "daemon/loop/log.h"
 
 #include <errno.h>
 #include <getopt.h>

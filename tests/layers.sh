@@ -2,7 +2,8 @@
 # The layers of the tree, as a test: who may include whom, and what every source file has to look like. It speaks TAP: a
 # rule that holds is an "ok" line, every breach a "not ok" line that names file, line and include. SOURCE_ROOT is the tree.
 #
-#     protocol <- core <- wiring <- main        config <- daemon        client includes protocol only
+#     protocol <- core <- loop <- upstream <- session, completion, admin <- daemon.c <- main.c
+#     config <- daemon        client includes protocol only
 set -u
 export LC_ALL=C.UTF-8
 
@@ -77,8 +78,12 @@ check_includes 'config includes config, protocol/cleanup.h, protocol/span.h, lib
     'config/.*|protocol/(cleanup|span)[.]h' "$plain|$addresses|(grp|pwd|ini)[.]h" '' config
 check_includes 'daemon/core includes protocol and daemon/core, and nothing that waits or reads a clock' \
     'protocol/.*|daemon/core/.*' '.*' "$waiting([.]h)?" daemon/core
-check_includes 'daemon/wiring includes protocol, config, daemon/core and daemon/wiring' \
-    'protocol/.*|config/.*|daemon/(core|wiring)/.*' '.*' '' daemon/wiring
+check_includes 'daemon/loop includes protocol, config, daemon/core and daemon/loop' \
+    'protocol/.*|config/.*|daemon/(core|loop)/.*' '.*' '' daemon/loop
+check_includes 'daemon/upstream includes protocol, config, daemon/core, daemon/loop and daemon/upstream' \
+    'protocol/.*|config/.*|daemon/(core|loop|upstream)/.*' '.*' '' daemon/upstream
+check_includes 'nothing that the daemon is made of includes daemon.h' \
+    '.*' '.*' 'daemon/daemon[.]h' daemon/core daemon/loop daemon/upstream daemon/session daemon/completion daemon/admin
 check_includes 'daemon/main.c includes protocol, config and the daemon' \
     'protocol/.*|config/.*|daemon/.*' '.*' '' daemon/main.c
 check_includes 'client includes client, protocol, libc and jansson only' \

@@ -1,8 +1,8 @@
 #include "tests/fuzz/stage.h"
 
 #include "config/config.h"
-#include "daemon/wiring/daemon.h"
-#include "daemon/wiring/log.h"
+#include "daemon/daemon.h"
+#include "daemon/loop/log.h"
 #include "protocol/code.h"
 #include "tests/fuzz/stage_broker.h"
 #include "tests/fuzz/target.h"

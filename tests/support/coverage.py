@@ -12,7 +12,10 @@ import json
 import subprocess
 import sys
 
-FOLDERS = ("protocol/", "config/", "daemon/core/", "daemon/wiring/", "daemon/", "client/")
+FOLDERS = (
+    *("protocol/", "config/", "daemon/core/", "daemon/loop/", "daemon/upstream/"),
+    *("daemon/completion/", "daemon/session/", "daemon/admin/", "daemon/", "client/"),
+)
 WANTED_OF_PROTOCOL = 95.0
 WANTED_OF_TREE = 85.0
 

@@ -1,0 +1,39 @@
+/*
+ * Service
+ *
+ * What the daemon tells the service manager that started it (systemd, Type=notify): READY when
+ * callers can connect, STOPPING when a drain begins, a STATUS line for people, and the sign of life
+ * that WatchdogSec= waits for. The sign comes from the loop's own deadlines: a loop that hangs gives
+ * none, and the manager replaces the daemon. Without $NOTIFY_SOCKET nothing is told and nothing
+ * waits.
+ *
+ * The protocol is sd_notify(3)'s; datagrams to the manager's socket, which are written at once or
+ * not at all.
+ */
+#pragma once
+
+#include "daemon/loop/loop.h"
+
+/* How often the line for people is looked at, where the watchdog wants no shorter time. */
+#define SERVICE_BEAT_MS     5000
+#define SERVICE_STATUS_SIZE 160
+
+struct service {
+    struct loop *loop;
+    struct deadline beat;
+    uint64_t beat_ms;
+    bool has_watchdog;
+    /* Writes the line for people: what the daemon does, in words. */
+    void (*on_describe)(const void *context, char status[SERVICE_STATUS_SIZE]);
+    const void *context;
+    char status[SERVICE_STATUS_SIZE]; /* as it was told last */
+};
+
+void service_init(struct service *service, struct loop *loop,
+    void (*on_describe)(const void *context, char status[SERVICE_STATUS_SIZE]),
+    const void *context);
+void service_deinit(struct service *service);
+/* Callers can connect. From now on there are signs of life. */
+void service_ready(struct service *service);
+/* No new callers any more. */
+void service_stopping(struct service *service);

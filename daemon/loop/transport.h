@@ -1,0 +1,130 @@
+/*
+ * Transport
+ *
+ * One non-blocking stream socket, cut into frames on the way in and gathered into one write a turn
+ * on the way out. Sessions and upstreams each have one; neither touches its descriptor otherwise.
+ *
+ *     in   recv into the loop's shared buffer; complete frames are handed out of it where they lie.
+ *          A frame that is not complete yet is kept in a frame buffer of its own, which grows to the
+ *          frame's whole size only after TRANSPORT_TRUST_SIZE bytes of it have come: whoever claims
+ *          16 MiB has to send some of them first. After a large frame another one of its size is
+ *          expected, and read into a buffer of that size from its first byte to its last and no
+ *          further: so large frames that follow each other are never copied.
+ *     out  the owner appends to `output` and calls transport_flush_later(); the loop writes at the
+ *          end of the turn.
+ *
+ * With TLS (transport_secure()) a stream of tls_stream.h stands between both and the socket, from
+ * the first byte on; the handshake is part of connecting. A plain transport has it in one branch of
+ * a read and one of a write.
+ *
+ * It decides nothing: what is wrong with a frame, and the end of the connection, go to the handler,
+ * which closes. transport_close() is safe in every callback; the memory is the owner's, who gives
+ * it to the loop's reaper.
+ */
+#pragma once
+
+#include "daemon/loop/loop.h"
+#include "daemon/loop/memory.h"
+#include "daemon/loop/output.h"
+#include "daemon/loop/tls_stream.h"
+#include "protocol/frame.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TRANSPORT_TRUST_SIZE (64 * 1024)
+/*
+ * A frame from this size on is worth a read and a buffer of its own; larger ones than the second
+ * are not expected, since nothing of them was sent yet.
+ */
+#define TRANSPORT_LARGE_SIZE    (32 * 1024)
+#define TRANSPORT_EXPECTED_SIZE (1280 * 1024)
+
+enum transport_end {
+    TRANSPORT_END_OF_FILE,
+    TRANSPORT_ERROR,     /* error is the errno; transport_error_text() has more words for it */
+    TRANSPORT_NO_MEMORY, /* a frame did not fit limits.total_memory, or the machine's */
+};
+
+struct transport;
+
+struct transport_handler {
+    /*
+     * A complete frame, valid until this returns; its bytes may be overwritten. Where owner is not
+     * NULL the frame lies in that buffer, and a reference to it keeps it.
+     */
+    void (*on_frame)(
+        struct transport *transport, uint8_t *frame, size_t size, struct frame_buffer *owner);
+    /* What was read is no frame. (data, n) is what came of it. The handler closes. */
+    void (*on_bad_frame)(struct transport *transport, uint8_t *data, size_t n);
+    /*
+     * The peer's end, or ours by an error. After TRANSPORT_END_OF_FILE nothing more is read; output
+     * can still be written.
+     */
+    void (*on_end)(struct transport *transport, enum transport_end end, int error);
+    /* After every read and every resumption, when the frames are handed out. May be NULL. */
+    void (*on_read)(struct transport *transport);
+    /* After every write: the output may be shorter now. May be NULL. */
+    void (*on_written)(struct transport *transport);
+    /*
+     * A connect() ended, and with TLS the handshake behind it: error is 0 or its errno. NULL where
+     * sockets come connected.
+     */
+    void (*on_connected)(struct transport *transport, int error);
+};
+
+struct transport {
+    struct loop *loop;
+    const struct transport_handler *handler;
+    int fd; /* -1 when closed */
+    struct event read_event;
+    struct event *write_event; /* NULL until the socket takes no more for the first time */
+    struct loop_dirty dirty;
+    struct output output;
+    struct tls_stream *tls; /* NULL: plain text */
+    struct memory *memory;
+    size_t frame_limit;
+    struct frame_buffer *held; /* the frame that is not complete yet */
+    size_t n_held;
+    size_t last_size;             /* of the last frame that came whole */
+    struct frame_buffer *backlog; /* read, but not looked at since reading was paused */
+    size_t n_backlog;
+    bool reads_answers;   /* frames are taken beyond limits.total_memory; set by the owner */
+    bool is_connecting;   /* the TLS handshake included */
+    bool is_in_handshake; /* that of TLS */
+    bool is_paused;
+    bool is_ended;   /* end of file was read */
+    bool is_blocked; /* the write event is set */
+    uint64_t bytes_received, bytes_sent;
+    uint64_t received_ms; /* when bytes last came */
+};
+
+/*
+ * Takes fd over. A connecting one is handed out by on_connected before anything is read or written.
+ */
+int transport_open(struct transport *transport, struct loop *loop, struct memory *memory,
+    const struct transport_handler *handler, int fd, size_t frame_limit, bool is_connecting);
+/*
+ * Of one that is connecting: everything goes through the stream, which belongs to the transport
+ * from here on.
+ */
+void transport_secure(struct transport *transport, struct tls_stream *stream);
+/*
+ * Why it ended: in TLS's words where it has some, also for TRANSPORT_END_OF_FILE (error 0), else
+ * the errno's.
+ */
+const char *transport_error_text(const struct transport *transport, int error);
+/* Closes the descriptor, drops what was read and not written. May be called twice. */
+void transport_close(struct transport *transport);
+bool transport_is_open(const struct transport *transport);
+
+void transport_flush_later(struct transport *transport);
+/*
+ * While paused nothing is read, so that the peer feels it. Resuming hands out what had been read
+ * already.
+ */
+void transport_pause(struct transport *transport);
+void transport_resume(struct transport *transport);
+/* Whether part of a frame has come. */
+bool transport_has_partial_frame(const struct transport *transport);

@@ -1,0 +1,30 @@
+/*
+ * Listener
+ *
+ * One of the Unix sockets that callers connect to. A socket file that nobody listens on any more is
+ * replaced; one that somebody listens on is not touched. The socket is made under another name
+ * beside its own (PATH.PID, which is what ss shows) and moves in when its mode and group are right
+ * and it is listened on: whoever sees the path sees it so. A missing directory is made.
+ *
+ * A socket that the service manager listens on at the same path (systemd's .socket unit) is taken
+ * over instead as it is, mode and group included, and its file is left alone at the end.
+ *
+ * Beyond max_sessions a caller's first request is answered `overloaded`; with LISTENER_SURPLUS_MAX
+ * of those, and when descriptors run out, accepting pauses and connections wait in the kernel's
+ * queue; it goes on when a session of this listener left, or after LISTENER_PAUSE_MS.
+ */
+#pragma once
+
+#include "config/config.h"
+#include "daemon/session/session.h"
+
+#define LISTENER_SURPLUS_MAX 64
+#define LISTENER_PAUSE_MS    200
+
+struct listener;
+
+/* On failure NULL, and problem says in words what is wrong and what to do. */
+struct listener *listener_new(struct loop *loop, struct session_list *sessions,
+    struct session_entrance *entrance, char *problem, size_t problem_size);
+/* Closes it and removes the socket file, unless it was handed over. */
+struct listener *listener_free(struct listener *listener);
