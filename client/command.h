@@ -31,6 +31,7 @@ enum exit_code {
     EXIT_CODE_UNDECIDED = 7,
 };
 
+DEFINE_CLEANUP(json_t *, json_decref)
 DEFINE_CLEANUP(struct remotingclient *, remotingclient_free)
 DEFINE_CLEANUP(struct remotingclient_request *, remotingclient_request_free)
 DEFINE_CLEANUP(struct remotingclient_answer *, remotingclient_answer_free)
@@ -62,6 +63,7 @@ extern const struct command command_close;
 extern const struct command command_nameservers;
 extern const struct command command_events;
 extern const struct command command_drain;
+extern const struct command command_reload;
 
 /* One run of remotingctl. */
 struct invocation {

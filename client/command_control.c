@@ -10,8 +10,6 @@
 #include "client/table.h"
 #include "protocol/code.h"
 
-DEFINE_CLEANUP(json_t *, json_decref)
-
 /* As many as the daemon takes in one list, and as many as can be in flight. */
 #define ADDRESSES_MAX IN_FLIGHT_MAX
 

@@ -26,11 +26,12 @@ static const struct command *const commands[] = {
     &command_reachable,
     &command_close,
     &command_nameservers,
+    &command_reload,
     &command_drain,
 };
 #define COMMAND_NAMES                                                                              \
     "send, receive, peek, offsets, route, bench, invoke, ping, show, events, reachable, close, "   \
-    "nameservers, drain"
+    "nameservers, reload, drain"
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 static const char help[] =
@@ -52,6 +53,7 @@ static const char help[] =
     "  reachable ADDR ...            do nameservers and brokers answer it\n"
     "  close ADDR ...                drain its connections to them, then close them\n"
     "  nameservers set ADDR ...      replace its list of nameservers\n"
+    "  reload                        have it read its configuration again\n"
     "  drain                         stop it when all that is in flight is answered\n"
     "\n"
     "Options of every command, anywhere behind its name:\n"

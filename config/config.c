@@ -115,6 +115,7 @@ __attribute__((format(printf, 3, 4))) static void add_problem(
     problems->text[problems->n] = strdup(text);
     if (!problems->text[problems->n]) {
         loader->error = -ENOMEM;
+        problems->n_left_out++;
         return;
     }
     problems->n++;
@@ -576,6 +577,80 @@ int config_load(const char *path, const char *namesrv_addr, struct config **ret_
     return 0;
 }
 
+/* --- a reload --- */
+
+static void listener_problem(struct loader *loader, const char *name, const char *what)
+{
+    add_problem(loader, 0,
+        "[listener %s]: %s; while the daemon runs, the listeners that it was started with are "
+        "accepted (a restart takes others)",
+        name, what);
+}
+
+static const struct config_listener *listener_find(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->listener.n; i++) {
+        if (strcmp(config->listener.sections[i].name, name) == 0) {
+            return &config->listener.sections[i];
+        }
+    }
+    return NULL;
+}
+
+int config_check_change(const struct config *config, const struct config *running, const char *path,
+    struct config_problems *problems)
+{
+    struct loader loader = { .path = path, .problems = problems };
+    size_t n_before = problems->n + problems->n_left_out;
+    for (size_t i = 0; i < config->listener.n; i++) {
+        if (!listener_find(running, config->listener.sections[i].name)) {
+            listener_problem(&loader, config->listener.sections[i].name, "it is new");
+        }
+    }
+    for (size_t i = 0; i < running->listener.n; i++) {
+        if (!listener_find(config, running->listener.sections[i].name)) {
+            listener_problem(&loader, running->listener.sections[i].name, "it is missing");
+        }
+    }
+    return problems->n + problems->n_left_out == n_before ? 0 : -EINVAL;
+}
+
+static void listeners_put_in_order(struct config *config, const struct config *running)
+{
+    struct config_listener before[CONFIG_NAMED_MAX];
+    memcpy(before, config->listener.sections, sizeof(before));
+    for (size_t i = 0; i < running->listener.n; i++) {
+        for (size_t j = 0; j < config->listener.n; j++) {
+            if (strcmp(before[j].name, running->listener.sections[i].name) == 0) {
+                config->listener.sections[i] = before[j];
+            }
+        }
+    }
+}
+
+void config_keep_fixed(struct config *config, struct config *running, const char *path,
+    struct config_problems *ret_kept)
+{
+    *ret_kept = (struct config_problems){ .n = 0 };
+    struct loader loader = { .path = path, .problems = ret_kept };
+    listeners_put_in_order(config, running);
+    for (size_t i = 0; i < n_settings; i++) {
+        const struct setting *setting = &settings[i];
+        const struct named_kind *kind = named_kind_find(setting->section, strlen(setting->section));
+        size_t n = !setting->is_fixed ? 0 : kind ? *named_count(kind, config) : 1;
+        for (size_t at = 0; at < n; at++) {
+            char section[SECTION_SIZE], seen[VALUE_NUMBER_MAX], kept[VALUE_NUMBER_MAX];
+            if (!setting_is_same(setting, config, running, at)) {
+                add_problem(&loader, 0, "[%s] %s = %.*s: it stays %.*s until the next start",
+                    section_text(setting, config, at, section), setting->key, SEEN_MAX,
+                    setting_text(setting, config, at, seen), SEEN_MAX,
+                    setting_text(setting, running, at, kept));
+            }
+            setting_swap(setting, config, running, at);
+        }
+    }
+}
+
 struct config *config_free(struct config *config)
 {
     if (!config) {
@@ -591,6 +666,12 @@ struct config *config_free(struct config *config)
     }
     free(config);
     return NULL;
+}
+
+void config_problems_add(struct config_problems *problems, const char *path, const char *problem)
+{
+    struct loader loader = { .path = path, .problems = problems };
+    add_problem(&loader, 0, "%s", problem);
 }
 
 void config_problems_deinit(struct config_problems *problems)

@@ -217,6 +217,27 @@ DEFINE_CLEANUP(struct config *, config_free)
 void config_problems_deinit(struct config_problems *problems);
 
 /*
+ * One more problem, in words; path NULL stands for no file. Beyond CONFIG_PROBLEMS_MAX, and without
+ * memory, it is counted as left out.
+ */
+void config_problems_add(struct config_problems *problems, const char *path, const char *problem);
+
+/*
+ * Whether a daemon that runs with `running` can become what config says: it has the same listeners.
+ * 0, or -EINVAL with problems added, which are initialised; path is for them.
+ */
+int config_check_change(const struct config *config, const struct config *running, const char *path,
+    struct config_problems *problems);
+/*
+ * Makes a config that was checked what that daemon becomes: its listeners are put in running's
+ * order, and what is fixed while a daemon runs is taken from running, which gets what config had.
+ * Texts move; they are not copied. ret_kept describes what the file would have changed of that, as
+ * problems are described, and is to be deinitialised.
+ */
+void config_keep_fixed(struct config *config, struct config *running, const char *path,
+    struct config_problems *ret_kept);
+
+/*
  * Every setting with its effective value, as an INI file that config_load() takes; above each its
  * sentence and default. A value that is the default is commented out when comment_out_defaults is
  * true. config NULL stands for the defaults, with an example for what has none: with

@@ -73,11 +73,11 @@
 /* One row is the whole truth of a setting. Rows of one section stand together. */
 /* clang-format off */
 const struct setting settings[] = {
-    NAMED_TEXT(SETTING_PATH, listener, socket, "/run/remotingd/remotingd.sock", SOCKET_PATH_MAX,
+    NAMED_TEXT(SETTING_PATH, listener, socket, "/run/remotingd/remotingd.sock", SOCKET_PATH_MAX, .is_fixed = true,
         .sentence = "The Unix socket that local programs connect to; a missing directory is made."),
-    NAMED_MODE(listener, socket_mode, "0660",
+    NAMED_MODE(listener, socket_mode, "0660", .is_fixed = true,
         .sentence = "The socket's permissions: who may write to it may connect."),
-    NAMED_TEXT(SETTING_SYSTEM_GROUP, listener, socket_group, "", SYSTEM_GROUP_MAX,
+    NAMED_TEXT(SETTING_SYSTEM_GROUP, listener, socket_group, "", SYSTEM_GROUP_MAX, .is_fixed = true,
         .sentence = "The socket's group, by name or number; empty is the daemon's own."),
     NAMED_TEXT(SETTING_WORD, listener, role, "", CONFIG_NAME_SIZE - 1,
         .sentence = "The [role NAME] of this socket's callers; empty: the first role that names the caller."),
@@ -140,7 +140,7 @@ const struct setting settings[] = {
 
     SIZE(limits, max_frame, "16MiB", KIB(4), MIB(16),
         .sentence = "The largest frame that is read from callers."),
-    COUNT(limits, max_in_flight, "65535", 1, 65535,
+    COUNT(limits, max_in_flight, "65535", 1, 65535, .is_fixed = true,
         .sentence = "Requests waiting for their answer, in total."),
     COUNT(limits, max_in_flight_per_session, "4096", 1, 65535,
         .sentence = "Requests of one caller waiting for their answer."),
@@ -177,7 +177,7 @@ const struct setting settings[] = {
     COUNT(limits, max_broker_requests_per_session, "256", 1, 65535,
         .sentence = "Requests of brokers that wait for the answer of one caller."),
 
-    TEXT(SETTING_ROCKETMQ_GROUP, send, producer_group, "remotingd", ROCKETMQ_GROUP_MAX,
+    TEXT(SETTING_ROCKETMQ_GROUP, send, producer_group, "remotingd", ROCKETMQ_GROUP_MAX, .is_fixed = true,
         .sentence = "The producer group of sends that name none."),
     COUNT(send, retries, "2", 0, 16,
         .sentence = "Further attempts of a send that failed, within its deadline."),
@@ -202,7 +202,7 @@ const struct setting settings[] = {
     COUNT(consume, max_messages, "32", 1, 32,
         .sentence = "Messages of one receive, where the caller does not say."),
 
-    SWITCH(tls, enable, "no",
+    SWITCH(tls, enable, "no", .is_fixed = true,
         .sentence = "Nameservers and brokers are spoken to over TLS, and never in plain text."),
     SWITCH(tls, verify, "yes",
         .sentence = "Their certificates are checked: CA, dates, name. Without it anybody can pose as one."),
@@ -551,6 +551,38 @@ int setting_apply(const struct setting *setting, struct config *config, size_t a
     return apply_text(setting, config, at, text, ret_reason);
 }
 
+const char *setting_text(const struct setting *setting, const struct config *config, size_t at,
+    char number[static VALUE_NUMBER_MAX])
+{
+    if (!setting_is_number(setting)) {
+        return *text_field(setting, config, at);
+    }
+    setting_format_number(setting, setting_number(setting, config, at), number);
+    return number;
+}
+
+bool setting_is_same(
+    const struct setting *setting, const struct config *a, const struct config *b, size_t at)
+{
+    if (setting_is_number(setting)) {
+        return setting_number(setting, a, at) == setting_number(setting, b, at);
+    }
+    return strcmp(*text_field(setting, a, at), *text_field(setting, b, at)) == 0;
+}
+
+void setting_swap(const struct setting *setting, struct config *a, struct config *b, size_t at)
+{
+    if (setting_is_number(setting)) {
+        uint64_t number = setting_number(setting, a, at);
+        number_set(setting, a, at, setting_number(setting, b, at));
+        number_set(setting, b, at, number);
+        return;
+    }
+    char *text = *text_field(setting, a, at);
+    *text_field(setting, a, at) = *text_field(setting, b, at);
+    *text_field(setting, b, at) = text;
+}
+
 void setting_clear(const struct setting *setting, struct config *config, size_t at)
 {
     if (setting_is_list(setting)) {
@@ -619,7 +651,7 @@ static void dump_manual(const struct setting *setting, FILE *file)
         setting_format_number(setting, setting->range.max, max);
         fprintf(file, " (%s to %s)", min, max);
     }
-    fputc('\n', file);
+    fputs(setting->is_fixed ? "\n# A change takes effect at the next start.\n" : "\n", file);
 }
 
 void setting_dump(const struct setting *setting, const struct config *config, size_t at,

@@ -55,6 +55,7 @@ struct setting {
     const char *choices[SETTING_CHOICES_MAX + 1]; /* the last is NULL */
     const char *example;                          /* for the dump, of what has no default */
     bool is_required;                             /* not empty, where the section stands */
+    bool is_fixed; /* while the daemon runs: a reload leaves it as it is */
     const char *sentence;
 };
 
@@ -78,6 +79,11 @@ bool setting_is_missing(const struct setting *setting, const struct config *conf
  */
 int setting_apply(const struct setting *setting, struct config *config, size_t at, const char *text,
     struct value_reason *ret_reason);
+/* Whether both configs say the same. */
+bool setting_is_same(
+    const struct setting *setting, const struct config *a, const struct config *b, size_t at);
+/* Of a setting that is a number or a text: the configs' values change places. */
+void setting_swap(const struct setting *setting, struct config *a, struct config *b, size_t at);
 /* Gives back the field's memory. */
 void setting_clear(const struct setting *setting, struct config *config, size_t at);
 
@@ -85,6 +91,9 @@ void setting_clear(const struct setting *setting, struct config *config, size_t 
 uint64_t setting_number(const struct setting *setting, const struct config *config, size_t at);
 void setting_format_number(
     const struct setting *setting, uint64_t number, char dst[static VALUE_NUMBER_MAX]);
+/* Of a setting that is a number or a text: its value, in number where that is one. */
+const char *setting_text(const struct setting *setting, const struct config *config, size_t at,
+    char number[static VALUE_NUMBER_MAX]);
 
 /*
  * As config_dump() describes it; config NULL stands for the defaults, and for an example of a

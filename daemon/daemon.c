@@ -1,9 +1,8 @@
 #include "daemon/daemon.h"
 
-#include "config/value.h"
 #include "daemon/completion/classic.h"
-#include "daemon/loop/credential.h"
 #include "daemon/completion/invoke.h"
+#include "daemon/rules.h"
 #include "daemon/session/listener.h"
 #include "daemon/loop/log.h"
 #include "daemon/completion/processor.h"
@@ -22,11 +21,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define N_SIGNALS 3
 /* Descriptors that are not callers: upstreams, the resolver's sockets, the log. */
 #define DESCRIPTORS_RESERVED 256
 
 struct daemon {
-    struct config config; /* its strings belong to the caller of daemon_new() */
+    struct config *config;     /* of the caller of daemon_new(), until the first reload */
+    struct config *own_config; /* the same, where it was read by a reload */
+    struct daemon_source source;
+    bool was_hung_up; /* SIGHUP came */
     struct loop loop;
     struct memory memory;
     struct stats stats;
@@ -45,11 +48,11 @@ struct daemon {
     struct processors *processors;
     struct classic *classic;
     struct invoker invoker;
-    struct role_table roles;
+    struct role_table *roles;
     struct session_list sessions;
     struct listener *listeners[CONFIG_NAMED_MAX]; /* as many as config has; NULL: not open */
     struct service service;
-    struct event signal_events[2];
+    struct event signal_events[N_SIGNALS];
     struct deadline drain_deadline;
     uint64_t oneway_written_before; /* stats.oneway_written when the drain began */
 };
@@ -129,10 +132,16 @@ static void drain_log_end(const struct daemon *daemon)
         stats->failures, stats->oneway_failed, stats->late_responses);
 }
 
+static void reload_by_signal(struct daemon *daemon);
+
 /* After every turn: what a drain waits for may have happened. */
 static void on_turn(void *context)
 {
     struct daemon *daemon = context;
+    if (daemon->was_hung_up) {
+        daemon->was_hung_up = false;
+        reload_by_signal(daemon);
+    }
     if (daemon->drain.state == DRAIN_RUNNING) {
         return;
     }
@@ -157,7 +166,7 @@ static void on_drain_deadline(struct deadline *deadline, uint64_t now_ms)
 
 static void listeners_close(struct daemon *daemon)
 {
-    for (size_t i = 0; i < daemon->config.listener.n; i++) {
+    for (size_t i = 0; i < daemon->config->listener.n; i++) {
         daemon->listeners[i] = listener_free(daemon->listeners[i]);
     }
 }
@@ -185,13 +194,12 @@ static void on_describe(const void *context, char status[SERVICE_STATUS_SIZE])
 }
 
 /* Begins the drain, or ends the one that is under way. */
-static void on_drain(void *context)
+static void on_drain(struct daemon *daemon)
 {
-    struct daemon *daemon = context;
     if (daemon->drain.state == DRAIN_RUNNING) {
         daemon->oneway_written_before = daemon->stats.oneway_written;
     }
-    drain_request(&daemon->drain, daemon->loop.now_ms, daemon->config.drain.timeout_ms,
+    drain_request(&daemon->drain, daemon->loop.now_ms, daemon->config->drain.timeout_ms,
         daemon->invoker.n_in_flight, daemon->invoker.next_id);
     log_info("drain %s in_flight=%zu", drain_state_name(daemon->drain.state),
         daemon->invoker.n_in_flight);
@@ -206,16 +214,18 @@ static void on_signal(evutil_socket_t signal_number, short what, void *context)
     struct daemon *daemon = context;
     loop_wake(&daemon->loop);
     log_info("signal=%s", strsignal((int)signal_number));
-    on_drain(daemon);
+    if (signal_number == SIGHUP) {
+        daemon->was_hung_up = true;
+    } else {
+        on_drain(daemon);
+    }
 }
 
 static int signals_take(struct daemon *daemon)
 {
-    static const int numbers[] = { SIGTERM, SIGINT };
+    static const int numbers[N_SIGNALS] = { SIGTERM, SIGINT, SIGHUP };
     (void)signal(SIGPIPE, SIG_IGN);
-    /* The settings are read at start only: a hang-up must not end everybody's requests. */
-    (void)signal(SIGHUP, SIG_IGN);
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+    for (size_t i = 0; i < N_SIGNALS; i++) {
         if (evsignal_assign(
                 &daemon->signal_events[i], daemon->loop.base, numbers[i], on_signal, daemon) < 0 ||
             evsignal_add(&daemon->signal_events[i], NULL) < 0) {
@@ -235,122 +245,211 @@ static uint16_t first_generation(struct loop *loop)
     return chosen ? (uint16_t)strtoul(chosen, NULL, 10) : (uint16_t)loop_random(loop);
 }
 
-_Static_assert(CONFIG_NAMED_MAX <= RPC_HOOK_CREDENTIALS_MAX &&
-                   CONFIG_ADDRESSES_MAX <= RPC_HOOK_STATIC_FIELDS_MAX,
-    "the hooks hold less than the configuration");
-
-/* 0, or a negative errno: the problem begins with the section. */
-static int credentials_add(
-    struct rpc_hooks *hooks, const struct config_acl *acl, char *problem, size_t problem_size)
+/* Settings that are read where connections are made and used. */
+static void upstreams_configure(struct upstream_context *upstreams, const struct config *config)
 {
-    struct credential secret_key = { .n = 0 };
-    struct credential security_token = { .n = 0 };
-    const struct acl_credentials given = {
-        .name = acl->name,
-        .access_key = acl->access_key,
-        .targets = acl->addresses.items,
-        .n_targets = acl->addresses.n,
-    };
-    int n = snprintf(problem, problem_size, "[acl %s] ", acl->name);
-    char *rest = problem + n;
-    size_t rest_size = problem_size - (size_t)n;
-    int r = credential_read(&secret_key, acl->secret_key_file, rest, rest_size);
-    if (r == 0 && acl->security_token_file[0]) {
-        r = credential_read(&security_token, acl->security_token_file, rest, rest_size);
-    }
-    if (r == 0 && !rpc_hooks_add_credentials(hooks, &given, credential_span(&secret_key),
-                      credential_span(&security_token))) {
-        (void)snprintf(rest, rest_size, "out of memory");
-        r = -ENOMEM;
-    }
-    credential_deinit(&secret_key);
-    credential_deinit(&security_token);
-    return r;
-}
-
-static int hooks_make(struct daemon *daemon, char *problem, size_t problem_size)
-{
-    const struct config *config = &daemon->config;
-    struct rpc_hooks *hooks = &daemon->upstreams.hooks;
-    int r = 0;
-    hooks->namespace = config->namespace.name;
-    hooks->static_fields = config->hooks.static_fields.items;
-    hooks->n_static_fields = config->hooks.static_fields.n;
-    for (size_t i = 0; i < config->acl.n && r == 0; i++) {
-        r = credentials_add(hooks, &config->acl.sections[i], problem, problem_size);
-    }
-    return r;
-}
-
-_Static_assert(CONFIG_NAMED_MAX <= ROLES_MAX && CONFIG_ADDRESSES_MAX <= ROLE_NAMED_MAX &&
-                   ROLE_ID_OVERFLOW == VALUE_ID_OVERFLOW,
-    "the roles hold less than the configuration, or mean somebody else by nobody");
-
-static struct role_texts role_texts_of(const struct config_list *list)
-{
-    return (struct role_texts){ list->items, list->n };
-}
-
-/* Users and groups were there when the configuration was read. */
-static bool role_add_names(
-    struct role *role, const struct config_role *config, struct value_reason *ret_reason)
-{
-    uid_t uid;
-    gid_t gid;
-    for (size_t i = 0; i < config->users.n; i++) {
-        if (strcmp(config->users.items[i], "*") == 0) {
-            role->has_every_user = true;
-        } else if (!value_read_system_user(config->users.items[i], &uid, ret_reason)) {
-            return false;
-        } else {
-            (void)role_add_user(role, uid);
-        }
-    }
-    for (size_t i = 0; i < config->groups.n; i++) {
-        if (!value_read_system_group(config->groups.items[i], &gid, ret_reason)) {
-            return false;
-        }
-        (void)role_add_group(role, gid);
-    }
-    return true;
+    upstreams->buffer_limit = config->limits.upstream_buffer;
+    upstreams->connect_timeout_ms = config->upstream.connect_timeout_ms;
+    upstreams->keepalive_idle_ms = config->upstream.keepalive_idle_ms;
+    upstreams->tcp_user_timeout_ms = config->upstream.tcp_user_timeout_ms;
+    upstreams->breaker_failures = config->breaker.failures;
 }
 
 static int roles_make(struct daemon *daemon, char *problem, size_t problem_size)
 {
-    const struct config *config = &daemon->config;
-    role_table_init(&daemon->roles, geteuid());
-    for (size_t i = 0; i < config->role.n; i++) {
-        const struct config_role *section = &config->role.sections[i];
-        struct value_reason reason;
-        struct role *role =
-            role_table_add(&daemon->roles, section->name, role_texts_of(&section->send),
-                role_texts_of(&section->producer_groups), role_texts_of(&section->consume),
-                role_texts_of(&section->consumer_groups), section->admin);
-        if (!role) {
-            return -ENOMEM;
-        }
-        role->shared_producer_group = span_of(config->send.producer_group);
-        if (!role_add_names(role, section, &reason)) {
-            (void)snprintf(problem, problem_size, "[role %s] %s", section->name, reason.text);
-            return -ENOENT;
-        }
+    daemon->roles = calloc(1, sizeof(*daemon->roles));
+    return daemon->roles ? rules_make_roles(daemon->roles, daemon->config,
+                               daemon->config->send.producer_group, problem, problem_size)
+                         : -ENOMEM;
+}
+
+static struct role_table *roles_free(struct role_table *roles)
+{
+    if (roles) {
+        role_table_deinit(roles);
+        free(roles);
     }
-    return 0;
+    return NULL;
 }
 
 static int tls_make(struct daemon *daemon, char *problem, size_t problem_size)
 {
-    if (!daemon->config.tls.enable) {
+    if (!daemon->config->tls.enable) {
         return 0;
     }
-    daemon->tls = tls_new(&daemon->config.tls, problem, problem_size);
+    daemon->tls = tls_new(&daemon->config->tls, problem, problem_size);
     daemon->upstreams.tls = daemon->tls;
     return daemon->tls ? 0 : -EINVAL;
 }
 
+/* --- reload --- */
+
+static void log_level_take(const struct config *config)
+{
+    static const enum log_level levels[] = {
+        [CONFIG_LOG_ERROR] = LOG_LEVEL_ERROR,
+        [CONFIG_LOG_WARNING] = LOG_LEVEL_WARNING,
+        [CONFIG_LOG_INFO] = LOG_LEVEL_INFO,
+        [CONFIG_LOG_DEBUG] = LOG_LEVEL_DEBUG,
+    };
+    log_set_level(levels[config->log.level]);
+}
+
+/* What takes the place of what a reload replaces, made before anything is touched. */
+struct replacement {
+    struct config *config;
+    struct role_table *roles;
+    struct rpc_hooks *hooks;
+};
+
+static void replacement_deinit(struct replacement *new)
+{
+    new->config = config_free(new->config);
+    new->roles = roles_free(new->roles);
+    if (new->hooks) {
+        rpc_hooks_deinit(new->hooks);
+        free(new->hooks);
+    }
+}
+
+/* False: problem says why not. The certificates come last, for they are replaced as they are read. */
+static bool replacement_make(struct daemon *daemon, struct replacement *new,
+    struct config_problems *problems, char *problem, size_t problem_size)
+{
+    const struct daemon_source *source = &daemon->source;
+    problem[0] = '\0';
+    if (config_load(source->path, source->namesrv_addr, &new->config, problems) < 0 ||
+        config_check_change(new->config, daemon->config, source->path, problems) < 0) {
+        return false;
+    }
+    new->roles = calloc(1, sizeof(*new->roles));
+    new->hooks = calloc(1, sizeof(*new->hooks));
+    if (!new->roles || !new->hooks) {
+        (void)snprintf(problem, problem_size, "out of memory");
+        return false;
+    }
+    return rules_make_roles(new->roles, new->config, daemon->config->send.producer_group, problem,
+               problem_size) == 0 &&
+           rules_make_hooks(new->hooks, new->config, problem, problem_size) == 0 &&
+           (!daemon->tls || tls_load(daemon->tls, &new->config->tls, problem, problem_size) == 0);
+}
+
+/* Connections to those that leave end when nothing is in flight on them. */
+static void nameservers_take(struct daemon *daemon)
+{
+    const struct config_list *list = &daemon->config->nameserver.addresses;
+    struct span addresses[CONFIG_ADDRESSES_MAX];
+    for (size_t i = 0; i < list->n; i++) {
+        addresses[i] = span_of(list->items[i]);
+    }
+    for (size_t i = 0; i < nameservers_count(daemon->nameservers); i++) {
+        struct nameserver_view view;
+        bool stays = false;
+        nameservers_view(daemon->nameservers, i, &view);
+        for (size_t j = 0; j < list->n; j++) {
+            stays = stays || span_equals_text(addresses[j], view.address);
+        }
+        if (!stays) {
+            (void)upstream_pool_drain_address(
+                daemon->pool, span_of(view.address), "it is no nameserver any more (reload)");
+        }
+    }
+    if (nameservers_replace(daemon->nameservers, addresses, list->n) < 0) {
+        log_error("reload: out of memory: the list of nameservers stays");
+    }
+    nameservers_configure(daemon->nameservers, daemon->config);
+}
+
+/* Everybody who holds the configuration, or something of it, is given the new one. */
+static void config_spread(struct daemon *daemon)
+{
+    const struct config *config = daemon->config;
+    log_level_take(config);
+    daemon->memory.limit = config->limits.total_memory;
+    upstreams_configure(&daemon->upstreams, config);
+    upstream_pool_configure(daemon->pool, config);
+    nameservers_take(daemon);
+    routes_configure(daemon->routes, config);
+    identity_configure(daemon->identity, config);
+    processors_configure(daemon->processors, config);
+    daemon->invoker.config = config;
+    session_list_configure(&daemon->sessions, config, daemon->roles);
+}
+
+static void replacement_take(
+    struct daemon *daemon, struct replacement *new, struct config_problems *ret_kept)
+{
+    struct config *old_config = daemon->own_config;
+    struct role_table *old_roles = daemon->roles;
+    config_keep_fixed(new->config, daemon->config, daemon->source.path, ret_kept);
+    sessions_limit(new->config);
+    daemon->config = daemon->own_config = TAKE(new->config);
+    daemon->roles = TAKE(new->roles);
+    rpc_hooks_deinit(&daemon->upstreams.hooks);
+    daemon->upstreams.hooks = *new->hooks;
+    new->hooks->n_credentials = 0; /* they were handed over */
+    config_spread(daemon);
+    session_list_judge_again(&daemon->sessions);
+    (void)roles_free(old_roles);
+    (void)config_free(old_config);
+}
+
+static void reload_log(const struct daemon *daemon, bool is_done,
+    const struct config_problems *problems, const struct config_problems *kept)
+{
+    const char *path = daemon->source.path ? daemon->source.path : "defaults";
+    for (size_t i = 0; i < problems->n; i++) {
+        log_error("reload problem=%s", problems->text[i]);
+    }
+    for (size_t i = 0; i < kept->n; i++) {
+        log_warning("reload kept=%s", kept->text[i]);
+    }
+    if (is_done) {
+        log_info("reload done config=%s kept=%zu", path, kept->n);
+    } else {
+        log_error("reload failed config=%s problems=%zu: everything stays as it was", path,
+            problems->n + problems->n_left_out);
+    }
+}
+
+static bool on_reload(
+    struct daemon *daemon, struct config_problems *ret_problems, struct config_problems *ret_kept)
+{
+    struct replacement new = { 0 };
+    char problem[512];
+    *ret_problems = (struct config_problems){ .n = 0 };
+    *ret_kept = (struct config_problems){ .n = 0 };
+    service_reloading(&daemon->service);
+    bool is_done = replacement_make(daemon, &new, ret_problems, problem, sizeof(problem));
+    if (is_done) {
+        replacement_take(daemon, &new, ret_kept);
+        daemon->stats.reloads++;
+    } else {
+        daemon->stats.reloads_failed++;
+        if (problem[0]) {
+            config_problems_add(ret_problems, daemon->source.path, problem);
+        }
+    }
+    daemon->stats.last_reload_failed = !is_done;
+    replacement_deinit(&new);
+    reload_log(daemon, is_done, ret_problems, ret_kept);
+    service_ready(&daemon->service);
+    return is_done;
+}
+
+static void reload_by_signal(struct daemon *daemon)
+{
+    struct config_problems problems, kept;
+    (void)on_reload(daemon, &problems, &kept);
+    config_problems_deinit(&problems);
+    config_problems_deinit(&kept);
+}
+
+/* --- its life --- */
+
 static int parts_make(struct daemon *daemon)
 {
-    const struct config *config = &daemon->config;
+    const struct config *config = daemon->config;
     struct loop *loop = &daemon->loop;
     pending_table_init(&daemon->pending, config->limits.max_in_flight, first_generation(loop));
     net_events_init(&daemon->events);
@@ -359,13 +458,9 @@ static int parts_make(struct daemon *daemon)
         .memory = &daemon->memory,
         .pending = &daemon->pending,
         .stats = &daemon->stats,
-        .buffer_limit = config->limits.upstream_buffer,
-        .connect_timeout_ms = config->upstream.connect_timeout_ms,
-        .keepalive_idle_ms = config->upstream.keepalive_idle_ms,
-        .tcp_user_timeout_ms = config->upstream.tcp_user_timeout_ms,
-        .breaker_failures = config->breaker.failures,
         .events = &daemon->events,
     };
+    upstreams_configure(&daemon->upstreams, config);
     daemon->resolver = resolver_new(loop);
     daemon->pool = upstream_pool_new(&daemon->upstreams, daemon->resolver, config);
     if (!daemon->resolver || !daemon->pool) {
@@ -412,15 +507,16 @@ static int parts_make(struct daemon *daemon)
         .config = config,
         .drain = &daemon->drain,
         .on_drain = on_drain,
-        .on_drain_context = daemon,
+        .on_reload = on_reload,
+        .daemon = daemon,
     };
     uniq_key_init(&daemon->invoker.uniq_keys, ip, (uint32_t)getpid(), loop_random(loop));
     session_list_init(&daemon->sessions, loop, &daemon->memory, &daemon->stats, &daemon->invoker,
-        config, &daemon->roles);
+        config, daemon->roles);
     return invoker_init(&daemon->invoker) == 0 ? 0 : -ENOMEM;
 }
 
-struct daemon *daemon_new(const struct config *config, char *problem, size_t problem_size)
+struct daemon *daemon_new(struct config *config, char *problem, size_t problem_size)
 {
     struct daemon *daemon = calloc(1, sizeof(*daemon));
     if (!daemon || ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS ||
@@ -429,20 +525,22 @@ struct daemon *daemon_new(const struct config *config, char *problem, size_t pro
         free(daemon);
         return NULL;
     }
-    daemon->config = *config;
-    sessions_limit(&daemon->config);
+    daemon->config = config;
+    sessions_limit(config);
     memory_init(&daemon->memory, config->limits.total_memory);
     deadline_init(&daemon->drain_deadline, on_drain_deadline);
     daemon->loop.on_turn = on_turn;
     daemon->loop.on_turn_context = daemon;
+    log_level_take(config);
     service_init(&daemon->service, &daemon->loop, on_describe, daemon);
     (void)snprintf(problem, problem_size, "out of memory");
     if (roles_make(daemon, problem, problem_size) < 0 || parts_make(daemon) < 0 ||
-        signals_take(daemon) < 0 || hooks_make(daemon, problem, problem_size) < 0 ||
+        signals_take(daemon) < 0 ||
+        rules_make_hooks(&daemon->upstreams.hooks, config, problem, problem_size) < 0 ||
         tls_make(daemon, problem, problem_size) < 0) {
         return daemon_free(daemon);
     }
-    for (size_t i = 0; i < daemon->config.listener.n; i++) {
+    for (size_t i = 0; i < daemon->config->listener.n; i++) {
         (void)snprintf(problem, problem_size, "out of memory");
         daemon->listeners[i] = listener_new(&daemon->loop, &daemon->sessions,
             &daemon->sessions.entrances[i], problem, problem_size);
@@ -453,10 +551,15 @@ struct daemon *daemon_new(const struct config *config, char *problem, size_t pro
     return daemon;
 }
 
+void daemon_set_source(struct daemon *daemon, const struct daemon_source *source)
+{
+    daemon->source = *source;
+}
+
 void daemon_run(struct daemon *daemon)
 {
-    for (size_t i = 0; i < daemon->config.listener.n; i++) {
-        const struct config_listener *listener = &daemon->config.listener.sections[i];
+    for (size_t i = 0; i < daemon->config->listener.n; i++) {
+        const struct config_listener *listener = &daemon->config->listener.sections[i];
         log_info("listening socket=%s max_sessions=%u pid=%d version=%s%s%s%s%s", listener->socket,
             listener->max_sessions, (int)getpid(), REMOTINGD_VERSION,
             listener->name[0] ? " listener=" : "", listener->name,
@@ -494,7 +597,7 @@ struct daemon *daemon_free(struct daemon *daemon)
     if (daemon->sessions.loop) {
         daemon_stop(daemon);
     }
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < N_SIGNALS; i++) {
         if (event_initialized(&daemon->signal_events[i])) {
             (void)event_del(&daemon->signal_events[i]);
         }
@@ -517,7 +620,8 @@ struct daemon *daemon_free(struct daemon *daemon)
     service_deinit(&daemon->service);
     loop_finish(&daemon->loop);
     rpc_hooks_deinit(&daemon->upstreams.hooks);
-    role_table_deinit(&daemon->roles);
+    daemon->roles = roles_free(daemon->roles);
+    daemon->own_config = config_free(daemon->own_config);
     memory_deinit(&daemon->memory);
     loop_deinit(&daemon->loop);
     ares_library_cleanup();

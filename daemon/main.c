@@ -1,7 +1,6 @@
 /* Arguments and exit codes of remotingd, nothing else. */
 #include "config/config.h"
 #include "daemon/daemon.h"
-#include "daemon/loop/log.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -34,6 +33,7 @@ static const char help[] =
     "\n"
     "It stays in the foreground and logs to standard error, one event a line. SIGTERM and SIGINT\n"
     "drain it: nothing new is taken, what is in flight is answered; a second one ends it at once.\n"
+    "SIGHUP reads the configuration again: all of it, or, where it is wrong, nothing.\n"
     "\n"
     "exit codes: 0 stopped as asked; 1 could not start or serve; 64 wrong usage; 78 wrong\n"
     "configuration\n"
@@ -89,30 +89,16 @@ static int config_read(const char *path, struct config **ret_config)
     return r;
 }
 
-static enum log_level log_level_from(enum config_log_level level)
-{
-    switch (level) {
-    case CONFIG_LOG_ERROR:
-        return LOG_LEVEL_ERROR;
-    case CONFIG_LOG_WARNING:
-        return LOG_LEVEL_WARNING;
-    case CONFIG_LOG_INFO:
-        return LOG_LEVEL_INFO;
-    case CONFIG_LOG_DEBUG:
-        return LOG_LEVEL_DEBUG;
-    }
-    return LOG_LEVEL_INFO;
-}
-
-static int run(const struct config *config)
+static int run(struct config *config, const char *path)
 {
     char problem[512];
-    log_set_level(log_level_from(config->log.level));
+    const struct daemon_source source = { path, getenv("NAMESRV_ADDR") };
     struct daemon *daemon = daemon_new(config, problem, sizeof(problem));
     if (!daemon) {
         fprintf(stderr, "remotingd: %s\n", problem);
         return EXIT_FAILED;
     }
+    daemon_set_source(daemon, &source);
     daemon_run(daemon);
     daemon_free(daemon);
     return EXIT_OK;
@@ -132,7 +118,7 @@ static int act(enum action action, const char *path)
         config_dump(config, false, stdout);
         return fflush(stdout) == 0 ? EXIT_OK : EXIT_FAILED;
     case ACTION_RUN:
-        return run(config);
+        return run(config, path);
     }
     return EXIT_FAILED;
 }

@@ -35,8 +35,9 @@ json_t *admin_json_count(uint64_t value)
     return json_integer((json_int_t)value);
 }
 
-static void answer_with_fields(
-    struct invocation *invocation, json_t *body, const struct ext_field *given, size_t n_given)
+/* What is given is the answer's code and remark, and fields beside the body. */
+static void answer_with(struct invocation *invocation, struct remoting_command answer, json_t *body,
+    const struct ext_field *given, size_t n_given)
 {
     char *text = body ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     json_decref(body);
@@ -45,13 +46,10 @@ static void answer_with_fields(
         return;
     }
     struct ext_field fields[2];
-    struct remoting_command answer = {
-        .code = RESPONSE_SUCCESS,
-        .version = REMOTING_VERSION,
-        .language = LANGUAGE_CPP,
-        .has_ext_fields = n_given > 0,
-        .body = span_of(text),
-    };
+    answer.version = REMOTING_VERSION;
+    answer.language = LANGUAGE_CPP;
+    answer.has_ext_fields = n_given > 0;
+    answer.body = span_of(text);
     ext_fields_init(&answer.ext_fields, fields, sizeof(fields) / sizeof(fields[0]));
     for (size_t i = 0; i < n_given; i++) {
         (void)ext_fields_add(&answer.ext_fields, given[i].key, given[i].value);
@@ -62,7 +60,22 @@ static void answer_with_fields(
 
 void admin_answer_json(struct invocation *invocation, json_t *body)
 {
-    answer_with_fields(invocation, body, NULL, 0);
+    const struct remoting_command answer = { .code = RESPONSE_SUCCESS };
+    answer_with(invocation, answer, body, NULL, 0);
+}
+
+void admin_refuse_json(struct invocation *invocation, const char *cause, json_t *body)
+{
+    const struct ext_field fields[] = {
+        { SPAN("sidecar.error"), span_of(failure_name(FAILURE_INVALID)) },
+        { SPAN("sidecar.sent"), SPAN("no") },
+    };
+    const struct remoting_command answer = {
+        .code = failure_code(FAILURE_INVALID),
+        .remark = span_of(cause),
+    };
+    invocation->invoker->stats->failures++;
+    answer_with(invocation, answer, body, fields, sizeof(fields) / sizeof(fields[0]));
 }
 
 /* False: problem names what is wrong with the item. */
@@ -144,9 +157,9 @@ static void hello(struct invocation *invocation, const struct remoting_command *
     json_object_set_new(body, "protocolVersion", json_string(PROTOCOL_VERSION));
     json_object_set_new(body, "daemonVersion", json_string(REMOTINGD_VERSION));
     json_object_set_new(body, "features",
-        json_pack("[s, s, s, s, s, s, s, s, s, s, s]", "send", "receive", "receipts",
+        json_pack("[s, s, s, s, s, s, s, s, s, s, s, s]", "send", "receive", "receipts",
             "answerFormat=json", "nameservers", "pool", "netEvents", "stats", "drain", "heartbeat",
-            "processors"));
+            "processors", "reload"));
     json_object_set_new(body, "limits", limits_json(invocation->invoker->config));
     json_object_set_new(body, "roles",
         session->role->is_admin ? json_pack("[s, s]", "user", "admin") : json_pack("[s]", "user"));
@@ -156,7 +169,8 @@ static void hello(struct invocation *invocation, const struct remoting_command *
         { SPAN("protocolVersion"), SPAN(PROTOCOL_VERSION) },
         { SPAN("daemonVersion"), SPAN(REMOTINGD_VERSION) },
     };
-    answer_with_fields(invocation, body, fields, sizeof(fields) / sizeof(fields[0]));
+    const struct remoting_command answer = { .code = RESPONSE_SUCCESS };
+    answer_with(invocation, answer, body, fields, sizeof(fields) / sizeof(fields[0]));
 }
 
 static void subscribe_net_events(struct invocation *invocation,
@@ -232,6 +246,8 @@ static void get_stats(struct invocation *invocation, const struct remoting_comma
         { "popFiltered", stats->pop_filtered },
         { "popDeadLettered", stats->pop_dead_lettered },
         { "retries", stats->retries },
+        { "reloads", stats->reloads },
+        { "reloadsFailed", stats->reloads_failed },
         /* What is now; this request does not count itself. */
         { "inFlight", invoker->n_in_flight - 1 },
         { "sessions", invocation->session->sessions->n },
@@ -242,6 +258,7 @@ static void get_stats(struct invocation *invocation, const struct remoting_comma
     for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
         json_object_set_new(body, counters[i].name, admin_json_count(counters[i].value));
     }
+    json_object_set_new(body, "lastReloadFailed", json_boolean(stats->last_reload_failed));
     json_object_set_new(body, "drain", drain_json(invoker->drain, invoker->loop->now_ms));
     admin_answer_json(invocation, body);
 }
@@ -259,7 +276,7 @@ static void drain(struct invocation *invocation, const struct remoting_command *
     json_object_set_new(body, "inFlight", admin_json_count(invoker->n_in_flight - 1));
     json_object_set_new(body, "timeoutMillis", admin_json_count(invoker->config->drain.timeout_ms));
     admin_answer_json(invocation, body);
-    invoker->on_drain(invoker->on_drain_context);
+    invoker->on_drain(invoker->daemon);
 }
 
 /* --- the table --- */
@@ -287,6 +304,7 @@ static const struct admin_command commands[] = {
     { SIDECAR_CLEAR_RPC_HOOKS, true, false, admin_clear_rpc_hooks },
     { SIDECAR_GET_STATS, false, true, get_stats },
     { SIDECAR_GET_SESSIONS, false, true, admin_get_sessions },
+    { SIDECAR_RELOAD, true, false, admin_reload },
     { SIDECAR_DRAIN, true, true, drain },
 };
 

@@ -3,8 +3,8 @@
  *
  * Answers the sidecar codes (30000 to 30999): what the daemon says about itself, and what it can be
  * told to do. admin.c finds the command by its code in one table, which says who may give it; the
- * commands are in admin.c, admin_hooks.c, admin_pool.c, admin_processor.c, admin_nameserver.c and
- * admin_session.c.
+ * commands are in admin.c, admin_hooks.c, admin_pool.c, admin_processor.c, admin_nameserver.c,
+ * admin_reload.c and admin_session.c.
  * Each is answered with a JSON object (client/PROTOCOL.md, "Control commands"), whose keys may be
  * added to, never changed.
  */
@@ -25,6 +25,8 @@ bool admin_serves_drain(int32_t code);
 
 /* Answers code 0 with this body. Takes over the reference; NULL is "out of memory". */
 void admin_answer_json(struct invocation *invocation, json_t *body);
+/* Answers `invalid` with this cause, and a body that says more. The same otherwise. */
+void admin_refuse_json(struct invocation *invocation, const char *cause, json_t *body);
 /* A JSON string; what is not UTF-8 in the text is escaped. null for NULL. */
 json_t *admin_json_text(const char *text);
 /* null for "", which is no name. */
@@ -66,6 +68,9 @@ void admin_register_processor(struct invocation *invocation, const struct remoti
     const struct command_source *source);
 void admin_unregister_processor(struct invocation *invocation,
     const struct remoting_command *command, const struct command_source *source);
+/* admin_reload.c */
+void admin_reload(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source);
 /* admin_session.c */
 void admin_get_sessions(struct invocation *invocation, const struct remoting_command *command,
     const struct command_source *source);

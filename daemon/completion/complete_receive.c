@@ -22,6 +22,7 @@
 #include "daemon/core/message_json.h"
 #include "daemon/core/receipt.h"
 #include "daemon/completion/classic.h"
+#include "daemon/loop/log.h"
 #include "protocol/code.h"
 
 #include <inttypes.h>
@@ -50,6 +51,7 @@
  */
 #define BORN_TIME "4102444800000"
 /* What is kept of the deadline to hand over what comes at the end of the poll time. */
+#define MIX_QUIET_MS       60000 /* between two lines about groups that are consumed in both ways */
 #define RECEIVE_RESERVE_MS 1000
 
 struct receive_master {
@@ -639,6 +641,24 @@ static bool fields_complete(struct invocation *invocation, struct receive_state 
     return true;
 }
 
+/*
+ * POP and classic members of one group each get every message: brokers keep an account for each road.
+ * Only members of this daemon are known here, and nothing says that it is not meant so.
+ */
+static void warn_of_mix(const struct invocation *invocation, struct span group)
+{
+    struct invoker *invoker = invocation->invoker;
+    uint64_t now_ms = invoker->loop->now_ms;
+    if (now_ms < invoker->mix_quiet_until_ms || !identity_has_consumer(invoker->identity, group)) {
+        return;
+    }
+    char quoted[LOG_QUOTE_SIZE], caller[SESSION_TEXT_SIZE];
+    invoker->mix_quiet_until_ms = clock_after(now_ms, MIX_QUIET_MS);
+    log_warning("%s POP_MESSAGE group=%s has classic members (HEART_BEAT), too: brokers give every "
+                "message to both; give one of them another group",
+        session_text(invocation->session, caller), log_quote(group.data, group.n, quoted));
+}
+
 void complete_receive_start(struct invocation *invocation)
 {
     struct receive_state *state = calloc(1, sizeof(*state));
@@ -662,6 +682,9 @@ void complete_receive_start(struct invocation *invocation)
         invocation_fail(invocation, FAILURE_INVALID, false,
             "POP_MESSAGE needs the ext fields topic and consumerGroup");
         return;
+    }
+    if (invocation->session) {
+        warn_of_mix(invocation, state->group);
     }
     if (subscription_read(invocation, state) && fields_complete(invocation, state)) {
         receive_on_route(invocation);

@@ -277,6 +277,19 @@ void invocation_fail_for_admin(struct invocation *invocation)
         (int)invocation->code, name ? name : "unnamed", hint);
 }
 
+void invoker_roles_changed(struct invoker *invoker, const struct role_table *roles)
+{
+    struct invocation *invocation;
+    TAILQ_FOREACH (invocation, &invoker->invocations, link) {
+        const struct session *session =
+            invocation->session ? invocation->session
+                                : session_list_find(invoker->sessions, invocation->session_id);
+        const struct role *role =
+            session ? session->role : role_table_successor(roles, invocation->role);
+        invocation->role = role ? role : &role_of_nobody;
+    }
+}
+
 void invoke_session_gone(struct invoker *invoker, struct session *session)
 {
     while (!TAILQ_EMPTY(&session->invocations)) {

@@ -132,9 +132,16 @@ struct invoker {
     struct stats *stats;
     const struct config *config;
     struct drain *drain;
+    struct daemon *daemon;
     /* Stops the daemon as SIGTERM does. */
-    void (*on_drain)(void *context);
-    void *on_drain_context;
+    void (*on_drain)(struct daemon *daemon);
+    /*
+     * Reads the configuration again as SIGHUP does. True: it is in use, but for what ret_kept
+     * describes. False: ret_problems says why everything stays as it was. Both are to be
+     * deinitialised.
+     */
+    bool (*on_reload)(struct daemon *daemon, struct config_problems *ret_problems,
+        struct config_problems *ret_kept);
     struct uniq_key_maker uniq_keys;
     struct wall_clock_month month;
     struct invocation_list invocations;
@@ -142,6 +149,7 @@ struct invoker {
     size_t n_in_flight;
     struct invocation **opaques; /* by session and client opaque */
     uint64_t next_id;
+    uint64_t mix_quiet_until_ms;       /* complete_receive.c */
     struct log_budget failures_logged; /* refusals have the sessions' own */
 };
 
@@ -155,6 +163,8 @@ void invoker_abort(struct invoker *invoker);
 void invoke_request(struct invoker *invoker, struct session *session,
     struct remoting_command *command, enum serialize_type serialize_type,
     const struct command_source *source);
+/* Sessions have other roles now: so has what they asked for. */
+void invoker_roles_changed(struct invoker *invoker, const struct role_table *roles);
 /* The caller went: its invocations end without an answer. */
 void invoke_session_gone(struct invoker *invoker, struct session *session);
 

@@ -357,6 +357,12 @@ struct processors *processors_new(struct upstream_context *context, struct route
     return processors;
 }
 
+void processors_configure(struct processors *processors, const struct config *config)
+{
+    processors->config = config;
+    processor_table_set_limit(processors->table, config->limits.max_processors_per_session);
+}
+
 struct processors *processors_free(struct processors *processors)
 {
     if (processors) {

@@ -37,6 +37,7 @@ struct processors;
 /* context->broker_requests becomes this one's. NULL without memory. */
 struct processors *processors_new(struct upstream_context *context, struct routes *routes,
     struct identity *identity, const struct config *config);
+void processors_configure(struct processors *processors, const struct config *config);
 struct processors *processors_free(struct processors *processors);
 
 /*

@@ -51,6 +51,13 @@ struct group_table *group_table_new(size_t max_groups, size_t max_groups_per_ses
     return table;
 }
 
+void group_table_set_limits(
+    struct group_table *table, size_t max_groups, size_t max_groups_per_session)
+{
+    table->max_groups = max_groups;
+    table->max_groups_per_session = max_groups_per_session;
+}
+
 struct group_table *group_table_free(struct group_table *table)
 {
     if (table) {

@@ -33,6 +33,9 @@ enum group_join {
 struct group_table;
 
 struct group_table *group_table_new(size_t max_groups, size_t max_groups_per_session);
+/* Who is in more groups already stays in them. */
+void group_table_set_limits(
+    struct group_table *table, size_t max_groups, size_t max_groups_per_session);
 struct group_table *group_table_free(struct group_table *table);
 
 enum group_join group_table_join(

@@ -44,6 +44,11 @@ struct processor_table *processor_table_new(size_t max_per_session)
     return table;
 }
 
+void processor_table_set_limit(struct processor_table *table, size_t max_per_session)
+{
+    table->max_per_session = max_per_session;
+}
+
 struct processor_table *processor_table_free(struct processor_table *table)
 {
     if (table) {

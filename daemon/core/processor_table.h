@@ -23,6 +23,8 @@ enum processor_add {
 struct processor_table;
 
 struct processor_table *processor_table_new(size_t max_per_session);
+/* Who registered for more already stays registered. */
+void processor_table_set_limit(struct processor_table *table, size_t max_per_session);
 struct processor_table *processor_table_free(struct processor_table *table);
 
 /* An empty group means every group. */

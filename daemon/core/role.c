@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+const struct role role_of_nobody = { .name = "" };
+
 static bool names_anybody(const struct role *role)
 {
     return role->has_every_user || role->n_users > 0 || role->n_groups > 0;
@@ -81,6 +83,17 @@ const struct role *role_table_named(const struct role_table *table, const char *
         }
     }
     return NULL;
+}
+
+const struct role *role_table_successor(const struct role_table *table, const struct role *before)
+{
+    if (before->name[0]) {
+        return role_table_named(table, before->name);
+    }
+    if (table->n > 0 || !before->may_everything) {
+        return NULL;
+    }
+    return before->is_admin ? &table->admin : &table->user;
 }
 
 static bool is_somebody(const struct role_caller *caller)

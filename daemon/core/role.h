@@ -45,6 +45,9 @@ struct role {
     bool may_everything; /* of all topics and groups: nothing needs to be looked at */
 };
 
+/* Who has lost every role: it may nothing. */
+extern const struct role role_of_nobody;
+
 struct role_table {
     struct role user;  /* built in */
     struct role admin; /* built in */
@@ -82,6 +85,8 @@ bool role_add_group(struct role *role, gid_t gid);
 
 /* The role of this name, or NULL. */
 const struct role *role_table_named(const struct role_table *table, const char *name);
+/* What takes the place of a role of another table, for callers that are gone; NULL: nothing does. */
+const struct role *role_table_successor(const struct role_table *table, const struct role *before);
 /* of_listener is NULL where the listener names none. NULL: the caller is turned away. */
 const struct role *role_table_find(const struct role_table *table, const struct role *of_listener,
     const struct role_caller *caller);

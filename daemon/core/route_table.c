@@ -73,6 +73,11 @@ static void address_row_free(struct route_table *table, struct address_row *row)
     free(row);
 }
 
+void route_table_set_limits(struct route_table *table, const struct route_table_limits *limits)
+{
+    table->limits = *limits;
+}
+
 struct route_table *route_table_free(struct route_table *table)
 {
     if (!table) {

@@ -56,6 +56,7 @@ struct route_table_limits {
 struct route_table;
 
 struct route_table *route_table_new(const struct route_table_limits *limits);
+void route_table_set_limits(struct route_table *table, const struct route_table_limits *limits);
 struct route_table *route_table_free(struct route_table *table);
 
 /* *ret_entry is NULL for ROUTE_UNKNOWN. Notes the use. */

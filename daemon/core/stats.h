@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct stats {
@@ -43,4 +44,7 @@ struct stats {
     uint64_t pop_filtered;
     uint64_t pop_dead_lettered; /* moved to the dead-letter topic (sidecar.maxReconsume) */
     uint64_t retries;           /* attempts after the first, of one request */
+    uint64_t reloads;           /* that took the new configuration */
+    uint64_t reloads_failed;    /* that left everything as it was */
+    bool last_reload_failed;
 };

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -82,6 +83,8 @@ int credential_read(
                           : strerror(-r));
     } else {
         warn_of_readers(fd, path);
+        /* From now on there is something in this process that no core file may have. */
+        (void)prctl(PR_SET_DUMPABLE, 0);
     }
     if (fd >= 0) {
         (void)close(fd);

@@ -4,7 +4,8 @@
  * Reads secrets from files: what the service manager hands over in $CREDENTIALS_DIRECTORY, or a file
  * of the administrator's. A secret is the file's content without the line feeds at its end; it is
  * overwritten when it is given back. A file that others than its owner can read is warned of, once
- * for each reading. Nothing of a secret is ever logged.
+ * for each reading. Nothing of a secret is ever logged, and
+ * a process that has read one leaves no core file, nor can other processes of its user look into it.
  */
 #pragma once
 

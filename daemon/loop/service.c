@@ -1,8 +1,10 @@
 #include "daemon/loop/service.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
 
 /* A sign may come late by a slow turn, and one may be lost: three in each of the manager's times. */
 #define BEATS_PER_WATCHDOG 3
@@ -64,6 +66,15 @@ void service_ready(struct service *service)
     if (is_watched(service)) {
         tell(service, "READY=1");
         loop_deadline_set(service->loop, &service->beat, service->loop->now_ms + service->beat_ms);
+    }
+}
+
+void service_reloading(struct service *service)
+{
+    struct timespec now;
+    if (is_watched(service) && clock_gettime(CLOCK_MONOTONIC, &now) == 0) {
+        (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+            (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
     }
 }
 

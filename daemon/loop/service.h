@@ -2,10 +2,10 @@
  * Service
  *
  * What the daemon tells the service manager that started it (systemd, Type=notify): READY when
- * callers can connect, STOPPING when a drain begins, a STATUS line for people, and the sign of life
- * that WatchdogSec= waits for. The sign comes from the loop's own deadlines: a loop that hangs gives
- * none, and the manager replaces the daemon. Without $NOTIFY_SOCKET nothing is told and nothing
- * waits.
+ * callers can connect, RELOADING and READY around a reload, STOPPING when a drain begins, a STATUS
+ * line for people, and the sign of life that WatchdogSec= waits for. The sign comes from the loop's
+ * own deadlines: a loop that hangs gives none, and the manager replaces the daemon. Without
+ * $NOTIFY_SOCKET nothing is told and nothing waits.
  *
  * The protocol is sd_notify(3)'s; datagrams to the manager's socket, which are written at once or
  * not at all.
@@ -35,5 +35,7 @@ void service_init(struct service *service, struct loop *loop,
 void service_deinit(struct service *service);
 /* Callers can connect. From now on there are signs of life. */
 void service_ready(struct service *service);
+/* The configuration is read again; service_ready() tells its end. */
+void service_reloading(struct service *service);
 /* No new callers any more. */
 void service_stopping(struct service *service);

@@ -22,7 +22,6 @@ struct listener {
     struct loop *loop;
     struct session_list *sessions;
     struct session_entrance *entrance;
-    const struct config_listener *config;
     struct sockaddr_un address;
     dev_t device;
     ino_t inode;
@@ -75,7 +74,8 @@ static void on_connection(evutil_socket_t fd, short what, void *context)
     struct listener *listener = context;
     loop_wake(listener->loop);
     for (int i = 0; i < LISTENER_BATCH; i++) {
-        if (listener->entrance->n >= listener->config->max_sessions + LISTENER_SURPLUS_MAX) {
+        if (listener->entrance->n >=
+            listener->entrance->config->max_sessions + LISTENER_SURPLUS_MAX) {
             listener_pause(listener, "max_sessions is reached");
             return;
         }
@@ -166,7 +166,7 @@ static bool path_is_free(
 static bool mode_set(const struct listener *listener, const char *path, const char *section,
     char *problem, size_t problem_size)
 {
-    const struct config_listener *config = listener->config;
+    const struct config_listener *config = listener->entrance->config;
     struct value_reason reason;
     gid_t gid;
     if (config->socket_group[0]) {
@@ -248,7 +248,7 @@ static bool listener_bind(struct listener *listener, char *problem, size_t probl
     const char *path = listener->address.sun_path;
     char section[SECTION_SIZE];
     struct sockaddr_un first;
-    (void)section_text(listener->config, section);
+    (void)section_text(listener->entrance->config, section);
     listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (listener->fd < 0) {
         (void)snprintf(problem, problem_size, "cannot make a Unix socket: %s", strerror(errno));
@@ -296,11 +296,10 @@ struct listener *listener_new(struct loop *loop, struct session_list *sessions,
     listener->loop = loop;
     listener->sessions = sessions;
     listener->entrance = entrance;
-    listener->config = entrance->config;
     listener->fd = -1;
     listener->address.sun_family = AF_UNIX;
     (void)snprintf(listener->address.sun_path, sizeof(listener->address.sun_path), "%s",
-        listener->config->socket);
+        listener->entrance->config->socket);
     deadline_init(&listener->resume, on_resume);
     listener->fd = given_socket(listener->address.sun_path);
     if (listener->fd < 0 && !listener_bind(listener, problem, problem_size)) {

@@ -575,6 +575,17 @@ static void on_write_deadline(struct deadline *deadline, uint64_t now_ms)
 
 /* --- all of them --- */
 
+void session_list_configure(
+    struct session_list *sessions, const struct config *config, const struct role_table *roles)
+{
+    sessions->config = config;
+    sessions->roles = roles;
+    for (size_t i = 0; i < config->listener.n; i++) {
+        sessions->entrances[i].config = &config->listener.sections[i];
+        sessions->entrances[i].role = role_table_named(roles, config->listener.sections[i].role);
+    }
+}
+
 void session_list_init(struct session_list *sessions, struct loop *loop, struct memory *memory,
     struct stats *stats, struct invoker *invoker, const struct config *config,
     const struct role_table *roles)
@@ -584,16 +595,8 @@ void session_list_init(struct session_list *sessions, struct loop *loop, struct 
         .memory = memory,
         .stats = stats,
         .invoker = invoker,
-        .config = config,
-        .roles = roles,
     };
-    for (size_t i = 0; i < config->listener.n; i++) {
-        const struct config_listener *listener = &config->listener.sections[i];
-        sessions->entrances[i] = (struct session_entrance){
-            .config = listener,
-            .role = role_table_named(roles, listener->role),
-        };
-    }
+    session_list_configure(sessions, config, roles);
     TAILQ_INIT(&sessions->list);
 }
 
@@ -625,21 +628,28 @@ void session_list_close(struct session_list *sessions)
     }
 }
 
+/* A caller without a role. what: what it did, or what happened. */
+static void session_forbid(struct session *session, const char *what)
+{
+    struct session_list *sessions = session->sessions;
+    struct failure_report report;
+    char text[SESSION_TEXT_SIZE], quoted[LOG_QUOTE_SIZE];
+    session->entrance->n_forbidden++;
+    sessions->stats->sessions_forbidden++;
+    turned_away_describe(session, &report);
+    if (log_budget_take(&sessions->refusals, sessions->loop->now_ms, "refusals")) {
+        log_warning("audit %s %s error=forbidden cause=%s", session_text(session, text), what,
+            log_quote(report.cause, strlen(report.cause), quoted));
+    }
+}
+
 /* Whether it may go on; otherwise its first request is answered with the reason. */
 static void session_judge(struct session *session)
 {
     struct session_list *sessions = session->sessions;
     struct session_entrance *entrance = session->entrance;
     if (!session->role) {
-        struct failure_report report;
-        char text[SESSION_TEXT_SIZE], quoted[LOG_QUOTE_SIZE];
-        entrance->n_forbidden++;
-        sessions->stats->sessions_forbidden++;
-        turned_away_describe(session, &report);
-        if (log_budget_take(&sessions->refusals, sessions->loop->now_ms, "refusals")) {
-            log_warning("audit %s connecting error=forbidden cause=%s", session_text(session, text),
-                log_quote(report.cause, strlen(report.cause), quoted));
-        }
+        session_forbid(session, "connecting");
     } else if (entrance->n - entrance->n_forbidden <= entrance->config->max_sessions) {
         return;
     } else {
@@ -682,4 +692,35 @@ int session_open(struct session_list *sessions, struct session_entrance *entranc
         session_close(session, SESSION_END_FORBIDDEN);
     }
     return 0;
+}
+
+static void session_judge_again(struct session *session)
+{
+    struct session_list *sessions = session->sessions;
+    const struct role *role =
+        peer_role(session->transport.fd, &session->peer, sessions->roles, session->entrance->role);
+    bool was_forbidden = !session->role;
+    session->role = role;
+    if (role && was_forbidden) {
+        session->entrance->n_forbidden--;
+        session->is_turned_away = false;
+        loop_deadline_clear(sessions->loop, &session->frame_deadline);
+    } else if (!role && !was_forbidden) {
+        session_forbid(session, "after a reload");
+        session_resign(session);
+        session->is_turned_away = true;
+        if (session->state == SESSION_OPEN) {
+            loop_deadline_set(sessions->loop, &session->frame_deadline,
+                clock_after(sessions->loop->now_ms, sessions->config->limits.header_timeout_ms));
+        }
+    }
+}
+
+void session_list_judge_again(struct session_list *sessions)
+{
+    struct session *session;
+    TAILQ_FOREACH (session, &sessions->list, link) {
+        session_judge_again(session);
+    }
+    invoker_roles_changed(sessions->invoker, sessions->roles);
 }

@@ -124,6 +124,18 @@ struct session_list {
 void session_list_init(struct session_list *sessions, struct loop *loop, struct memory *memory,
     struct stats *stats, struct invoker *invoker, const struct config *config,
     const struct role_table *roles);
+/*
+ * The configuration has changed, listeners aside: their number and order are the same. Sessions keep
+ * the roles that they had, of the old table, until they are judged anew.
+ */
+void session_list_configure(
+    struct session_list *sessions, const struct config *config, const struct role_table *roles);
+/*
+ * Gives every session, and what it has in flight, the role that its caller would get now. One
+ * without a role is turned away as if it had just connected: it hears nothing of brokers any more,
+ * and its next request is answered with the reason.
+ */
+void session_list_judge_again(struct session_list *sessions);
 /* Bytes up to the last answer that are not written yet, over all sessions. */
 size_t session_list_unwritten(const struct session_list *sessions);
 void session_list_close(struct session_list *sessions);

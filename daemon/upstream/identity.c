@@ -48,6 +48,13 @@ struct identity *identity_new(
     return identity;
 }
 
+void identity_configure(struct identity *identity, const struct config *config)
+{
+    identity->config = config;
+    group_table_set_limits(
+        identity->producers, config->limits.max_groups, config->limits.max_groups_per_session);
+}
+
 struct identity *identity_free(struct identity *identity)
 {
     if (identity) {
@@ -175,6 +182,16 @@ const json_t *identity_consumer(
 {
     const struct member *member = member_find(identity, session_id);
     return member ? json_array_get(member->consumers, consumer_index(member, group)) : NULL;
+}
+
+bool identity_has_consumer(const struct identity *identity, struct span group)
+{
+    for (const struct member *member = identity->members; member; member = member->hh.next) {
+        if (identity_consumer(identity, member->session_id, group)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static int member_say(struct member *member)

@@ -25,6 +25,7 @@ struct identity;
 /* client_id is copied. NULL without memory. */
 struct identity *identity_new(
     struct control *control, const struct config *config, const char *client_id);
+void identity_configure(struct identity *identity, const struct config *config);
 struct identity *identity_free(struct identity *identity);
 const char *identity_client_id(const struct identity *identity);
 
@@ -61,6 +62,8 @@ void identity_stop(struct identity *identity);
 /* The member that the session is, or NULL. */
 struct control_identity *identity_member(const struct identity *identity, uint64_t session_id);
 struct control_identity *identity_own(const struct identity *identity);
+/* Whether some session is a member of this consumer group. */
+bool identity_has_consumer(const struct identity *identity, struct span group);
 /* What a consumer said about itself in this group, or NULL. Valid until it says something else. */
 const json_t *identity_consumer(
     const struct identity *identity, uint64_t session_id, struct span group);

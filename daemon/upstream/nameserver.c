@@ -442,6 +442,14 @@ static void on_probe_due(struct deadline *deadline, uint64_t now_ms)
 
 /* --- their life --- */
 
+void nameservers_configure(struct nameservers *nameservers, const struct config *config)
+{
+    nameservers->probe_interval_ms = config->nameserver.probe_interval_ms;
+    probe_later(nameservers, FIRST_PROBE_MS < nameservers->probe_interval_ms
+                                 ? FIRST_PROBE_MS
+                                 : nameservers->probe_interval_ms);
+}
+
 struct nameservers *nameservers_new(
     struct upstream_context *context, struct upstream_pool *pool, const struct config *config)
 {
@@ -451,7 +459,6 @@ struct nameservers *nameservers_new(
     }
     nameservers->context = context;
     nameservers->pool = pool;
-    nameservers->probe_interval_ms = config->nameserver.probe_interval_ms;
     deadline_init(&nameservers->probe_due, on_probe_due);
     struct span addresses[CONFIG_ADDRESSES_MAX];
     for (size_t i = 0; i < config->nameserver.addresses.n; i++) {
@@ -462,9 +469,7 @@ struct nameservers *nameservers_new(
     }
     /* Daemons that start together spread over the nameservers. */
     nameservers->current = nameservers->n > 0 ? loop_random(context->loop) % nameservers->n : 0;
-    probe_later(nameservers, FIRST_PROBE_MS < nameservers->probe_interval_ms
-                                 ? FIRST_PROBE_MS
-                                 : nameservers->probe_interval_ms);
+    nameservers_configure(nameservers, config);
     return nameservers;
 }
 

@@ -57,6 +57,8 @@ struct nameserver_call {
 
 struct nameservers *nameservers_new(
     struct upstream_context *context, struct upstream_pool *pool, const struct config *config);
+/* The settings beside the list, for which nameservers_replace() is. */
+void nameservers_configure(struct nameservers *nameservers, const struct config *config);
 struct nameservers *nameservers_free(struct nameservers *nameservers);
 /* No probes any more. */
 void nameservers_stop(struct nameservers *nameservers);

@@ -45,6 +45,25 @@ struct routes {
     size_t n_left; /* of them, that nobody waits for */
 };
 
+static struct route_table_limits table_limits(const struct config *config)
+{
+    return (struct route_table_limits){
+        .max_topics = config->limits.max_topics,
+        .refresh_ms = config->nameserver.route_refresh_ms,
+        .negative_ttl_ms = config->nameserver.negative_ttl_ms,
+    };
+}
+
+void routes_configure(struct routes *routes, const struct config *config)
+{
+    const struct route_table_limits limits = table_limits(config);
+    route_table_set_limits(routes->table, &limits);
+    routes->limits.max_brokers = config->limits.max_brokers;
+    routes->limits.max_queues = config->limits.max_queues;
+    routes->fetch_timeout_ms = config->upstream.request_timeout_ms;
+    routes->negative_ttl_ms = config->nameserver.negative_ttl_ms;
+}
+
 struct routes *routes_new(
     struct upstream_context *context, struct nameservers *nameservers, const struct config *config)
 {
@@ -52,22 +71,15 @@ struct routes *routes_new(
     if (!routes) {
         return NULL;
     }
-    const struct route_table_limits limits = {
-        .max_topics = config->limits.max_topics,
-        .refresh_ms = config->nameserver.route_refresh_ms,
-        .negative_ttl_ms = config->nameserver.negative_ttl_ms,
-    };
+    const struct route_table_limits limits = table_limits(config);
     routes->context = context;
     routes->nameservers = nameservers;
-    routes->limits.max_brokers = config->limits.max_brokers;
-    routes->limits.max_queues = config->limits.max_queues;
-    routes->fetch_timeout_ms = config->upstream.request_timeout_ms;
-    routes->negative_ttl_ms = config->nameserver.negative_ttl_ms;
     routes->table = route_table_new(&limits);
     if (!routes->table) {
         free(routes);
         return NULL;
     }
+    routes_configure(routes, config);
     return routes;
 }
 

@@ -472,15 +472,8 @@ static void on_cleanup(struct deadline *deadline, uint64_t now_ms)
         pool->context->loop, &pool->cleanup, clock_after(now_ms, pool->cleanup_interval_ms));
 }
 
-struct upstream_pool *upstream_pool_new(
-    struct upstream_context *context, struct resolver *resolver, const struct config *config)
+void upstream_pool_configure(struct upstream_pool *pool, const struct config *config)
 {
-    struct upstream_pool *pool = calloc(1, sizeof(*pool));
-    if (!pool) {
-        return NULL;
-    }
-    pool->context = context;
-    pool->resolver = resolver;
     pool->backoff_limits = (struct backoff_limits){
         .initial_ms = config->backoff.initial_ms,
         .max_ms = config->backoff.max_ms,
@@ -490,12 +483,24 @@ struct upstream_pool *upstream_pool_new(
     pool->max_connections = config->pool.max_connections;
     pool->max_idle_ms = config->pool.max_idle_ms;
     pool->cleanup_interval_ms = config->pool.cleanup_interval_ms;
+    loop_deadline_set(pool->context->loop, &pool->cleanup,
+        clock_after(pool->context->loop->now_ms, pool->cleanup_interval_ms));
+}
+
+struct upstream_pool *upstream_pool_new(
+    struct upstream_context *context, struct resolver *resolver, const struct config *config)
+{
+    struct upstream_pool *pool = calloc(1, sizeof(*pool));
+    if (!pool) {
+        return NULL;
+    }
+    pool->context = context;
+    pool->resolver = resolver;
     TAILQ_INIT(&pool->without_room);
     pool->room.on_flush = on_room;
     pool->many.on_flush = on_many;
     deadline_init(&pool->cleanup, on_cleanup);
-    loop_deadline_set(context->loop, &pool->cleanup,
-        clock_after(context->loop->now_ms, pool->cleanup_interval_ms));
+    upstream_pool_configure(pool, config);
     return pool;
 }
 

@@ -26,6 +26,11 @@ struct upstream_pool;
 
 struct upstream_pool *upstream_pool_new(
     struct upstream_context *context, struct resolver *resolver, const struct config *config);
+/*
+ * Connections that are there beyond the new limits stay until they are idle; waits that have begun
+ * keep the length that they had.
+ */
+void upstream_pool_configure(struct upstream_pool *pool, const struct config *config);
 struct upstream_pool *upstream_pool_free(struct upstream_pool *pool);
 
 /*

@@ -816,6 +816,57 @@ START_TEST(a_file_that_cannot_be_read_is_named_with_the_reason)
 }
 END_TEST
 
+START_TEST(what_is_fixed_stays_when_a_running_daemon_takes_another_file)
+{
+    CLEANUP(config_free)
+    struct config *running = load_complete(NAMESERVER "[listener]\nsocket = /a.sock\n"
+                                                      "[listener x]\nsocket = /x.sock\n"
+                                                      "[listener y]\nsocket = /y.sock\n",
+        NULL);
+    CLEANUP(config_free)
+    struct config *config = load_complete(NAMESERVER "[listener y]\nsocket = /z.sock\n"
+                                                     "max_sessions = 7\n"
+                                                     "[listener x]\nsocket = /x.sock\n"
+                                                     "[listener]\nsocket = /a.sock\n"
+                                                     "[limits]\nmax_in_flight = 5000\n"
+                                                     "[breaker]\nfailures = 9\n",
+        NULL);
+    struct config_problems problems = { .n = 0 }, kept;
+    ck_assert_int_eq(config_check_change(config, running, path, &problems), 0);
+    ck_assert_uint_eq(problems.n, 0);
+    const char *text = running->send.producer_group;
+    config_keep_fixed(config, running, "f", &kept);
+    ck_assert_ptr_eq(config->send.producer_group, text);
+    ck_assert_str_eq(config->listener.sections[1].name, "x");
+    ck_assert_str_eq(config->listener.sections[2].name, "y");
+    ck_assert_str_eq(config->listener.sections[2].socket, "/y.sock");
+    ck_assert_uint_eq(config->listener.sections[2].max_sessions, 7);
+    ck_assert_uint_eq(config->limits.max_in_flight, 65535);
+    ck_assert_uint_eq(config->breaker.failures, 9);
+    ck_assert_uint_eq(kept.n, 2);
+    ck_assert_str_eq(
+        kept.text[0], "f: [listener y] socket = /z.sock: it stays /y.sock until the next start");
+    ck_assert_str_eq(
+        kept.text[1], "f: [limits] max_in_flight = 5000: it stays 65535 until the next start");
+    config_problems_deinit(&kept);
+}
+END_TEST
+
+START_TEST(a_running_daemon_takes_no_file_with_other_listeners)
+{
+    CLEANUP(config_free)
+    struct config *running = load_complete(NAMESERVER "[listener x]\nsocket = /x.sock\n", NULL);
+    CLEANUP(config_free)
+    struct config *config = load_complete(NAMESERVER "[listener y]\nsocket = /x.sock\n", NULL);
+    struct config_problems problems = { .n = 0 };
+    ck_assert_int_eq(config_check_change(config, running, "f", &problems), -EINVAL);
+    ck_assert_uint_eq(problems.n, 2);
+    ck_assert_ptr_nonnull(strstr(problems.text[0], "f: [listener y]: it is new; "));
+    ck_assert_ptr_nonnull(strstr(problems.text[1], "f: [listener x]: it is missing; "));
+    config_problems_deinit(&problems);
+}
+END_TEST
+
 START_TEST(nothing_is_freed_as_often_as_one_likes)
 {
     struct config_problems problems = { .n = 0 };
@@ -850,6 +901,8 @@ int main(void)
     tcase_add_test(tcase, more_addresses_than_fit_are_refused);
     tcase_add_loop_test(
         tcase, a_file_that_cannot_be_read_is_named_with_the_reason, 0, N(unreadable_cases));
+    tcase_add_test(tcase, what_is_fixed_stays_when_a_running_daemon_takes_another_file);
+    tcase_add_test(tcase, a_running_daemon_takes_no_file_with_other_listeners);
     tcase_add_test(tcase, nothing_is_freed_as_often_as_one_likes);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

@@ -10,9 +10,15 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import remoting
 from fake_broker import FakeBroker, Held, answers, silence
-from remoting import GET_BROKER_CLUSTER_INFO, HEART_BEAT, UNREGISTER_CLIENT
+from remoting import (
+    GET_BROKER_CLUSTER_INFO,
+    HEART_BEAT,
+    POLLING_TIMEOUT,
+    POP_MESSAGE,
+    UNREGISTER_CLIENT,
+)
 from scenario import is_failure, is_own, stage
-from tap import check, equal, main, test, wait_until
+from tap import check, contains, equal, main, test, wait_until
 
 
 def producers(*groups):
@@ -342,6 +348,20 @@ def control_connections_are_beyond_the_limit_of_the_pool():
             5,
             "only the control connection is left when nobody uses the others",
         )
+
+
+@test
+def a_pop_for_a_group_that_has_a_classic_member_is_warned_of_and_served():
+    with stage() as on:
+        on.broker.on(POP_MESSAGE, answers(POLLING_TIMEOUT))
+        member, popper = on.client(), on.client()
+        equal(member.call(HEART_BEAT, body=consumer("c", "both")).code, 0, "the heartbeat")
+        ext = {"topic": "Orders", "pollTime": "0", "sidecar.answerFormat": "json"}
+        for group in ("alone", "both", "both"):
+            popper.call(POP_MESSAGE, {**ext, "consumerGroup": group})
+        lines = [line for line in on.daemon.log().splitlines() if "classic members" in line]
+        equal(len(lines), 1, f"warnings: {lines}")
+        contains(lines[0], 'group="both"', "the warning")
 
 
 main()

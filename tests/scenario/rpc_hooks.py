@@ -16,10 +16,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from daemon_process import Daemon
 from fake_broker import FakeBroker, answers, echo, in_turn
+from other_user import ANOTHER_USER, needs_root
 from remoting import (
     CLEAR_RPC_HOOKS,
     GET_MAX_OFFSET,
     GET_RPC_HOOKS,
+    GET_STATS,
     GO_AWAY,
     NO_PERMISSION,
     SEND_MESSAGE,
@@ -212,6 +214,31 @@ def a_secret_that_is_not_there_stops_the_start_with_its_section_and_file():
         check(done.returncode > 0, f"it ends with an exit code other than 0 (saw {done.returncode})")
         contains(done.stderr.decode(), "[acl prod] ", "what is said")
         contains(done.stderr.decode(), why, "what is said")
+
+
+@test
+def a_daemon_that_has_read_a_key_leaves_no_core_file_and_shows_its_key_to_nobody():
+    needs_root()
+    secret = secret_file()
+    directory = pathlib.Path(secret).parent
+    os.chown(directory, ANOTHER_USER, ANOTHER_USER)
+    os.chown(secret, ANOTHER_USER, ANOTHER_USER)
+    through = ["setpriv", f"--reuid={ANOTHER_USER}", f"--regid={ANOTHER_USER}", "--clear-groups"]
+    for more, owner in (({}, ANOTHER_USER), (settings(secret), 0)):
+        daemon = Daemon(["127.0.0.1:1"], more, through=through)
+        os.chown(daemon.directory, ANOTHER_USER, ANOTHER_USER)
+        os.chown(daemon.config_path, ANOTHER_USER, ANOTHER_USER)
+        with daemon:
+            # What may not be dumped belongs to root there: proc(5), PR_SET_DUMPABLE.
+            seen = pathlib.Path(f"/proc/{daemon.pid}/environ").stat().st_uid
+            equal(seen, owner, f"whose /proc/PID/environ is with {sorted(more)}")
+            for name in ("cmdline", "environ"):
+                content = pathlib.Path(f"/proc/{daemon.pid}/{name}").read_bytes()
+                check(SECRET not in content, f"nothing of the key is in its {name}")
+            with daemon.client() as client:
+                for code in (GET_RPC_HOOKS, GET_STATS):
+                    check(SECRET not in client.call(code).body, "nothing of the key is told")
+            check(SECRET.decode() not in daemon.log(), "nothing of the key is in the log")
 
 
 main()

@@ -185,4 +185,15 @@ def the_units_program_and_its_arguments_are_understood():
     contains(unit, "RestartPreventExitStatus=64 78", "the unit: wrong settings are not tried again")
 
 
+@test
+def a_reload_is_told_when_it_begins_and_when_it_ends():
+    with service() as (on, manager):
+        manager.wait_for("READY=1")
+        on.daemon.process.send_signal(signal.SIGHUP)
+        told = manager.wait_for("RELOADING=1")[-1]
+        check(told[1].startswith("MONOTONIC_USEC="), f"when it began: {told}")
+        manager.wait_for("READY=1")
+        contains(on.daemon.log(), "reload done", "the log")
+
+
 main()

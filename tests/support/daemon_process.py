@@ -67,9 +67,10 @@ class Daemon:
         self.process = None
         self.clients = []
         self.base_files = 0
-        self._write_config(nameservers, settings or {})
+        self.write_config(nameservers, settings or {})
 
-    def _write_config(self, nameservers, settings):
+    def write_config(self, nameservers, settings):
+        """The file that it reads at its start, and when it is told to reload."""
         sections = {"listener": {"socket": self.socket}, "log": {"level": "debug"}}
         if nameservers:
             sections["nameserver"] = {"addresses": ";".join(nameservers)}

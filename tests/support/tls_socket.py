@@ -62,6 +62,10 @@ class TlsSocket:
     def close(self):
         self._socket.close()
 
+    def peer_certificate(self):
+        """What the client showed, as ssl.SSLSocket.getpeercert() tells it."""
+        return self.tls.getpeercert()
+
     @property
     def _socket(self):
         return self.tls or self.plain
