@@ -447,6 +447,15 @@ static void reload_by_signal(struct daemon *daemon)
 
 /* --- its life --- */
 
+/* Requests that are under way at the broker that was master are still answered there. */
+static void on_master_moved(void *context, const char *broker_name, const char *before)
+{
+    struct daemon *daemon = context;
+    size_t n = upstream_pool_drain_address(
+        daemon->pool, span_of(before), "its broker has another master now");
+    log_info("broker=%s moved from=%s connections=%zu", broker_name, before, n);
+}
+
 static int parts_make(struct daemon *daemon)
 {
     const struct config *config = daemon->config;
@@ -472,6 +481,9 @@ static int parts_make(struct daemon *daemon)
         return -ENOMEM;
     }
     daemon->routes = routes_new(&daemon->upstreams, daemon->nameservers, config);
+    if (daemon->routes) {
+        route_table_watch_masters(routes_table(daemon->routes), on_master_moved, daemon);
+    }
     daemon->control =
         daemon->routes ? control_new(&daemon->upstreams, daemon->pool, daemon->routes) : NULL;
     if (!daemon->control) {

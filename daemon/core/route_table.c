@@ -29,6 +29,8 @@ struct route_table {
     struct topic_row *topics;
     struct broker_row *brokers;
     struct address_row *addresses;
+    void (*on_moved)(void *context, const char *broker_name, const char *before);
+    void *on_moved_context;
 };
 
 /* Rows of brokers and addresses that no route named for this long make room. */
@@ -46,6 +48,13 @@ struct route_table *route_table_new(const struct route_table_limits *limits)
         table->limits = *limits;
     }
     return table;
+}
+
+void route_table_watch_masters(struct route_table *table,
+    void (*on_moved)(void *context, const char *broker_name, const char *before), void *context)
+{
+    table->on_moved = on_moved;
+    table->on_moved_context = context;
 }
 
 static void topic_row_free(struct route_table *table, struct topic_row *row)
@@ -319,8 +328,12 @@ static int learn_broker(
     if (address && !master) {
         return -ENOMEM;
     }
-    free(row->master);
+    char *before = row->master;
     row->master = master;
+    if (table->on_moved && master && before && !route_table_broker_at(table, span_of(before))) {
+        table->on_moved(table->on_moved_context, row->name, before);
+    }
+    free(before);
     return 0;
 }
 

@@ -59,6 +59,13 @@ struct route_table *route_table_new(const struct route_table_limits *limits);
 void route_table_set_limits(struct route_table *table, const struct route_table_limits *limits);
 struct route_table *route_table_free(struct route_table *table);
 
+/*
+ * Whom to tell that a broker has another master than it had: the address of the one before, which is
+ * no broker's master any more. The table may not be changed from there.
+ */
+void route_table_watch_masters(struct route_table *table,
+    void (*on_moved)(void *context, const char *broker_name, const char *before), void *context);
+
 /* *ret_entry is NULL for ROUTE_UNKNOWN. Notes the use. */
 enum route_entry_state route_table_find(
     struct route_table *table, struct span topic, uint64_t now_ms, struct route_entry **ret_entry);
