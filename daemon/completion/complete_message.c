@@ -115,7 +115,11 @@ static void message_on_response(struct invocation *invocation, struct remoting_c
         oneway_acknowledge(invoker->upstreams, invoker->pool, span_of(invocation->address),
             POOL_NORMAL, &state->receipt);
     }
-    forward_answer(invocation, response, source, SPAN_ABSENT);
+    /* A slave may have answered, whose name no route tells. */
+    const char *broker_name =
+        route_table_broker_at(routes_table(invoker->routes), span_of(invocation->address));
+    forward_answer(
+        invocation, response, source, broker_name ? span_of(broker_name) : SPAN_ABSENT);
 }
 
 static const struct invocation_steps message_steps = {

@@ -90,6 +90,7 @@ def a_message_is_found_by_either_of_its_ids():
                 answer = succeeded(client.call(VIEW_MESSAGE_BY_ID, {**ext, **JSON}))
                 equal(bodies_of(answer.json()), [f"found {n}"], f"what {sorted(ext)} finds")
                 equal(answer.json()[0]["offsetMsgId"], sent.ext["msgId"], "its id")
+                equal(answer.json()[0]["brokerName"], sent.ext["brokerName"], "its broker, by id")
 
             def by_key():
                 ext = {"sidecar.msgId": uniq_key, "topic": topic, **JSON}

@@ -116,6 +116,7 @@ def an_offset_id_goes_to_its_broker_and_a_unique_key_to_all():
             ext = {**ext, "sidecar.msgId": offset_id(b, 4711), "sidecar.answerFormat": "json"}
             answer = client.call(VIEW_MESSAGE_BY_ID, ext)
             equal([row["body"] for row in answer.json()], ["here"], f"with {sorted(ext)}")
+            equal(answer.json()[0].get("brokerName"), b.name, f"its broker with {sorted(ext)}")
         equal([row.ext["offset"] for row in b.seen(VIEW_MESSAGE_BY_ID)], ["4711"] * 2, "its offset")
         equal(a.seen(VIEW_MESSAGE_BY_ID), [], "what the other is asked")
         uniq_key = "7F00000100017C53C64D0E1C2A4B0003"
