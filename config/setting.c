@@ -261,11 +261,6 @@ bool setting_is_list(const struct setting *setting)
     return setting->kind >= SETTING_ADDRESSES;
 }
 
-bool setting_is_named(const struct setting *setting)
-{
-    return setting->stride > 0;
-}
-
 const struct setting *setting_find(const char *section, const char *key)
 {
     for (size_t i = 0; i < n_settings; i++) {
@@ -276,7 +271,7 @@ const struct setting *setting_find(const char *section, const char *key)
     return NULL;
 }
 
-bool setting_is_number(const struct setting *setting)
+static bool setting_is_number(const struct setting *setting)
 {
     return setting->kind <= SETTING_CHOICE;
 }

@@ -67,9 +67,6 @@ extern const size_t n_settings;
 const struct setting *setting_find(const char *section, const char *key);
 /* A list appends what further texts add; everything else is replaced. */
 bool setting_is_list(const struct setting *setting);
-bool setting_is_number(const struct setting *setting);
-/* Of a section that may stand several times, each with a name of its own. */
-bool setting_is_named(const struct setting *setting);
 /* Nothing was given where something has to be. */
 bool setting_is_missing(const struct setting *setting, const struct config *config, size_t at);
 

@@ -20,7 +20,6 @@ enum group_reason {
     GROUP_BY_PROCESSOR = 1 << 1, /* it registered for the checks of the group's transactions */
     GROUP_BY_REPLIES = 1 << 2,   /* replies to request messages are to find the daemon */
 };
-#define GROUP_BY_ANY 7
 
 enum group_join {
     GROUP_JOINED,

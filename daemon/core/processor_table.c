@@ -212,12 +212,6 @@ void processor_table_remove_session(struct processor_table *table, uint64_t sess
     }
 }
 
-bool processor_table_has(
-    const struct processor_table *table, uint64_t session_id, int32_t code, struct span group)
-{
-    return processor_find(table, session_id, code, group) != NULL;
-}
-
 /* Who is chosen goes to the end. */
 static uint64_t slot_choose(struct processor_slot *slot,
     bool (*can_take)(void *context, uint64_t session_id), void *context)

@@ -34,8 +34,6 @@ enum processor_add processor_table_add(
 bool processor_table_remove(
     struct processor_table *table, uint64_t session_id, int32_t code, struct span group);
 void processor_table_remove_session(struct processor_table *table, uint64_t session_id);
-bool processor_table_has(
-    const struct processor_table *table, uint64_t session_id, int32_t code, struct span group);
 
 /*
  * The caller whose turn it is among those that can take it, or preferred_id where that is one of

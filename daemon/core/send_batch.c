@@ -360,11 +360,6 @@ struct span send_batch_sharding_key(const struct send_batch *batch)
     return property_of(&batch->messages[0], SPAN(PROPERTY_SHARDING_KEY));
 }
 
-struct span send_batch_wait_store_ok(const struct send_batch *batch)
-{
-    return property_of(&batch->messages[0], SPAN(PROPERTY_WAIT_STORE_OK));
-}
-
 bool send_batch_is_well_formed(struct span body, char *problem, size_t problem_size)
 {
     if (body.n == 0) {

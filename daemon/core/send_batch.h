@@ -55,8 +55,6 @@ void send_batch_encode(const struct send_batch *batch, char *dst);
 struct span send_batch_uniq_keys(const struct send_batch *batch);
 /* The one that all have, or SPAN_ABSENT. */
 struct span send_batch_sharding_key(const struct send_batch *batch);
-/* WAIT, which is the same in all. */
-struct span send_batch_wait_store_ok(const struct send_batch *batch);
 
 /* Whether a body of the caller's own is one: the sizes fit, and it is not empty. */
 bool send_batch_is_well_formed(struct span body, char *problem, size_t problem_size);
