@@ -5,6 +5,7 @@
 #include "daemon/loop/log.h"
 #include "protocol/code.h"
 #include "tests/fuzz/stage_broker.h"
+#include "tests/fuzz/stage_frames.h"
 #include "tests/fuzz/target.h"
 
 #include <dlfcn.h>
@@ -120,27 +121,7 @@ static void stage_open(void)
     (void)atexit(on_exit_remove);
 }
 
-/* --- requests and answers --- */
-
-size_t stage_request(uint8_t *dst, size_t size_max, int code, int opaque, int flag, const char *ext,
-    struct span body)
-{
-    char *header;
-    int n = asprintf(&header,
-        "{\"code\":%d,\"extFields\":{%s},\"flag\":%d,\"language\":\"CPP\",\"opaque\":%d,"
-        "\"version\":%d}",
-        code, ext, flag, opaque, REMOTING_VERSION);
-    promise(n > 0, "no memory");
-    size_t size = FRAME_PREFIX_SIZE + (size_t)n + body.n;
-    promise(size <= size_max, "%zu bytes", size);
-    frame_encode_prefix(dst, SERIALIZE_JSON, (size_t)n, body.n);
-    memcpy(dst + FRAME_PREFIX_SIZE, header, (size_t)n);
-    if (body.n > 0) {
-        memcpy(dst + FRAME_PREFIX_SIZE + n, body.data, body.n);
-    }
-    free(header);
-    return size;
-}
+/* --- answers --- */
 
 bool stage_answer_next(const struct stage_answers *answers, size_t *at,
     struct remoting_command *ret_command, enum serialize_type *ret_serialize_type,

@@ -20,8 +20,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STAGE_TOPIC     "Orders"
-#define STAGE_BROKER    "broker-a"
 #define STAGE_FRAME_MAX (64u * 1024)
 
 struct stage_script {
@@ -45,10 +43,6 @@ struct stage_answers {
 };
 
 void stage_play(const struct stage_script *script, struct stage_answers *ret_answers);
-
-/* A request in JSON: ext are the members of extFields. The size, which is at most size_max. */
-size_t stage_request(uint8_t *dst, size_t size_max, int code, int opaque, int flag, const char *ext,
-    struct span body);
 
 /*
  * The next frame of a stream, decoded: false at its end. The command points into *ret_frame, which

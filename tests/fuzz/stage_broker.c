@@ -1,9 +1,8 @@
 #include "tests/fuzz/stage_broker.h"
 
-#include "protocol/bytes.h"
 #include "protocol/code.h"
-#include "protocol/message.h"
-#include "tests/fuzz/stage.h"
+#include "protocol/remoting_command.h"
+#include "tests/fuzz/stage_frames.h"
 #include "tests/fuzz/target.h"
 
 #include <arpa/inet.h>
@@ -99,38 +98,6 @@ static void connection_write(struct stage_connection *connection, const void *da
 
 /* --- the broker that is well --- */
 
-static struct span stored_message(void)
-{
-    static uint8_t message[256];
-    static const char body[] = "body";
-    static const char properties[] = "TAGS\x01tag\x02UNIQ_KEY\x01"
-                                     "0A000009002A00000007000000010001";
-    struct bytes_writer writer;
-    bytes_writer_init(&writer, message, sizeof(message));
-    size_t size = 88 + sizeof(body) - 1 + 1 + sizeof(STAGE_TOPIC) - 1 + 2 + sizeof(properties) - 1;
-    bytes_write_i32(&writer, (int32_t)size);
-    bytes_write_i32(&writer, MESSAGE_MAGIC_V1);
-    for (int i = 0; i < 18; i++) {
-        bytes_write_i32(&writer, 0); /* all numbers from the body's CRC to prepared transactions */
-    }
-    bytes_write_i64(&writer, 0);
-    bytes_writer_init(&writer, message + 84, sizeof(message) - 84);
-    bytes_write_i32(&writer, sizeof(body) - 1);
-    bytes_write(&writer, body, sizeof(body) - 1);
-    bytes_write_u8(&writer, sizeof(STAGE_TOPIC) - 1);
-    bytes_write(&writer, STAGE_TOPIC, sizeof(STAGE_TOPIC) - 1);
-    bytes_write_i16(&writer, sizeof(properties) - 1);
-    bytes_write(&writer, properties, sizeof(properties) - 1);
-    promise(!bytes_writer_failed(&writer), "the message does not fit");
-    return (struct span){ (const char *)message, size };
-}
-
-struct good_answer {
-    int code;
-    const char *ext;
-    struct span body;
-};
-
 static void route_answer(
     const struct stage_broker *broker, struct span topic, char *text, struct good_answer *answer)
 {
@@ -158,41 +125,14 @@ static void cluster_answer(
     answer->body = span_of(text);
 }
 
-static void good_answer_make(const struct stage_broker *broker,
-    const struct remoting_command *request, char *text, struct good_answer *answer)
+static void answer_make(const struct stage_broker *broker, const struct remoting_command *request,
+    char *text, struct good_answer *answer)
 {
-    *answer = (struct good_answer){ .code = RESPONSE_SUCCESS, .ext = "" };
-    switch (request->code) {
-    case REQUEST_GET_ROUTEINFO_BY_TOPIC:
+    good_answer_make(request, answer);
+    if (request->code == REQUEST_GET_ROUTEINFO_BY_TOPIC) {
         route_answer(broker, ext_fields_text(&request->ext_fields, "topic"), text, answer);
-        return;
-    case REQUEST_GET_BROKER_CLUSTER_INFO:
+    } else if (request->code == REQUEST_GET_BROKER_CLUSTER_INFO) {
         cluster_answer(broker, text, answer);
-        return;
-    case REQUEST_SEND_MESSAGE:
-    case REQUEST_SEND_MESSAGE_V2:
-    case REQUEST_SEND_BATCH_MESSAGE:
-        answer->ext = "\"msgId\":\"7F00000100002A9F0000000000000000\",\"queueId\":\"0\","
-                      "\"queueOffset\":\"0\",\"transactionId\":\"T\"";
-        return;
-    case REQUEST_POP_MESSAGE:
-        answer->ext = "\"popTime\":\"1700000000000\",\"invisibleTime\":\"60000\",\"reviveQid\":"
-                      "\"3\",\"restNum\":\"0\",\"startOffsetInfo\":\"0 0 0\","
-                      "\"msgOffsetInfo\":\"0 0 0\"";
-        answer->body = stored_message();
-        return;
-    case REQUEST_PULL_MESSAGE:
-    case REQUEST_LITE_PULL_MESSAGE:
-        answer->ext = "\"nextBeginOffset\":\"1\",\"minOffset\":\"0\",\"maxOffset\":\"1\","
-                      "\"suggestWhichBrokerId\":\"0\"";
-        answer->body = stored_message();
-        return;
-    case REQUEST_NOTIFICATION:
-        answer->ext = "\"hasMsg\":\"true\",\"pollingFull\":\"false\"";
-        return;
-    default:
-        answer->body = request->body;
-        return;
     }
 }
 
@@ -201,7 +141,7 @@ static void answer_well(const struct stage_broker *broker, struct stage_connecti
 {
     char text[ANSWER_SIZE];
     struct good_answer answer;
-    good_answer_make(broker, request, text, &answer);
+    answer_make(broker, request, text, &answer);
     size_t size_max = ANSWER_SIZE + answer.body.n;
     uint8_t *frame = malloc(size_max);
     promise(frame, "no memory");

@@ -5,6 +5,7 @@
  */
 #include "protocol/code.h"
 #include "tests/fuzz/stage.h"
+#include "tests/fuzz/stage_frames.h"
 #include "tests/fuzz/target.h"
 
 #include <jansson.h>
