@@ -652,7 +652,9 @@ static bool invocation_admit(struct invocation *invocation, struct session *sess
     }
     if (invoker->drain->state != DRAIN_RUNNING && !admin_serves_drain(invocation->code)) {
         invocation_fail(invocation, FAILURE_DRAINING, false, "the daemon is stopping");
-    } else if (invoker->n_in_flight > config->limits.max_in_flight) {
+    } else if (invoker->n_in_flight > config->limits.max_in_flight &&
+               !admin_serves_drain(invocation->code)) {
+        /* What shows a full daemon, and drains it, is answered at once and takes nobody's place. */
         invocation_fail(invocation, FAILURE_OVERLOADED, false,
             "%u requests are in flight (limits.max_in_flight)", config->limits.max_in_flight);
     } else if (invocation->is_long_poll &&

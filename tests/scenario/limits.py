@@ -22,6 +22,7 @@ from tap import check, equal, less, main, test, wait_until
 
 GET_POOL_STATS = 30006
 GET_STATS = 30012
+DRAIN = 30016
 
 
 def is_refused(answer, what):
@@ -148,6 +149,25 @@ def more_in_flight_than_all_callers_may_have_is_overloaded():
         for n, client in enumerate(clients[:8]):
             is_own(client.receive(), n)
         is_own(on.call(clients[9], "again"), "again")
+
+
+@test
+def a_daemon_that_is_full_is_still_shown_and_drained():
+    with stage({"limits": {"max_in_flight": 2, "max_in_flight_per_session": 2}}) as on:
+        held = Held()
+        on.broker.on(GET_MAX_OFFSET, held)
+        client, operator = on.client(), on.client()
+        for n in range(2):
+            on.ask(client, n)
+        held.wait_for(2)
+        is_refused(on.call(operator, "full"), "a request of the operator's")
+        equal(operator.call(GET_STATS).json()["inFlight"], 2, "requests that are in flight")
+        equal(operator.call(DRAIN).json()["inFlight"], 2, "requests that the drain waits for")
+        for connection, request in held.waiting:
+            connection.echo(request)
+        for n in range(2):
+            is_own(client.receive(), n)
+        equal(on.daemon.wait(5), 0, "the exit code")
 
 
 @test
