@@ -156,7 +156,8 @@ int epoll_wait(int epoll_fd, struct epoll_event *events, int n_max, int timeout_
     }
     for (;;) {
         world_turn();
-        if (!machine.is_calm && chance_one_in(FAILED_CALL_ONE)) {
+        /* Only who sleeps is interrupted. */
+        if (timeout_ms != 0 && !machine.is_calm && chance_one_in(FAILED_CALL_ONE)) {
             errno = EINTR;
             return -1;
         }

@@ -401,8 +401,8 @@ static void failure_check(
     /* What only reads at a nameserver is always safe to repeat. */
     was_unsent = was_unsent && request->kind != KIND_NAMESERVER;
     promise(!was_unsent || request->n_executed == 0,
-        "request %" PRIu32 " of kind %d was executed, and answered: %.*s", token, (int)request->kind,
-        SPAN_ARGS(answer->remark));
+        "request %" PRIu32 " of kind %d was executed, and answered: %.*s", token,
+        (int)request->kind, SPAN_ARGS(answer->remark));
     request->was_told_unsent = was_unsent;
 }
 

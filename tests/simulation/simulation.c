@@ -14,7 +14,7 @@
  * and then everything that it held is taken down, which asserts that nothing was left behind; no
  * descriptor and no byte of the heap may stay.
  *
- *     simulation [--steps N] [--first SEED]     N steps in all, from this seed on; 1
+ *     simulation [--steps N] [--first SEED]     N steps in all (a million), from this seed on (1)
  *     simulation --seconds N                    as long; begins at a seed of the day
  *     simulation --seed N                       this episode alone, with the daemon's log
  *
