@@ -255,6 +255,7 @@ static void item_init(struct batch *batch, size_t i)
     json_array_append_new(batch->rows, item->row);
     json_object_set_nocheck(item->row, "receipt", text);
     pending_request_init(&item->request, &item_handler);
+    item->request.session_id = batch->invocation->session_id;
     if (!json_is_string(text) ||
         !receipt_decode(
             (struct span){ json_string_value(text), json_string_length(text) }, &item->receipt)) {

@@ -106,6 +106,7 @@ bool fan_out_add(
     part->queue_id = queue_id;
     (void)snprintf(part->queue_text, sizeof(part->queue_text), "%" PRId32, queue_id);
     pending_request_init(&part->request, &handler);
+    part->request.session_id = fan_out->invocation->session_id;
     part->broker_name = strdup(broker_name);
     part->address = strdup(address);
     if (part->broker_name && part->address) {

@@ -1,5 +1,6 @@
 #include "daemon/completion/invoke.h"
 
+#include "daemon/core/fair_share.h"
 #include "daemon/core/permission.h"
 #include "daemon/admin/admin.h"
 #include "daemon/loop/log.h"
@@ -40,6 +41,12 @@ static bool opaque_is_in_flight(
         }
     }
     return false;
+}
+
+bool invoke_opaque_is_free(
+    struct invoker *invoker, const struct session *session, int32_t client_opaque)
+{
+    return !opaque_is_in_flight(invoker, session, client_opaque);
 }
 
 static void opaque_remove(struct invocation *invocation)
@@ -92,7 +99,7 @@ void invoker_deinit(struct invoker *invoker)
 }
 
 static struct invocation *invocation_new(struct invoker *invoker, struct session *session,
-    const struct remoting_command *command, enum serialize_type serialize_type)
+    const struct remoting_command *command, enum serialize_type serialize_type, size_t size)
 {
     struct invocation *invocation = free_list_take(&invoker->free_invocations);
     if (!invocation) {
@@ -113,6 +120,7 @@ static struct invocation *invocation_new(struct invoker *invoker, struct session
     deadline_init(&invocation->deadline, on_wait_deadline);
     pending_request_init(&invocation->request, &request_handler);
     invocation->request.is_oneway = invocation->is_oneway;
+    invocation->request.session_id = session->id;
     TAILQ_INSERT_TAIL(&invoker->invocations, invocation, link);
     invoker->n_in_flight++;
     if (!invocation->is_oneway) {
@@ -121,7 +129,9 @@ static struct invocation *invocation_new(struct invoker *invoker, struct session
         invocation->opaque_next = *bucket;
         *bucket = invocation;
         TAILQ_INSERT_TAIL(&session->invocations, invocation, session_link);
-        session->n_in_flight++;
+        invocation->size = (uint32_t)size;
+        session->request_bytes += size;
+        invoker->n_busy_sessions += session->n_in_flight++ == 0;
     }
     return invocation;
 }
@@ -142,7 +152,8 @@ static void session_leave(struct invocation *invocation)
     }
     opaque_remove(invocation);
     TAILQ_REMOVE(&session->invocations, invocation, session_link);
-    session->n_in_flight--;
+    session->request_bytes -= invocation->size;
+    invocation->invoker->n_busy_sessions -= --session->n_in_flight == 0;
     if (invocation->is_long_poll) {
         session->n_long_polls--;
     }
@@ -637,6 +648,43 @@ static bool is_acknowledgement(int32_t code)
     return code == REQUEST_ACK_MESSAGE || code == REQUEST_BATCH_ACK_MESSAGE;
 }
 
+/* Of what all callers share. False when the invocation was refused, and has ended. */
+static bool has_share(struct invocation *invocation, const struct session *session)
+{
+    const struct invoker *invoker = invocation->invoker;
+    const struct memory *memory = invoker->memory;
+    size_t limit = invoker->config->limits.max_in_flight;
+    size_t used = invoker->n_in_flight - 1; /* it is among them already */
+    size_t own = session->n_in_flight - !invocation->is_oneway;
+    size_t n_others = invoker->n_busy_sessions - (session->n_in_flight > 0);
+    if (used >= limit && admin_serves_drain(invocation->code)) {
+        /* What shows a full daemon, and drains it, is answered at once and takes nobody's place. */
+        return true;
+    } else if (used >= limit) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, false,
+            "%zu requests are in flight (limits.max_in_flight)", limit);
+    } else if (!memory_has_room(memory, 0)) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, false,
+            "%zu bytes are in use (limits.total_memory)", memory->used);
+    } else if (invocation->is_acknowledgement) {
+        return true;
+    } else if (!fair_share_admits(used, limit, own, n_others)) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, false,
+            "%zu requests are in flight, and the %zu of this connection are its share of "
+            "limits.max_in_flight (%zu)",
+            used, own, limit);
+    } else if (!fair_share_admits(memory->used, memory->limit,
+                   session->request_bytes - invocation->size, n_others)) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, false,
+            "%zu bytes are in use, and the requests of this connection have their share of "
+            "limits.total_memory (%zu)",
+            memory->used, memory->limit);
+    } else {
+        return true;
+    }
+    return false;
+}
+
 /* False when the invocation was refused, and has ended. */
 static bool invocation_admit(struct invocation *invocation, struct session *session)
 {
@@ -652,11 +700,6 @@ static bool invocation_admit(struct invocation *invocation, struct session *sess
     }
     if (invoker->drain->state != DRAIN_RUNNING && !admin_serves_drain(invocation->code)) {
         invocation_fail(invocation, FAILURE_DRAINING, false, "the daemon is stopping");
-    } else if (invoker->n_in_flight > config->limits.max_in_flight &&
-               !admin_serves_drain(invocation->code)) {
-        /* What shows a full daemon, and drains it, is answered at once and takes nobody's place. */
-        invocation_fail(invocation, FAILURE_OVERLOADED, false,
-            "%u requests are in flight (limits.max_in_flight)", config->limits.max_in_flight);
     } else if (invocation->is_long_poll &&
                session->n_long_polls > config->limits.max_long_polls_per_session) {
         invocation_fail(invocation, FAILURE_OVERLOADED, false,
@@ -669,11 +712,8 @@ static bool invocation_admit(struct invocation *invocation, struct session *sess
         invocation_fail(invocation, FAILURE_OVERLOADED, false,
             "%u requests are in flight on this connection (limits.max_in_flight_per_session)",
             config->limits.max_in_flight_per_session);
-    } else if (!memory_has_room(invoker->memory, 0)) {
-        invocation_fail(invocation, FAILURE_OVERLOADED, false,
-            "%zu bytes are in use (limits.total_memory)", invoker->memory->used);
     } else {
-        return true;
+        return has_share(invocation, session);
     }
     return false;
 }
@@ -920,7 +960,8 @@ void invoke_request(struct invoker *invoker, struct session *session,
         session_end(session, SESSION_END_OPAQUE);
         return;
     }
-    struct invocation *invocation = invocation_new(invoker, session, command, serialize_type);
+    struct invocation *invocation =
+        invocation_new(invoker, session, command, serialize_type, source->size);
     if (!invocation) {
         session_end(session, SESSION_END_MEMORY);
         return;

@@ -8,6 +8,10 @@
  *
  *     read -> admitted -> routed -> [waits for a route] -> [completed] -> upstream -> answered
  *
+ * Who is let in where little is left, of limits.max_in_flight and limits.total_memory, is decided by
+ * fair_share.h: callers that hold much leave room for those that hold nothing. Acknowledgements are
+ * let in up to the limit.
+ *
  * What only passes through is sent in the turn in which it came, out of the buffer it was read
  * into. What has to wait, or may have to be repeated, is kept (kept_command). The steps of commands
  * that the daemon completes are in the complete_*.c; they plug in by struct invocation_steps.
@@ -84,6 +88,7 @@ struct invocation {
     const struct role *role; /* the session's */
     uint64_t id;
     uint64_t session_id; /* for the log */
+    uint32_t size;       /* of its frame; 0 for oneway ones */
     int32_t client_opaque;
     int32_t code; /* after sidecar.code */
     enum serialize_type serialize_type;
@@ -147,6 +152,7 @@ struct invoker {
     struct invocation_list invocations;
     struct free_list free_invocations;
     size_t n_in_flight;
+    size_t n_busy_sessions;      /* with something in flight */
     struct invocation **opaques; /* by session and client opaque */
     uint64_t next_id;
     uint64_t mix_quiet_until_ms;       /* complete_receive.c */
@@ -165,6 +171,9 @@ void invoke_request(struct invoker *invoker, struct session *session,
     const struct command_source *source);
 /* Sessions have other roles now: so has what they asked for. */
 void invoker_roles_changed(struct invoker *invoker, const struct role_table *roles);
+/* Whether a request with this opaque may be answered: none with it is in flight. */
+bool invoke_opaque_is_free(
+    struct invoker *invoker, const struct session *session, int32_t client_opaque);
 /* The caller went: its invocations end without an answer. */
 void invoke_session_gone(struct invoker *invoker, struct session *session);
 

@@ -15,6 +15,8 @@
 
 /* Frames of nearly the same size share buffers. */
 #define LARGE_STEP (16 * 1024)
+/* Of the limit, what large frame buffers leave free. */
+#define SPARE_PART 8
 
 struct free_object {
     struct free_object *next;
@@ -95,7 +97,11 @@ bool memory_has_room(const struct memory *memory, size_t n)
 
 struct frame_buffer *frame_buffer_new(struct memory *memory, size_t capacity)
 {
-    return memory_has_room(memory, capacity) ? frame_buffer_new_beyond(memory, capacity) : NULL;
+    size_t spare = capacity < FRAME_BUFFER_LARGE ? 0 : memory->limit / SPARE_PART;
+    if (!memory_has_room(memory, capacity) || !memory_has_room(memory, capacity + spare)) {
+        return NULL;
+    }
+    return frame_buffer_new_beyond(memory, capacity);
 }
 
 /* NULL where none of that size is kept. The one that was given last is in the CPU's caches. */

@@ -11,6 +11,9 @@
  * the pages of the next one would have to be zeroed and mapped again, which takes longer than the
  * frame itself. memory_settle(), called now and then, gives back what nobody has used since.
  *
+ * A large frame buffer leaves an eighth of the limit free: where large frames have filled the rest,
+ * small requests still find room.
+ *
  * A free list is for any objects of one size that come and go with every request. What lies in it
  * is poisoned where the address sanitizer is in, as freed memory would be.
  */
@@ -71,7 +74,7 @@ void memory_settle(struct memory *memory);
 /* Whether n more bytes would fit. */
 bool memory_has_room(const struct memory *memory, size_t n);
 
-/* With one reference. NULL at the limit or without memory. */
+/* With one reference. NULL at the limit, which is lower for large ones, or without memory. */
 struct frame_buffer *frame_buffer_new(struct memory *memory, size_t capacity);
 /* The same beyond the limit, for answers: their requests were let in below it. */
 struct frame_buffer *frame_buffer_new_beyond(struct memory *memory, size_t capacity);

@@ -188,6 +188,43 @@ static int held_make_room(struct transport *transport, size_t n, size_t size)
     return 0;
 }
 
+/*
+ * The frame of this size, of which (data, n) has come, finds no memory: the handler may answer and
+ * have the rest of it thrown away. False: the transport ended.
+ */
+static bool frame_drop(struct transport *transport, uint8_t *data, size_t n, size_t size)
+{
+    const struct transport_handler *handler = transport->handler;
+    if (!handler->on_no_room || !handler->on_no_room(transport, data, n)) {
+        if (transport->fd >= 0) {
+            handler->on_end(transport, TRANSPORT_NO_MEMORY, ENOMEM);
+        }
+        return false;
+    }
+    transport->n_skipped = size - n;
+    return transport->fd >= 0;
+}
+
+/* The same for the held one: what is here of its header is looked at as far as it fits. */
+static bool held_drop(struct transport *transport, const uint8_t *data, size_t n, size_t size)
+{
+    struct frame_buffer *held = transport->held;
+    size_t more = held->capacity - transport->n_held;
+    if (more > n) {
+        more = n;
+    }
+    memcpy(held->data + transport->n_held, data, more);
+    size_t n_here = transport->n_held + more;
+    transport->held = NULL;
+    transport->n_held = 0;
+    bool goes_on = frame_drop(transport, held->data, n_here, size);
+    frame_buffer_unref(held);
+    if (goes_on) {
+        transport->n_skipped -= n - more;
+    }
+    return goes_on;
+}
+
 static void bad_frame(struct transport *transport, uint8_t *data, size_t n)
 {
     transport->handler->on_bad_frame(transport, data, n);
@@ -231,8 +268,7 @@ static size_t held_continue(struct transport *transport, const uint8_t *data, si
         taken = n;
     }
     if (held_make_room(transport, transport->n_held + taken, size) < 0) {
-        transport->handler->on_end(transport, TRANSPORT_NO_MEMORY, ENOMEM);
-        return 0;
+        return held_drop(transport, data, taken, size) ? taken : 0;
     }
     memcpy(transport->held->data + transport->n_held, data, taken);
     transport->n_held += taken;
@@ -261,6 +297,13 @@ static void backlog_keep(struct transport *transport, const uint8_t *data, size_
 static void take_bytes(struct transport *transport, uint8_t *data, size_t n)
 {
     while (n > 0 && takes_frames(transport)) {
+        if (transport->n_skipped > 0) {
+            size_t skipped = n < transport->n_skipped ? n : transport->n_skipped;
+            transport->n_skipped -= skipped;
+            data += skipped;
+            n -= skipped;
+            continue;
+        }
         if (transport->held) {
             size_t taken = held_continue(transport, data, n);
             if (taken == 0) {
@@ -280,7 +323,7 @@ static void take_bytes(struct transport *transport, uint8_t *data, size_t n)
             continue;
         case FRAME_PARTIAL:
             if (held_make_room(transport, n, size) < 0) {
-                transport->handler->on_end(transport, TRANSPORT_NO_MEMORY, ENOMEM);
+                (void)frame_drop(transport, data, n, size);
                 return;
             }
             memcpy(transport->held->data, data, n);
@@ -315,7 +358,8 @@ static size_t held_room(const struct transport *transport)
 /* A buffer for another frame like the last, where that was a large one. May be NULL. */
 static struct frame_buffer *expected_buffer(const struct transport *transport)
 {
-    bool is_expected = !transport->held && transport->last_size >= TRANSPORT_LARGE_SIZE &&
+    bool is_expected = !transport->held && transport->n_skipped == 0 &&
+                       transport->last_size >= TRANSPORT_LARGE_SIZE &&
                        transport->last_size <= TRANSPORT_EXPECTED_SIZE;
     return is_expected ? buffer_new(transport, transport->last_size) : NULL;
 }
@@ -541,5 +585,5 @@ void transport_resume(struct transport *transport)
 
 bool transport_has_partial_frame(const struct transport *transport)
 {
-    return transport->held != NULL;
+    return transport->held != NULL || transport->n_skipped > 0;
 }

@@ -56,6 +56,11 @@ struct transport_handler {
      */
     void (*on_frame)(
         struct transport *transport, uint8_t *frame, size_t size, struct frame_buffer *owner);
+    /*
+     * There is no memory for a frame; (data, n) is what came of it. True: the rest of it is thrown
+     * away as it comes, and the next frame is read as ever. False or NULL: TRANSPORT_NO_MEMORY.
+     */
+    bool (*on_no_room)(struct transport *transport, uint8_t *data, size_t n);
     /* What was read is no frame. (data, n) is what came of it. The handler closes. */
     void (*on_bad_frame)(struct transport *transport, uint8_t *data, size_t n);
     /*
@@ -87,6 +92,7 @@ struct transport {
     size_t frame_limit;
     struct frame_buffer *held; /* the frame that is not complete yet */
     size_t n_held;
+    size_t n_skipped;             /* bytes still to come of a frame that found no memory */
     size_t last_size;             /* of the last frame that came whole */
     struct frame_buffer *backlog; /* read, but not looked at since reading was paused */
     size_t n_backlog;

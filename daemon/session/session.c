@@ -418,16 +418,16 @@ static void on_frame(
     invoke_request(sessions->invoker, session, command, serialize_type, &source);
 }
 
-/* The opaque of a frame that cannot be framed, where its header came whole. */
-static bool opaque_of_bad_frame(struct session *session, uint8_t *data, size_t n,
-    int32_t *ret_opaque, enum serialize_type *ret_serialize_type)
+/* The header of a frame that is not handed out, where it came whole and tells its opaque. */
+static struct remoting_command *header_of_lost_frame(
+    struct session *session, uint8_t *data, size_t n, enum serialize_type *ret_serialize_type)
 {
     if (n < FRAME_PREFIX_SIZE || data[4] > SERIALIZE_ROCKETMQ) {
-        return false;
+        return NULL;
     }
     size_t header_size = (size_t)data[5] << 16 | (size_t)data[6] << 8 | data[7];
     if (header_size > n - FRAME_PREFIX_SIZE) {
-        return false;
+        return NULL;
     }
     struct remoting_command *command = &session->sessions->request;
     remoting_command_init(command, session->sessions->request_fields, EXT_FIELDS_MAX);
@@ -438,8 +438,7 @@ static bool opaque_of_bad_frame(struct session *session, uint8_t *data, size_t n
     } else {
         (void)header_rocketmq_decode(command, data + FRAME_PREFIX_SIZE, header_size, &problem);
     }
-    *ret_opaque = command->opaque;
-    return (command->present & REMOTING_HAS_OPAQUE) && !remoting_command_is_oneway(command);
+    return command->present & REMOTING_HAS_OPAQUE ? command : NULL;
 }
 
 static void on_bad_frame(struct transport *transport, uint8_t *data, size_t n)
@@ -447,12 +446,45 @@ static void on_bad_frame(struct transport *transport, uint8_t *data, size_t n)
     struct session *session = session_of(transport);
     char problem[160];
     frame_describe_problem(data, n, transport->frame_limit, problem, sizeof(problem));
-    int32_t opaque;
     enum serialize_type serialize_type;
-    if (opaque_of_bad_frame(session, data, n, &opaque, &serialize_type)) {
-        answer_invalid(session, opaque, serialize_type, "%s", problem);
+    const struct remoting_command *command =
+        header_of_lost_frame(session, data, n, &serialize_type);
+    if (command && !remoting_command_is_oneway(command)) {
+        answer_invalid(session, command->opaque, serialize_type, "%s", problem);
     }
     protocol_end(session, problem);
+}
+
+/* Its caller is told, and may go on asking: other requests may find room. */
+static bool on_no_room(struct transport *transport, uint8_t *data, size_t n)
+{
+    struct session *session = session_of(transport);
+    struct session_list *sessions = session->sessions;
+    struct stats *stats = sessions->stats;
+    enum serialize_type serialize_type;
+    const struct remoting_command *command =
+        header_of_lost_frame(session, data, n, &serialize_type);
+    bool is_request = command && !session->is_turned_away &&
+                      !remoting_command_is_response(command) &&
+                      (remoting_command_is_oneway(command) ||
+                          invoke_opaque_is_free(sessions->invoker, session, command->opaque));
+    if (!is_request) {
+        return false;
+    }
+    session->n_requests++;
+    stats->requests++;
+    stats->requests_overloaded++;
+    if (remoting_command_is_oneway(command)) {
+        stats->requests_oneway++;
+        stats->oneway_failed++;
+        return true;
+    }
+    struct failure_report report;
+    failure_set(&report, FAILURE_OVERLOADED, false,
+        "the request finds no memory: %zu bytes are in use (limits.total_memory)",
+        sessions->memory->used);
+    session_answer_failure(session, command->opaque, serialize_type, &report, 0, SPAN_ABSENT);
+    return session->state == SESSION_OPEN;
 }
 
 /* After end of file: whether the caller is gone altogether, and not only done with asking. */
@@ -539,6 +571,7 @@ static void on_written(struct transport *transport)
 
 static const struct transport_handler session_transport_handler = {
     .on_frame = on_frame,
+    .on_no_room = on_no_room,
     .on_bad_frame = on_bad_frame,
     .on_end = on_end,
     .on_read = on_read,

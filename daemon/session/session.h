@@ -10,6 +10,9 @@
  *          -> CLOSING(reason)  no more is read; what is in the output is written, then
  *          -> CLOSED(reason)
  *
+ * A large request that finds no memory is answered `overloaded` as soon as its header is here; the
+ * rest of its frame is thrown away as it comes.
+ *
  * Back-pressure: above session_buffer bytes of unwritten answers nothing more is read from the
  * caller until half of them are written. What it has in flight is still answered, with `overloaded`
  * in place of a large body once its answers take a quarter of total_memory. A caller that takes
@@ -83,6 +86,7 @@ struct session {
     unsigned n_in_flight;
     unsigned n_long_polls;
     unsigned n_acknowledgements;
+    size_t request_bytes; /* of the frames of what is in flight */
     uint64_t n_requests;
     uint64_t n_forbidden;
     struct deadline frame_deadline;

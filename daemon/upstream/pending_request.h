@@ -66,6 +66,8 @@ struct pending_request {
     const struct pending_request_handler *handler;
     enum pending_request_state state;
     bool is_oneway;
+    /* the session that it is for, which has a share of the buffer; 0: the daemon's own */
+    uint64_t session_id;
     /* told of the first failed attempt to connect: its owner has somewhere else to go */
     bool fails_fast;
     enum rpc_signature signature;

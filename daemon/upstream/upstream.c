@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+/* From this part of limits.upstream_buffer on it is noted whose bytes wait. */
+#define SHARES_FROM 8
 /* Of limits.total_memory, this part stays free of what is kept only to be repeated. */
 #define KEPT_MEMORY_PART 2
 
@@ -95,6 +97,7 @@ static void on_reap(struct loop_reapable *reapable)
 {
     struct upstream *upstream =
         (struct upstream *)(void *)((char *)reapable - offsetof(struct upstream, reapable));
+    share_ledger_free(upstream->shares);
     free(upstream->name);
     free(upstream);
 }
@@ -395,6 +398,12 @@ static void on_written(struct transport *transport)
         upstream->context->stats->oneway_written += upstream->n_oneway_unwritten;
         upstream->n_oneway_unwritten = 0;
     }
+    if (upstream->shares) {
+        share_ledger_release(upstream->shares, transport->bytes_sent);
+        if (share_ledger_is_empty(upstream->shares)) {
+            upstream->shares = share_ledger_free(upstream->shares);
+        }
+    }
     in_flight_left(upstream);
 }
 
@@ -638,6 +647,47 @@ static int command_write(struct upstream *upstream, const struct remoting_comman
     return output_append(output, body.data, body.n, refers ? body_owner : NULL);
 }
 
+/* Few bytes wait for nearly all brokers nearly always: whose they are is not noted. */
+static bool has_backlog(const struct upstream *upstream)
+{
+    return upstream->transport.output.size >= upstream->context->buffer_limit / SHARES_FROM;
+}
+
+/* Whether a request for this session may be added to what waits. */
+static bool has_share(
+    const struct upstream *upstream, uint64_t session_id, struct failure_report *report)
+{
+    size_t limit = upstream->context->buffer_limit;
+    size_t size = upstream->transport.output.size;
+    size_t n_others = 0;
+    size_t own = upstream->shares ? share_ledger_of(upstream->shares, session_id, &n_others) : 0;
+    if (fair_share_admits(size, limit, own, n_others)) {
+        return true;
+    }
+    if (size >= limit) {
+        failure_set(report, FAILURE_OVERLOADED, false,
+            "%s does not read: %zu bytes wait for it, limits.upstream_buffer is %zu",
+            upstream->name, size, limit);
+    } else {
+        failure_set(report, FAILURE_OVERLOADED, false,
+            "%s does not read: %zu bytes wait for it, %zu of them are this caller's share of "
+            "limits.upstream_buffer (%zu)",
+            upstream->name, size, own, limit);
+    }
+    return false;
+}
+
+static void share_note(struct upstream *upstream, uint64_t session_id, uint64_t start)
+{
+    if (!upstream->shares) {
+        upstream->shares = share_ledger_new();
+    }
+    uint64_t end = upstream->transport.bytes_sent + upstream->transport.output.size;
+    if (upstream->shares) {
+        share_ledger_note(upstream->shares, session_id, (size_t)(end - start), end);
+    }
+}
+
 int upstream_send(struct upstream *upstream, struct pending_request *request,
     const struct remoting_command *command, struct frame_buffer *body_owner,
     struct failure_report *report)
@@ -645,10 +695,7 @@ int upstream_send(struct upstream *upstream, struct pending_request *request,
     struct upstream_context *context = upstream->context;
     uint64_t now_ms = context->loop->now_ms;
     struct output *output = &upstream->transport.output;
-    if (output->size >= context->buffer_limit) {
-        failure_set(report, FAILURE_OVERLOADED, false,
-            "%s does not read: %zu bytes wait for it, limits.upstream_buffer is %zu",
-            upstream->name, output->size, context->buffer_limit);
+    if (has_backlog(upstream) && !has_share(upstream, request->session_id, report)) {
         return -ENOBUFS;
     }
     command = rpc_hooks_before(&context->hooks, command, upstream->name, &request->signature);
@@ -698,6 +745,9 @@ int upstream_send(struct upstream *upstream, struct pending_request *request,
             }
         }
         return r;
+    }
+    if (has_backlog(upstream)) {
+        share_note(upstream, request->session_id, stream_start);
     }
     transport_flush_later(&upstream->transport);
     upstream->used_ms = now_ms;

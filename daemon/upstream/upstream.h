@@ -14,12 +14,16 @@
  *     CONNECTING -> READY -> CLOSED(cause)                 reconnecting is its owner's business
  *                   READY -> DRAINING -> CLOSED(cause)     no new requests; what is in flight ends
  *
+ * Up to limits.upstream_buffer bytes wait for a broker that does not read, and each session has its
+ * share of them (fair_share.h): one that has filled most of it does not keep others out.
+ *
  * A connection that stays silent through `breaker.failures` deadlines is asked something cheap;
  * when it does not answer that either, its owner replaces it.
  */
 #pragma once
 
 #include "daemon/core/failure.h"
+#include "daemon/core/fair_share.h"
 #include "daemon/core/latency.h"
 #include "daemon/core/pending_table.h"
 #include "daemon/core/stats.h"
@@ -138,6 +142,7 @@ struct upstream {
     size_t n_in_flight;
     /* oneway requests that were given to it; counted as written when the last of them is */
     size_t n_oneway_unwritten;
+    struct share_ledger *shares;           /* whose bytes wait; NULL while they are few */
     uint64_t oneway_end;                   /* the byte of the connection after the last of them */
     bool has_answered;                     /* a frame came that could be decoded */
     char drain_cause[UPSTREAM_CAUSE_SIZE]; /* DRAINING: why */

@@ -30,6 +30,10 @@ static struct {
     bool keeps; /* references to the frames that have an owner */
     struct frame_buffer *kept[FRAMES_MAX];
     size_t n_kept;
+    bool goes_on_without_room;
+    unsigned n_no_room;
+    size_t n_no_room_bytes; /* that had come */
+    uint32_t no_room_sum;
     unsigned n_bad, n_ends, n_reads, n_writes, n_connects;
     uint8_t bad[64];
     size_t n_bad_bytes;
@@ -66,6 +70,15 @@ static void on_frame(
     if (t.n_frames >= t.close_after) {
         transport_close(transport);
     }
+}
+
+static bool on_no_room(struct transport *transport, uint8_t *data, size_t n)
+{
+    (void)transport;
+    t.n_no_room++;
+    t.n_no_room_bytes = n;
+    t.no_room_sum = sum_of(data, n);
+    return t.goes_on_without_room;
 }
 
 static void on_bad_frame(struct transport *transport, uint8_t *data, size_t n)
@@ -107,6 +120,7 @@ static void on_connected(struct transport *transport, int error)
 
 static const struct transport_handler handler = {
     .on_frame = on_frame,
+    .on_no_room = on_no_room,
     .on_bad_frame = on_bad_frame,
     .on_end = on_end,
     .on_read = on_read,
@@ -448,6 +462,35 @@ START_TEST(frame_that_does_not_fit_the_memory_ends_the_transport)
     ck_assert_int_eq(t.end, TRANSPORT_NO_MEMORY);
     ck_assert_uint_eq(t.n_frames, 0);
     end();
+}
+END_TEST
+
+/* A frame that finds no memory, cut anywhere, and behind it one that does. */
+START_TEST(frame_without_memory_is_thrown_away_and_the_next_one_is_read)
+{
+    const size_t sizes[] = { 100000, 300 };
+    struct stream stream = stream_new(sizes, 2);
+    const size_t cuts[] = { 8, 9, 200, 600, 40000, 65535, 65536, 70000, 99999 };
+    for (size_t i = 0; i < sizeof(cuts) / sizeof(cuts[0]); i++) {
+        begin();
+        t.goes_on_without_room = true;
+        t.memory.limit = 80000;
+        peer_sends(stream.data, cuts[i]);
+        read_all();
+        ck_assert(transport_has_partial_frame(&t.transport));
+        peer_sends(stream.data + cuts[i], stream.n - cuts[i]);
+        read_all();
+        ck_assert_uint_eq(t.n_ends, 0);
+        ck_assert_uint_eq(t.n_no_room, 1);
+        ck_assert_uint_ge(t.n_no_room_bytes, 8);
+        ck_assert_uint_eq(t.no_room_sum, sum_of(stream.data, t.n_no_room_bytes));
+        ck_assert_uint_eq(t.n_frames, 1);
+        ck_assert_uint_eq(t.frames[0].size, 300);
+        ck_assert_uint_eq(t.frames[0].sum, sum_of(stream.data + 100000, 300));
+        ck_assert(!transport_has_partial_frame(&t.transport));
+        end();
+    }
+    free(stream.data);
 }
 END_TEST
 
@@ -849,6 +892,7 @@ static TCase *frame_tests(void)
     tcase_add_test(tests, megabyte_in_pieces_is_one_frame);
     tcase_add_test(tests, memory_for_a_frame_is_not_taken_because_it_is_announced);
     tcase_add_test(tests, frame_that_does_not_fit_the_memory_ends_the_transport);
+    tcase_add_test(tests, frame_without_memory_is_thrown_away_and_the_next_one_is_read);
     tcase_add_test(tests, answer_is_taken_although_the_limit_is_reached);
     tcase_add_test(tests, frame_that_outgrows_the_memory_ends_the_transport);
     tcase_add_loop_test(tests, bad_frame_is_seen_as_soon_as_it_can_be, 0, N(bads));

@@ -49,6 +49,19 @@ def ask_until_refused(on, client):
     return opaques, refused
 
 
+def fill_the_rest(on):
+    """One request each of so many callers that the whole buffer is full: (client, opaque) of each."""
+    rows = []
+    while len(rows) < 100:
+        client = on.client()
+        opaque = on.ask(client, f"rest {len(rows)}", PATIENT, BODY)
+        if not client.is_silent(0.05):
+            is_failure(client.receive(opaque), "overloaded", SYSTEM_BUSY, "no")
+            break
+        rows.append((client, opaque))
+    return rows
+
+
 @test
 def beyond_the_buffer_requests_are_refused_at_once_and_taken_again_when_it_reads():
     with stage(SETTINGS) as on, FakeBroker("broker-b") as other:
@@ -58,6 +71,7 @@ def beyond_the_buffer_requests_are_refused_at_once_and_taken_again_when_it_reads
         is_failure(refused, "overloaded", SYSTEM_BUSY, "no")
         contains(refused.remark, "limits.upstream_buffer", "the remark")
         contains(refused.remark, on.broker.address, "the remark")
+        rest = fill_the_rest(on)
         began = time.monotonic()
         for n in range(20):
             answer = on.call(elsewhere, n, PATIENT)
@@ -71,6 +85,8 @@ def beyond_the_buffer_requests_are_refused_at_once_and_taken_again_when_it_reads
             answer = client.receive(opaque)
             is_own(answer, n)
             equal(len(answer.body), len(BODY), "the size of the body")
+        for n, (other_client, opaque) in enumerate(rest):
+            is_own(other_client.receive(opaque), f"rest {n}")
         is_own(on.call(elsewhere, "again", PATIENT, BODY), "again")
         equal(len(on.broker.connections), 1, "connections to the broker")
 
