@@ -159,17 +159,22 @@ static json_t *wanted_json(const struct invocation *invocation, const struct wan
         identity_client_id(invocation->invoker->identity));
 }
 
+/* 1; 0 where the caller is registered already; otherwise report says why not, and it is not. */
 static int register_one(
     struct invocation *invocation, int32_t code, struct span group, struct failure_report *report)
 {
     struct invoker *invoker = invocation->invoker;
+    struct session *session = invocation->session;
     int r = processor_register(
-        invoker->processors, invocation->session, code, group, invocation->serialize_type, report);
-    if (r == 0 && code == REQUEST_CHECK_TRANSACTION_STATE) {
-        r = identity_join(
-            invoker->identity, invocation->session->id, group, GROUP_BY_PROCESSOR, report);
+        invoker->processors, session, code, group, invocation->serialize_type, report);
+    if (r < 0 || code != REQUEST_CHECK_TRANSACTION_STATE) {
+        return r;
     }
-    return r;
+    int joined = identity_join(invoker->identity, session->id, group, GROUP_BY_PROCESSOR, report);
+    if (joined < 0 && r > 0) {
+        (void)processor_unregister(invoker->processors, session, code, group);
+    }
+    return joined < 0 ? joined : r;
 }
 
 static void unregister_one(struct invocation *invocation, int32_t code, struct span group)
@@ -193,10 +198,20 @@ void admin_register_processor(struct invocation *invocation, const struct remoti
     if (!wanted_is_permitted(invocation, &wanted)) {
         return;
     }
+    bool is_new[CODES_MAX * GROUPS_MAX];
     size_t n_groups = wanted.n_groups > 0 ? wanted.n_groups : 1; /* no group is every group */
     for (size_t i = 0; i < wanted.n_codes * n_groups; i++) {
-        if (register_one(
-                invocation, wanted.codes[i / n_groups], wanted.groups[i % n_groups], &report) < 0) {
+        int r = register_one(
+            invocation, wanted.codes[i / n_groups], wanted.groups[i % n_groups], &report);
+        is_new[i] = r > 0;
+        if (r < 0) {
+            /* All of it or nothing: who was told of a failure is asked nothing. */
+            while (i-- > 0) {
+                if (is_new[i]) {
+                    unregister_one(
+                        invocation, wanted.codes[i / n_groups], wanted.groups[i % n_groups]);
+                }
+            }
             invocation_fail_report(invocation, &report);
             return;
         }

@@ -36,7 +36,8 @@ struct batch {
     struct frame_buffer *memory; /* of the items and the texts behind them */
     struct batch_item *items;
     size_t n;
-    size_t n_left; /* not told yet */
+    size_t n_left;      /* not told yet */
+    bool is_incomplete; /* a row found no memory for what it has to tell */
     char *texts;
     size_t texts_size;
     struct loop_reapable reapable;
@@ -68,7 +69,7 @@ static void batch_on_end(struct invocation *invocation)
 
 static void batch_answer(struct batch *batch)
 {
-    char *text = json_dumps(batch->rows, JSON_COMPACT);
+    char *text = batch->is_incomplete ? NULL : json_dumps(batch->rows, JSON_COMPACT);
     if (!text) {
         invocation_fail(batch->invocation, FAILURE_OVERLOADED, true, "out of memory");
         return;
@@ -88,11 +89,12 @@ static void batch_answer(struct batch *batch)
 static void item_tell(struct batch_item *item, int32_t code, struct span remark, const char *error)
 {
     struct span shown = utf8_cut(remark, BATCH_REMARK_MAX);
-    json_object_set_new_nocheck(item->row, "code", json_integer(code));
-    json_object_set_new_nocheck(
-        item->row, "remark", json_stringn_nocheck(shown.data ? shown.data : "", shown.n));
-    if (error) {
-        json_object_set_new_nocheck(item->row, "error", json_string_nocheck(error));
+    json_t *text = json_stringn_nocheck(shown.data ? shown.data : "", shown.n);
+    if (json_object_set_new_nocheck(item->row, "code", json_integer(code)) < 0 ||
+        json_object_set_new_nocheck(item->row, "remark", text) < 0 ||
+        (error &&
+            json_object_set_new_nocheck(item->row, "error", json_string_nocheck(error)) < 0)) {
+        item->batch->is_incomplete = true;
     }
     item->is_told = true;
     item->batch->n_left--;
@@ -245,15 +247,18 @@ static json_t *receipts_read(struct invocation *invocation)
     return given;
 }
 
-static void item_init(struct batch *batch, size_t i)
+/* False without memory: every receipt has its row in the answer, or there is none. */
+static bool item_init(struct batch *batch, size_t i)
 {
     struct batch_item *item = &batch->items[i];
     json_t *text = json_array_get(batch->given, i);
     item->batch = batch;
     item->is_told = false;
     item->row = json_object();
-    json_array_append_new(batch->rows, item->row);
-    json_object_set_nocheck(item->row, "receipt", text);
+    if (json_array_append_new(batch->rows, item->row) < 0 ||
+        json_object_set_nocheck(item->row, "receipt", text) < 0) {
+        return false;
+    }
     pending_request_init(&item->request, &item_handler);
     item->request.session_id = batch->invocation->session_id;
     if (!json_is_string(text) ||
@@ -263,6 +268,7 @@ static void item_init(struct batch *batch, size_t i)
             SPAN("this is no receipt: give back the text that came with the message, unchanged"),
             failure_name(FAILURE_INVALID));
     }
+    return true;
 }
 
 /* One receipt that the caller may not acknowledge refuses them all: nobody comes by it honestly. */
@@ -298,7 +304,9 @@ static bool batch_init(struct batch *batch)
     batch->texts = (char *)batch->memory->data + items_size;
     batch->n_left = batch->n;
     for (size_t i = 0; i < batch->n; i++) {
-        item_init(batch, i);
+        if (!item_init(batch, i)) {
+            return false;
+        }
     }
     return true;
 }

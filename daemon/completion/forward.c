@@ -273,8 +273,43 @@ static void any_master_on_route(struct invocation *invocation)
         .on_failure = invocation_fail_report, .on_end = invocation_state_free,                     \
     }
 
-static const struct invocation_steps address_steps =
-    FORWARD_STEPS(address_on_route, address_on_response);
+/*
+ * A POP is at an address, and nobody waits for its messages any more: where a route says whose it
+ * is, they are given back as those of a POP that was completed.
+ */
+static void address_abandon(struct invocation *invocation)
+{
+    struct invoker *invoker = invocation->invoker;
+    const struct kept_command *kept = &invocation->request.kept;
+    if (invocation->code != REQUEST_POP_MESSAGE || !kept_command_is_kept(kept)) {
+        return;
+    }
+    const struct ext_fields *fields = &kept->command.ext_fields;
+    struct span address = span_of(invocation->address);
+    struct span topic = ext_fields_text(fields, "topic");
+    struct span group = ext_fields_text(fields, "consumerGroup");
+    const char *broker_name = route_table_broker_at(routes_table(invoker->routes), address);
+    if (broker_name && !span_is_empty(topic) && !span_is_empty(group)) {
+        pop_release_take(&invoker->pop_releases, &invocation->request, address,
+            span_of(broker_name), topic, group);
+    }
+}
+
+static void address_on_end(struct invocation *invocation)
+{
+    if (invocation->request.state == REQUEST_IN_FLIGHT) {
+        address_abandon(invocation);
+    }
+    invocation_state_free(invocation);
+}
+
+static const struct invocation_steps address_steps = {
+    .on_route = address_on_route,
+    .on_response = address_on_response,
+    .on_failure = invocation_fail_report,
+    .on_deadline = address_abandon,
+    .on_end = address_on_end,
+};
 static const struct invocation_steps broker_steps =
     FORWARD_STEPS(broker_on_route, broker_on_response);
 static const struct invocation_steps one_master_steps =

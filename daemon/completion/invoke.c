@@ -969,6 +969,11 @@ void invoke_request(struct invoker *invoker, struct session *session,
     if (!sidecar_fields_read(invocation, command) || !invocation_admit(invocation, session)) {
         return;
     }
+    if (is_oneway && command->code == REQUEST_POP_MESSAGE) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "a oneway POP_MESSAGE would hide messages that nobody gets: send it as a request");
+        return;
+    }
     uint64_t timeout_ms = invocation->sidecar.timeout_ms
                               ? invocation->sidecar.timeout_ms
                               : default_timeout_ms(invoker, command->code, &command->ext_fields);

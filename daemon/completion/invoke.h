@@ -36,10 +36,12 @@
 #include "daemon/loop/wall_clock.h"
 #include "protocol/address.h"
 
+#include <assert.h>
 #include <sys/queue.h>
 
 /* Fields that completion may add to a kept command. */
 #define INVOCATION_SPARE_FIELDS 24
+static_assert(INVOCATION_SPARE_FIELDS <= RPC_HOOK_COMPLETED_FIELDS_MAX, "hooks have room for them");
 /*
  * What a POP or suspended PULL may take longer than its poll time: brokers look at expired polls
  * every few seconds.

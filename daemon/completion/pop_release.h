@@ -6,6 +6,9 @@
  * given back with CHANGE_MESSAGE_INVISIBLETIME and a short time, and counted. So is one that does not
  * fit its answer, and those of an answer for which a caller that does not read has no room.
  *
+ * A POP that its caller addressed itself (sidecar.addr) is taken over where a route names the broker
+ * at that address.
+ *
  * So many are taken over at a time and each waits so long; what is beyond that comes again after its
  * invisible time. Giving back is oneway, on the connection that brought the messages: what is lost
  * on the way comes again later, too. Owned by the daemon; empty when the pool is closed.

@@ -267,9 +267,13 @@ static bool answer_here(struct processors *processors, struct upstream *upstream
         processors->context->stats->replies_late++;
         reply_taken(upstream, request);
         return true;
-    case REQUEST_GET_CONSUMER_RUNNING_INFO:
-        return consumer_running_info_answer(upstream, request->opaque,
-            identity_consumer(processors->identity, subject->preferred_id, subject->group));
+    case REQUEST_GET_CONSUMER_RUNNING_INFO: {
+        json_t *consumer =
+            identity_consumer(processors->identity, subject->preferred_id, subject->group);
+        bool is_answered = consumer_running_info_answer(upstream, request->opaque, consumer);
+        json_decref(consumer);
+        return is_answered;
+    }
     default:
         return false;
     }
@@ -406,7 +410,7 @@ int processor_register(struct processors *processors, struct session *session, i
     case PROCESSOR_ADDED:
     case PROCESSOR_THERE_ALREADY:
         caller->serialize_type = serialize_type;
-        return 0;
+        return added == PROCESSOR_ADDED;
     case PROCESSOR_TABLE_FULL_HERE:
         failure_set(report, FAILURE_OVERLOADED, false,
             "this caller is registered for %u codes and groups already "

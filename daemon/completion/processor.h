@@ -42,7 +42,7 @@ struct processors *processors_free(struct processors *processors);
 
 /*
  * The session gets requests of this code, for this group (empty: for any), in this header form.
- * 0; otherwise report says why not.
+ * 1; 0 where it did so already; otherwise report says why not.
  */
 int processor_register(struct processors *processors, struct session *session, int32_t code,
     struct span group, enum serialize_type serialize_type, struct failure_report *report);

@@ -278,6 +278,7 @@ struct message_json {
     struct text text;
     const struct message_json_source *source;
     struct message_json_counts counts;
+    int64_t next_offset; /* behind the last message of this body that is in the array, or -1 */
 };
 
 /*
@@ -361,6 +362,7 @@ static bool append_stored(struct message_json *array, const struct message *mess
     struct content content = content_open(message, array->source);
     bool is_fine = true;
     bool is_done = false;
+    size_t n_queued = 1;
     if (is_inner_batch(message) && !content.reason) {
         size_t before = array->text.n;
         size_t n;
@@ -369,6 +371,7 @@ static bool append_stored(struct message_json *array, const struct message *mess
         is_done = *ret_fits ? is_whole : array->counts.n > 0;
         if (is_done && *ret_fits) {
             array->counts.n += n;
+            n_queued = n;
         } else {
             array->text.n = before;
         }
@@ -377,6 +380,9 @@ static bool append_stored(struct message_json *array, const struct message *mess
     }
     if (is_fine && !is_done) {
         is_fine = append_message(array, message, &content, ret_fits);
+    }
+    if (is_fine && *ret_fits) {
+        array->next_offset = (int64_t)((uint64_t)message->queue_offset + n_queued);
     }
     free(content.owned);
     return is_fine;
@@ -404,15 +410,19 @@ static bool append_next(
 }
 
 /* The message at the start of (data, n) is left out; *ret_size is how far to walk on. */
-static void leave_out(const uint8_t *data, size_t n, const struct message_json_source *source,
-    struct message_json_counts *counts, size_t *ret_size)
+static void leave_out(struct message_json *array, const uint8_t *data, size_t n, size_t *ret_size)
 {
+    const struct message_json_source *source = array->source;
+    struct message_json_counts *counts = &array->counts;
     struct message message;
     struct receipt receipt;
     size_t size = 0;
     bool is_message = message_decode(data, n, &message, &size) == MESSAGE_OK;
-    if (counts->n_truncated++ == 0) {
-        counts->left_out_offset = is_message ? message.queue_offset : -1;
+    bool is_first = counts->n_truncated++ == 0;
+    if (is_first && !is_message) {
+        counts->left_out_offset = array->next_offset;
+    } else if (is_message && counts->left_out_offset < 0) {
+        counts->left_out_offset = message.queue_offset;
     }
     if (is_message && source->on_left_out && source->pop &&
         receipt_from_pop(
@@ -440,6 +450,7 @@ bool message_json_append(
 {
     struct message_json_counts *counts = &json->counts;
     json->source = source;
+    json->next_offset = -1;
     bool is_fine = true;
     size_t size = 0;
     for (size_t at = 0; is_fine && at < body.n; at += size) {
@@ -450,7 +461,7 @@ bool message_json_append(
             is_fine = append_next(json, data, body.n - at, &fits, &size);
         }
         if (is_fine && !fits) {
-            leave_out(data, body.n - at, source, counts, &size);
+            leave_out(json, data, body.n - at, &size);
         }
     }
     json->source = NULL;

@@ -50,7 +50,11 @@ struct message_json_source {
 struct message_json_counts {
     size_t n;           /* in the array */
     size_t n_truncated; /* left out: from the first one that does not fit on */
-    /* where n_truncated > 0 and the first one left out is a message: its queue offset, else -1 */
+    /*
+     * Where n_truncated > 0, the queue offset at which to go on: of the first one left out, or where
+     * that is no message, behind the last one that is in the array, or of the first message behind.
+     * -1: no message is there to say it.
+     */
     int64_t left_out_offset;
 };
 

@@ -28,8 +28,11 @@
 
 #define RPC_HOOK_CREDENTIALS_MAX   16
 #define RPC_HOOK_STATIC_FIELDS_MAX 64
-/* Beyond a command's own: those of the file, the namespace's two and the signature's three. */
-#define RPC_HOOK_FIELDS_MAX (EXT_FIELDS_MAX + RPC_HOOK_STATIC_FIELDS_MAX + 5)
+/* What completion may have added to a command with all the fields that a caller may give. */
+#define RPC_HOOK_COMPLETED_FIELDS_MAX 32
+/* Beyond those: the fields of the file, the namespace's two and the signature's three. */
+#define RPC_HOOK_FIELDS_MAX                                                                        \
+    (EXT_FIELDS_MAX + RPC_HOOK_COMPLETED_FIELDS_MAX + RPC_HOOK_STATIC_FIELDS_MAX + 5)
 
 /* Of one [acl NAME]. */
 struct acl_credentials {

@@ -567,6 +567,12 @@ static void link_say_anew(struct control_link *link)
     }
 }
 
+struct span control_identity_said(const struct control_identity *identity)
+{
+    const struct frame_buffer *body = identity->body;
+    return body ? (struct span){ (const char *)body->data, identity->body_size } : SPAN_ABSENT;
+}
+
 int control_identity_say(struct control_identity *identity, char *body)
 {
     struct frame_buffer *buffer = NULL;

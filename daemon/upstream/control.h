@@ -63,6 +63,8 @@ struct control_identity *control_identity_free(struct control_identity *identity
  * -ENOMEM (nothing changed).
  */
 int control_identity_say(struct control_identity *identity, char *body);
+/* What its heartbeats say, until it says something else; absent where that is nothing. */
+struct span control_identity_said(const struct control_identity *identity);
 /* Brokers that know the group are told that it is gone. The heartbeats do not name it any more. */
 void control_identity_unregister(
     struct control_identity *identity, struct span group, bool is_consumer);

@@ -14,9 +14,7 @@ struct member {
     UT_hash_handle hh;
     uint64_t session_id;
     char *client_id;
-    json_t *consumers; /* the rows of consumerDataSet, one a group */
-    bool is_unsaid;    /* brokers have not been told of all of them: there was no memory for it */
-    struct control_identity *control;
+    struct control_identity *control; /* and in what it says, the groups with all about them */
 };
 
 struct identity {
@@ -167,44 +165,64 @@ void identity_leave(
 
 /* --- consumers: members in their own right --- */
 
-static size_t consumer_index(const struct member *member, struct span group)
+/*
+ * The rows of its consumerDataSet, one a group. They are kept as the text that brokers are told: as
+ * JSON values they would take ten times the memory that is counted. NULL without memory.
+ */
+static json_t *consumers_read(const struct member *member)
+{
+    struct span said = control_identity_said(member->control);
+    if (span_is_empty(said)) {
+        return json_array();
+    }
+    json_t *root = json_loadb(said.data, said.n, 0, NULL);
+    json_t *consumers = json_incref(json_object_get(root, "consumerDataSet"));
+    json_decref(root);
+    return consumers;
+}
+
+static size_t consumer_index(const json_t *consumers, struct span group)
 {
     size_t i = 0;
-    while (i < json_array_size(member->consumers) &&
-           !span_equals(heartbeat_group_name(json_array_get(member->consumers, i)), group)) {
+    while (i < json_array_size(consumers) &&
+           !span_equals(heartbeat_group_name(json_array_get(consumers, i)), group)) {
         i++;
     }
     return i;
 }
 
-const json_t *identity_consumer(
-    const struct identity *identity, uint64_t session_id, struct span group)
+json_t *identity_consumer(const struct identity *identity, uint64_t session_id, struct span group)
 {
     const struct member *member = member_find(identity, session_id);
-    return member ? json_array_get(member->consumers, consumer_index(member, group)) : NULL;
+    json_t *consumers = member ? consumers_read(member) : NULL;
+    json_t *found = json_incref(json_array_get(consumers, consumer_index(consumers, group)));
+    json_decref(consumers);
+    return found;
 }
 
 bool identity_has_consumer(const struct identity *identity, struct span group)
 {
-    for (const struct member *member = identity->members; member; member = member->hh.next) {
-        if (identity_consumer(identity, member->session_id, group)) {
-            return true;
+    bool has = false;
+    for (const struct member *member = identity->members; member && !has;
+         member = member->hh.next) {
+        /* Reading all that members say for every request would be dear: most do not name it. */
+        if (span_contains(control_identity_said(member->control), group)) {
+            json_t *consumer = identity_consumer(identity, member->session_id, group);
+            has = consumer != NULL;
+            json_decref(consumer);
         }
     }
-    return false;
+    return has;
 }
 
-static int member_say(struct member *member)
+/* Without memory brokers go on hearing what they heard before, and that is what is kept. */
+static int member_say(struct member *member, json_t *consumers)
 {
-    int r;
-    if (json_array_size(member->consumers) == 0) {
-        r = control_identity_say(member->control, NULL);
-    } else {
-        char *body = heartbeat_encode(span_of(member->client_id), NULL, 0, member->consumers);
-        r = body ? control_identity_say(member->control, body) : -ENOMEM;
+    if (json_array_size(consumers) == 0) {
+        return control_identity_say(member->control, NULL);
     }
-    member->is_unsaid = r < 0;
-    return r;
+    char *body = heartbeat_encode(span_of(member->client_id), NULL, 0, consumers);
+    return body ? control_identity_say(member->control, body) : -ENOMEM;
 }
 
 static void member_free(struct identity *identity, struct member *member)
@@ -213,7 +231,6 @@ static void member_free(struct identity *identity, struct member *member)
         HASH_DEL(identity->members, member);
     }
     (void)control_identity_free(member->control);
-    json_decref(member->consumers);
     free(member->client_id);
     free(member);
 }
@@ -227,8 +244,7 @@ static struct member *member_new(
     }
     member->session_id = session_id;
     member->client_id = strndup(client_id.data, client_id.n);
-    member->consumers = json_array();
-    if (member->client_id && member->consumers) {
+    if (member->client_id) {
         member->control = control_identity_new(identity->control, session_id, member->client_id);
     }
     if (member->control) {
@@ -282,11 +298,11 @@ static json_t *row_merge(const json_t *before, json_t *row, bool is_without_subs
 }
 
 /* 1: it said something new; 0: nothing; -ENOMEM; -ENOBUFS at the limit. */
-static int consumer_take(const struct identity *identity, struct member *member, json_t *row,
-    bool is_without_subscriptions)
+static int consumer_take(
+    const struct identity *identity, json_t *consumers, json_t *row, bool is_without_subscriptions)
 {
-    size_t i = consumer_index(member, heartbeat_group_name(row));
-    const json_t *before = json_array_get(member->consumers, i);
+    size_t i = consumer_index(consumers, heartbeat_group_name(row));
+    const json_t *before = json_array_get(consumers, i);
     if (!before && i >= identity->config->limits.max_groups_per_session) {
         return -ENOBUFS;
     }
@@ -295,8 +311,8 @@ static int consumer_take(const struct identity *identity, struct member *member,
         json_decref(merged);
         return 0;
     }
-    int r = before ? json_array_set_new(member->consumers, i, merged)
-                   : json_array_append_new(member->consumers, merged);
+    int r = before ? json_array_set_new(consumers, i, merged)
+                   : json_array_append_new(consumers, merged);
     return r < 0 ? -ENOMEM : 1;
 }
 
@@ -307,16 +323,18 @@ static int consumers_take(struct identity *identity, uint64_t session_id,
     if (!member) {
         return -EINVAL;
     }
-    bool is_new = member->is_unsaid;
-    int r = 0;
+    json_t *consumers = consumers_read(member);
+    bool is_new = false;
+    int r = consumers ? 0 : -ENOMEM;
     for (size_t i = 0; i < heartbeat_n_consumers(heartbeat) && r >= 0; i++) {
-        r = consumer_take(identity, member, json_array_get(heartbeat->consumers, i),
+        r = consumer_take(identity, consumers, json_array_get(heartbeat->consumers, i),
             heartbeat->is_without_subscriptions);
         is_new = is_new || r > 0;
     }
-    if (is_new && member_say(member) < 0) {
+    if (is_new && member_say(member, consumers) < 0) {
         r = -ENOMEM;
     }
+    json_decref(consumers);
     if (r == -ENOBUFS) {
         failure_set(report, FAILURE_OVERLOADED, false,
             "this caller is in %u consumer groups already (limits.max_groups_per_session)",
@@ -350,12 +368,14 @@ void identity_unregister(struct identity *identity, uint64_t session_id, struct 
         identity_leave(identity, session_id, producer_group, GROUP_BY_HEARTBEAT);
     }
     struct member *member = member_find(identity, session_id);
-    size_t i = member ? consumer_index(member, consumer_group) : 0;
-    if (member && i < json_array_size(member->consumers)) {
-        json_array_remove(member->consumers, i);
-        (void)member_say(member);
+    json_t *consumers = member ? consumers_read(member) : NULL;
+    size_t i = consumer_index(consumers, consumer_group);
+    if (i < json_array_size(consumers)) {
+        json_array_remove(consumers, i);
+        (void)member_say(member, consumers);
         control_identity_unregister(member->control, consumer_group, true);
     }
+    json_decref(consumers);
 }
 
 void identity_session_gone(struct identity *identity, uint64_t session_id)
@@ -390,11 +410,13 @@ void identity_drain(struct identity *identity)
     }
     free(names);
     for (struct member *member = identity->members; member; member = member->hh.next) {
+        json_t *consumers = consumers_read(member);
         (void)control_identity_say(member->control, NULL);
-        for (size_t i = 0; i < json_array_size(member->consumers); i++) {
+        for (size_t i = 0; i < json_array_size(consumers); i++) {
             control_identity_unregister(
-                member->control, heartbeat_group_name(json_array_get(member->consumers, i)), true);
+                member->control, heartbeat_group_name(json_array_get(consumers, i)), true);
         }
+        json_decref(consumers);
     }
 }
 

@@ -7,6 +7,9 @@
  * connections of its own, keeps the clientID it sent, and is heartbeated on for as long as its
  * connection here lives. When a caller goes, its groups go with it.
  *
+ * What a member said is kept once, as the text of its heartbeats (control.h), which counts against
+ * limits.total_memory.
+ *
  * Members are told apart by connection at brokers, so that one caller is one member, with one
  * clientID. Who listens to what brokers ask back is processor.h's business.
  */
@@ -64,6 +67,5 @@ struct control_identity *identity_member(const struct identity *identity, uint64
 struct control_identity *identity_own(const struct identity *identity);
 /* Whether some session is a member of this consumer group. */
 bool identity_has_consumer(const struct identity *identity, struct span group);
-/* What a consumer said about itself in this group, or NULL. Valid until it says something else. */
-const json_t *identity_consumer(
-    const struct identity *identity, uint64_t session_id, struct span group);
+/* What a consumer said about itself in this group, a new reference, or NULL. */
+json_t *identity_consumer(const struct identity *identity, uint64_t session_id, struct span group);

@@ -41,9 +41,9 @@ int pending_request_restore(struct pending_request *request, struct memory *memo
     if (!written->block) {
         return -ENODATA;
     }
-    struct ext_field fields[EXT_FIELDS_MAX];
+    struct ext_field fields[RPC_HOOK_FIELDS_MAX]; /* with what was added to the caller's */
     struct remoting_command command;
-    remoting_command_init(&command, fields, EXT_FIELDS_MAX);
+    remoting_command_init(&command, fields, RPC_HOOK_FIELDS_MAX);
     enum serialize_type serialize_type;
     struct header_problem problem;
     if (remoting_command_decode(

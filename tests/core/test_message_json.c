@@ -576,6 +576,53 @@ START_TEST(changed_messages_are_still_valid_json)
 }
 END_TEST
 
+/* A message with this queue offset, or what is none where it is negative; its size. */
+static size_t piece_write(uint8_t *dst, size_t dst_size, int64_t offset)
+{
+    const struct parts parts = { .topic = SPAN("T"), .body = SPAN("x") };
+    size_t n = build(&parts, dst, dst_size);
+    struct bytes_writer writer;
+    bytes_writer_init(&writer, dst + 20, 8); /* queueOffset */
+    bytes_write_i64(&writer, offset);
+    dst[4] ^= offset < 0 ? 0xFF : 0; /* the magic */
+    return n;
+}
+
+/*
+ * Where to go on behind as many as fit by their number, with the offsets from 0 on or all of them
+ * no messages, and these two that are left out.
+ */
+static int64_t left_out_offset_of(bool are_messages, int64_t first_left_out, int64_t second)
+{
+    enum { PIECE_MAX = 128, N_PIECES = MESSAGE_JSON_COUNT_MAX + 2 };
+    uint8_t *data = malloc((size_t)N_PIECES * PIECE_MAX);
+    size_t at = 0;
+    for (int64_t i = 0; i < MESSAGE_JSON_COUNT_MAX; i++) {
+        at += piece_write(data + at, PIECE_MAX, are_messages ? i : -1);
+    }
+    at += piece_write(data + at, PIECE_MAX, first_left_out);
+    at += piece_write(data + at, PIECE_MAX, second);
+    struct message_json_counts counts;
+    size_t size;
+    char *text = message_json_from_body(
+        (struct span){ (const char *)data, at }, &plain_source, &counts, &size);
+    ck_assert_ptr_nonnull(text);
+    ck_assert_uint_eq(counts.n, MESSAGE_JSON_COUNT_MAX);
+    ck_assert_uint_eq(counts.n_truncated, 2);
+    free(text);
+    free(data);
+    return counts.left_out_offset;
+}
+
+START_TEST(a_pull_goes_on_at_what_was_left_out_whatever_that_is)
+{
+    ck_assert_int_eq(left_out_offset_of(true, 9000, 9001), 9000);
+    ck_assert_int_eq(left_out_offset_of(true, -1, 9001), MESSAGE_JSON_COUNT_MAX);
+    ck_assert_int_eq(left_out_offset_of(false, -1, 12), 12);
+    ck_assert_int_eq(left_out_offset_of(false, -1, -1), -1);
+}
+END_TEST
+
 START_TEST(messages_that_do_not_fit_an_answer_are_left_out_and_counted)
 {
     const size_t n_body = 100000;
@@ -666,6 +713,7 @@ int main(void)
     tcase_add_test(by_hand, message_behind_a_bad_one_is_still_shown);
     tcase_add_test(by_hand, no_body_is_an_empty_array);
     tcase_add_test(by_hand, changed_messages_are_still_valid_json);
+    tcase_add_test(by_hand, a_pull_goes_on_at_what_was_left_out_whatever_that_is);
     tcase_add_test(by_hand, messages_that_do_not_fit_an_answer_are_left_out_and_counted);
     Suite *suite = suite_create("message_json");
     suite_add_tcase(suite, golden);

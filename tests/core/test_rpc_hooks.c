@@ -177,7 +177,10 @@ START_TEST(a_full_command_has_room_for_all_that_hooks_add)
     }
     hooks.static_fields = many;
     hooks.n_static_fields = RPC_HOOK_STATIC_FIELDS_MAX;
-    for (size_t i = 1; i < EXT_FIELDS_MAX; i++) {
+    const size_t n_completed = EXT_FIELDS_MAX + RPC_HOOK_COMPLETED_FIELDS_MAX;
+    static struct ext_field full[EXT_FIELDS_MAX + RPC_HOOK_COMPLETED_FIELDS_MAX];
+    ext_fields_init(&command.ext_fields, full, n_completed);
+    while (command.ext_fields.n < n_completed) {
         ck_assert(ext_fields_add(&command.ext_fields, SPAN("k"), SPAN("v")));
     }
     const struct remoting_command *way =

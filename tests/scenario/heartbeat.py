@@ -12,13 +12,14 @@ import remoting
 from fake_broker import FakeBroker, Held, answers, silence
 from remoting import (
     GET_BROKER_CLUSTER_INFO,
+    GET_STATS,
     HEART_BEAT,
     POLLING_TIMEOUT,
     POP_MESSAGE,
     UNREGISTER_CLIENT,
 )
 from scenario import is_failure, is_own, stage
-from tap import check, contains, equal, main, test, wait_until
+from tap import check, contains, equal, less, main, note, test, wait_until
 
 
 def producers(*groups):
@@ -305,6 +306,36 @@ def limits_have_names():
         answer = second.call(HEART_BEAT, {}, consumer("app@B", "G"))
         is_failure(answer, "overloaded", 2)
         check("limits.max_members" in answer.remark, answer.remark)
+
+
+@test
+def what_members_say_takes_no_more_memory_than_is_counted():
+    """A heartbeat of thousands of small values, which as JSON values are many times their text"""
+    with stage(asan_options="quarantine_size_mb=1") as on:
+        on.broker.serve = lambda connection: connection.socket.recv(1)  # and hears none of it
+        one = {"topic": "T", "subString": "*", "codeSet": list(range(15000))}
+        row = {"groupName": "G", "consumeType": "CONSUME_ACTIVELY", "subscriptionDataSet": [one]}
+        text = json.dumps({"clientID": "app", "consumerDataSet": [row]}, separators=(",", ":"))
+        other = on.client()
+
+        def used():
+            return other.call(GET_STATS).json()["memoryUsed"]
+
+        def joins(n):
+            client = on.client()
+            body = text.replace("app", f"app@{n}").encode()
+            client.send(HEART_BEAT, {"sidecar.timeoutMillis": 60000}, body)
+
+        for n in range(5):
+            joins(n)
+        wait_until(lambda: used() > 5 * len(text), 10, "five members are counted")
+        before, resident = used(), on.daemon.resident_bytes()
+        for n in range(5, 45):
+            joins(n)
+        wait_until(lambda: used() > before + 40 * len(text), 20, "forty more are counted")
+        grown, counted = on.daemon.resident_bytes() - resident, used() - before
+        note(f"{grown >> 10} KiB more, {counted >> 10} KiB of them counted")
+        less(grown, 3 * counted, "bytes that they took")
 
 
 @test

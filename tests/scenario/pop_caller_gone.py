@@ -62,6 +62,41 @@ def each_message_of_a_pop_whose_caller_went_is_made_visible_again_and_counted():
 
 
 @test
+def what_was_popped_by_address_is_given_back_where_a_route_names_the_broker():
+    with stage() as on:
+        held = Held()
+        on.broker.on(POP_MESSAGE, held)
+        on.measure_nameserver()
+        equal(on.client().call(remoting.SEND_MESSAGE, {"topic": TOPIC}, b"x").code, 0, "a send")
+        gone, late = on.client(), on.client()
+        pop(gone, **{"sidecar.addr": on.broker.address})
+        files = on.daemon.files()
+        held.wait_for(1)
+        gone.close()
+        wait_until(lambda: on.daemon.files() < files, 5, "the daemon sees that it has gone")
+        answer_all(held.waiting)
+        on.broker.wait_for(4, CHANGE_MESSAGE_INVISIBLETIME)
+        more = {"sidecar.addr": on.broker.address, "sidecar.timeoutMillis": 300}
+        equal(late.receive(pop(late, **more)).error, "timeout", "the failure")
+        answer_all(held.waiting[1:])
+        given_back = on.broker.wait_for(8, CHANGE_MESSAGE_INVISIBLETIME)
+        names = {request.ext["extraInfo"].split(" ")[5] for request in given_back}
+        equal(names, {"broker-a"}, "the broker of all of them")
+        equal(orphaned(on), 8, "messages counted")
+
+
+@test
+def nobody_pops_oneway():
+    with stage() as on:
+        client = on.client()
+        ext = {"topic": TOPIC, "consumerGroup": GROUP, "sidecar.addr": on.broker.address}
+        client.send(POP_MESSAGE, ext, oneway=True)
+        is_own(on.call(client, "next"), "next")
+        stats = client.call(GET_STATS).json()
+        equal((stats["onewayFailed"], on.broker.seen(POP_MESSAGE)), (1, []), "failed, and sent")
+
+
+@test
 def a_caller_that_stays_keeps_its_messages():
     with stage() as on:
         held = Held()

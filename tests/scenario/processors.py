@@ -421,6 +421,34 @@ def a_request_of_the_broker_is_never_taken_for_an_answer():
 
 
 @test
+def a_registration_that_is_refused_registers_for_nothing():
+    """One of the groups is one too many: neither it nor those before it are asked about"""
+    with stage({"limits": {"max_groups": 2, "max_groups_per_session": 2}}) as on:
+        stays, client = on.client(), on.client()
+        register(stays, "39", "S")
+        answer = client.call(REGISTER_PROCESSOR, {"codes": "221,39", "groups": "P,Q"})
+        is_failure(answer, "overloaded", 2)
+        check("limits.max_groups" in answer.remark, answer.remark)
+        wait_until(
+            lambda: "P" not in str(on.broker.seen(HEART_BEAT)[-1].body), 5, "P is not spoken for"
+        )
+        asking = Asking(on)
+        for group in ("P", "Q"):
+            asking.ask(CHECK_TRANSACTION_STATE, CHECK_EXT, half_message(group), ONEWAY)
+            opaque = asking.ask(GET_CONSUMER_STATUS_FROM_CLIENT, {"group": group})
+            equal(asking.answer_to(opaque).code, REQUEST_CODE_NOT_SUPPORTED, f"221 for {group}")
+        check(client.is_silent(0.2), "the caller whose registration failed is asked nothing")
+        asking.ask(CHECK_TRANSACTION_STATE, CHECK_EXT, half_message("S"), ONEWAY)
+        equal(next_request(stays).ext["sidecar.group"], "S", "the one that stays is asked")
+        # There is room for one, and what it was registered for before a failure stays.
+        register(client, "39", "P")
+        answer = client.call(REGISTER_PROCESSOR, {"codes": "39", "groups": "P,Q"})
+        is_failure(answer, "overloaded", 2)
+        asking.ask(CHECK_TRANSACTION_STATE, CHECK_EXT, half_message("P"), ONEWAY)
+        equal(next_request(client).ext["sidecar.group"], "P", "what it was registered for")
+
+
+@test
 def what_is_wrong_with_a_registration_is_named():
     with stage({"limits": {"max_processors_per_session": 2}}) as on:
         client = on.client()

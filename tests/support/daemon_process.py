@@ -233,11 +233,16 @@ class Daemon:
         return inodes
 
     def _tcp_rows(self):
-        rows = []
+        """
+        The kernel's table is read piece by piece while it changes: a connection may stand in it
+        twice, and is one nevertheless.
+        """
+        rows = {}
         for table in ("tcp", "tcp6"):
             try:
                 text = pathlib.Path(f"/proc/{self.pid}/net/{table}").read_text()
             except OSError:
                 continue
-            rows += [line.split() for line in text.splitlines()[1:]]
-        return rows
+            for row in (line.split() for line in text.splitlines()[1:]):
+                rows[row[1], row[2], row[9]] = row
+        return list(rows.values())
