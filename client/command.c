@@ -32,6 +32,21 @@ _Noreturn static void print_and_exit(const char *text)
     exit(output_flush() ? EXIT_CODE_SUCCESS : EXIT_CODE_BROKER);
 }
 
+static void print_help(const struct command *command)
+{
+    if (command->name) {
+        fputs(command->help, stdout);
+        return;
+    }
+    /* The help of all: its first part, every command, and the rest. */
+    const char *rest = strchr(command->help, COMMANDS_HERE);
+    printf("%.*s", (int)(rest - command->help), command->help);
+    for (size_t i = 0; i < n_commands; i++) {
+        printf("  %-29s %s\n", commands[i]->synopsis, commands[i]->summary);
+    }
+    fputs(rest + 1, stdout);
+}
+
 /* getopt_long() has moved past the offender, except inside a group of short options. */
 _Noreturn static void refuse_option(const struct invocation *invocation, int option)
 {
@@ -48,13 +63,21 @@ _Noreturn static void refuse_option(const struct invocation *invocation, int opt
     usage_error(invocation, "'%s' is no option, or short for several", seen);
 }
 
-int command_next_option(
-    struct invocation *invocation, const char *short_options, const struct option *long_options)
+const struct option global_options[] = { GLOBAL_OPTIONS, { 0 } };
+
+#define SHORT_OPTIONS_SIZE 32
+
+int command_next_option(struct invocation *invocation)
 {
+    const struct command *command = invocation->command;
+    /* What is missing a value is told apart; in front of a command options end at its name. */
+    char short_options[SHORT_OPTIONS_SIZE];
+    (void)snprintf(short_options, sizeof(short_options), "%s:%s", command->name ? "" : "+",
+        command->short_options ? command->short_options : "");
     opterr = 0;
     for (;;) {
         const int option =
-            getopt_long(invocation->argc, invocation->argv, short_options, long_options, NULL);
+            getopt_long(invocation->argc, invocation->argv, short_options, command->options, NULL);
         switch (option) {
         case OPTION_SOCKET:
             invocation->socket_path = optarg;
@@ -63,7 +86,8 @@ int command_next_option(
             invocation->json = true;
             break;
         case OPTION_HELP:
-            print_and_exit(invocation->command->help);
+            print_help(invocation->command);
+            exit(output_flush() ? EXIT_CODE_SUCCESS : EXIT_CODE_BROKER);
         case OPTION_VERSION:
             print_and_exit("remotingctl " PROJECT_VERSION "\n");
         case ':':

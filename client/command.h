@@ -40,15 +40,32 @@ DEFINE_CLEANUP(struct remotingclient_messages *, remotingclient_messages_free)
 /* Requests that a command has in flight at once, at most. */
 #define IN_FLIGHT_MAX 64
 
+/* Stands in the help of all commands where they are listed. */
+#define COMMANDS_HERE '\f'
+
 struct invocation;
 
+/*
+ * One command, as data: its run() takes the options that `options` names and no others, and help,
+ * usage errors and whatever else lists commands read the same row.
+ */
 struct command {
     const char *name;
     const char *synopsis;
+    const char *summary; /* what it does, in a few words */
     const char *help;
+    const struct option *options; /* the global ones first */
+    const char *short_options;    /* as getopt(3) has them; NULL: none */
+    const char *const *words;     /* what its first operand may be; NULL: anything */
     enum exit_code (*run)(struct invocation *invocation);
 };
 
+/* Every command, in the order of the help. */
+extern const struct command *const commands[];
+extern const size_t n_commands;
+
+extern const struct command command_status;
+extern const struct command command_health;
 extern const struct command command_send;
 extern const struct command command_receive;
 extern const struct command command_peek;
@@ -85,6 +102,8 @@ enum {
     OPTION_VERSION,
     OPTION_OWN,
 };
+/* Of a command without options of its own. */
+extern const struct option global_options[];
 #define GLOBAL_OPTIONS                                                                             \
     { "socket", required_argument, NULL, OPTION_SOCKET },                                          \
         { "json", no_argument, NULL, OPTION_JSON }, { "help", no_argument, NULL, OPTION_HELP },    \
@@ -95,10 +114,9 @@ enum {
 /*
  * The next option of the command's own, or -1 after the last one: then argv[optind] is the first
  * operand. Global options are taken in here; --help and --version end the program, and so do wrong
- * options. short_options begins with ":".
+ * options.
  */
-int command_next_option(
-    struct invocation *invocation, const char *short_options, const struct option *long_options);
+int command_next_option(struct invocation *invocation);
 /* The number of operands; ends the program when there are fewer or more than that. */
 int command_count_operands(const struct invocation *invocation, int min, int max);
 /* Says what is wrong and where help is, and ends the program with EXIT_CODE_USAGE. */

@@ -142,19 +142,8 @@ static void read_operands(struct invocation *invocation, struct bench_run *run)
 
 static void read_options(struct invocation *invocation, struct bench_run *run)
 {
-    static const struct option long_options[] = {
-        GLOBAL_OPTIONS,
-        { "callers", required_argument, NULL, OPTION_CALLERS },
-        { "in-flight", required_argument, NULL, OPTION_IN_FLIGHT },
-        { "size", required_argument, NULL, OPTION_SIZE },
-        { "count", required_argument, NULL, OPTION_COUNT },
-        { "seconds", required_argument, NULL, OPTION_SECONDS },
-        { "group", required_argument, NULL, OPTION_GROUP },
-        { "timeout", required_argument, NULL, OPTION_TIMEOUT },
-        { 0 },
-    };
     int option;
-    while ((option = command_next_option(invocation, ":", long_options)) != -1) {
+    while ((option = command_next_option(invocation)) != -1) {
         switch (option) {
         case OPTION_CALLERS:
             run->n_callers =
@@ -532,9 +521,23 @@ static enum exit_code run_bench(struct invocation *invocation)
     return exit_code;
 }
 
+static const struct option bench_options[] = {
+    GLOBAL_OPTIONS,
+    { "callers", required_argument, NULL, OPTION_CALLERS },
+    { "in-flight", required_argument, NULL, OPTION_IN_FLIGHT },
+    { "size", required_argument, NULL, OPTION_SIZE },
+    { "count", required_argument, NULL, OPTION_COUNT },
+    { "seconds", required_argument, NULL, OPTION_SECONDS },
+    { "group", required_argument, NULL, OPTION_GROUP },
+    { "timeout", required_argument, NULL, OPTION_TIMEOUT },
+    { 0 },
+};
+
 const struct command command_bench = {
     .name = "bench",
     .synopsis = "bench send|receive TOPIC",
+    .summary = "how many messages a second, and how fast",
     .help = help,
+    .options = bench_options,
     .run = run_bench,
 };

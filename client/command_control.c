@@ -147,13 +147,8 @@ static enum exit_code print_answers(const struct invocation *invocation,
 
 static enum exit_code run_reachable(struct invocation *invocation)
 {
-    static const struct option options[] = {
-        GLOBAL_OPTIONS,
-        { "timeout", required_argument, NULL, OPTION_TIMEOUT },
-        { 0 },
-    };
     int64_t timeout_ms = -1;
-    while (command_next_option(invocation, ":", options) == OPTION_TIMEOUT) {
+    while (command_next_option(invocation) == OPTION_TIMEOUT) {
         timeout_ms = option_duration_ms(invocation, "--timeout", optarg);
     }
     const size_t n = (size_t)command_count_operands(invocation, 1, ADDRESSES_MAX);
@@ -183,10 +178,18 @@ static enum exit_code run_reachable(struct invocation *invocation)
     return exit_code;
 }
 
+static const struct option reachable_options[] = {
+    GLOBAL_OPTIONS,
+    { "timeout", required_argument, NULL, OPTION_TIMEOUT },
+    { 0 },
+};
+
 const struct command command_reachable = {
     .name = "reachable",
     .synopsis = "reachable ADDR ...",
+    .summary = "do nameservers and brokers answer it",
     .help = reachable_help,
+    .options = reachable_options,
     .run = run_reachable,
 };
 
@@ -239,8 +242,7 @@ static void print_closed(const json_t *rows)
 
 static enum exit_code run_close(struct invocation *invocation)
 {
-    static const struct option options[] = { GLOBAL_OPTIONS, { 0 } };
-    (void)command_next_option(invocation, ":", options);
+    (void)command_next_option(invocation);
     const int n = command_count_operands(invocation, 1, ADDRESSES_MAX);
     CLEANUP(json_decref) json_t *body = NULL;
     const enum exit_code exit_code =
@@ -252,14 +254,15 @@ static enum exit_code run_close(struct invocation *invocation)
 const struct command command_close = {
     .name = "close",
     .synopsis = "close ADDR ...",
+    .summary = "drain its connections to them, then close them",
     .help = close_help,
+    .options = global_options,
     .run = run_close,
 };
 
 static enum exit_code run_nameservers(struct invocation *invocation)
 {
-    static const struct option options[] = { GLOBAL_OPTIONS, { 0 } };
-    (void)command_next_option(invocation, ":", options);
+    (void)command_next_option(invocation);
     const int n = command_count_operands(invocation, 2, 1 + ADDRESSES_MAX);
     if (strcmp(invocation->argv[optind], "set") != 0) {
         usage_error(invocation, "'%s' cannot be done to nameservers: set ADDR ...",
@@ -287,14 +290,15 @@ static enum exit_code run_nameservers(struct invocation *invocation)
 const struct command command_nameservers = {
     .name = "nameservers",
     .synopsis = "nameservers set ADDR ...",
+    .summary = "replace its list of nameservers",
     .help = nameservers_help,
+    .options = global_options,
     .run = run_nameservers,
 };
 
 static enum exit_code run_drain(struct invocation *invocation)
 {
-    static const struct option options[] = { GLOBAL_OPTIONS, { 0 } };
-    (void)command_next_option(invocation, ":", options);
+    (void)command_next_option(invocation);
     command_count_operands(invocation, 0, 0);
     CLEANUP(json_decref) json_t *body = NULL;
     const enum exit_code exit_code = control(invocation, SIDECAR_DRAIN, NULL, 0, &body);
@@ -310,6 +314,8 @@ static enum exit_code run_drain(struct invocation *invocation)
 const struct command command_drain = {
     .name = "drain",
     .synopsis = "drain",
+    .summary = "stop it when all that is in flight is answered",
     .help = drain_help,
+    .options = global_options,
     .run = run_drain,
 };

@@ -101,13 +101,8 @@ static enum exit_code follow(
 
 static enum exit_code run_events(struct invocation *invocation)
 {
-    static const struct option options[] = {
-        GLOBAL_OPTIONS,
-        { "follow", no_argument, NULL, OPTION_FOLLOW },
-        { 0 },
-    };
     bool goes_on = false;
-    while (command_next_option(invocation, ":", options) == OPTION_FOLLOW) {
+    while (command_next_option(invocation) == OPTION_FOLLOW) {
         goes_on = true;
     }
     command_count_operands(invocation, 0, 0);
@@ -132,9 +127,17 @@ static enum exit_code run_events(struct invocation *invocation)
     return follow(invocation, client, goes_on);
 }
 
+static const struct option events_options[] = {
+    GLOBAL_OPTIONS,
+    { "follow", no_argument, NULL, OPTION_FOLLOW },
+    { 0 },
+};
+
 const struct command command_events = {
     .name = "events",
     .synopsis = "events [--follow]",
+    .summary = "what happens to its connections, as it happens",
     .help = help,
+    .options = events_options,
     .run = run_events,
 };

@@ -63,20 +63,8 @@ struct invoke_options {
 
 static void read_options(struct invocation *invocation, struct invoke_options *options)
 {
-    static const struct option long_options[] = {
-        GLOBAL_OPTIONS,
-        { "addr", required_argument, NULL, OPTION_ADDR },
-        { "broker", required_argument, NULL, OPTION_BROKER },
-        { "body", required_argument, NULL, OPTION_BODY },
-        { "body-file", required_argument, NULL, OPTION_BODY_FILE },
-        { "timeout", required_argument, NULL, OPTION_TIMEOUT },
-        { "oneway", no_argument, NULL, OPTION_ONEWAY },
-        { "binary", no_argument, NULL, OPTION_BINARY },
-        { "raw", no_argument, NULL, OPTION_RAW },
-        { 0 },
-    };
     int option;
-    while ((option = command_next_option(invocation, ":", long_options)) != -1) {
+    while ((option = command_next_option(invocation)) != -1) {
         switch (option) {
         case OPTION_ADDR:
             options->addr = optarg;
@@ -312,9 +300,24 @@ static enum exit_code run_invoke(struct invocation *invocation)
     return invoke(invocation, &options, request);
 }
 
+static const struct option invoke_options[] = {
+    GLOBAL_OPTIONS,
+    { "addr", required_argument, NULL, OPTION_ADDR },
+    { "broker", required_argument, NULL, OPTION_BROKER },
+    { "body", required_argument, NULL, OPTION_BODY },
+    { "body-file", required_argument, NULL, OPTION_BODY_FILE },
+    { "timeout", required_argument, NULL, OPTION_TIMEOUT },
+    { "oneway", no_argument, NULL, OPTION_ONEWAY },
+    { "binary", no_argument, NULL, OPTION_BINARY },
+    { "raw", no_argument, NULL, OPTION_RAW },
+    { 0 },
+};
+
 const struct command command_invoke = {
     .name = "invoke",
     .synopsis = "invoke CODE [KEY=VALUE ...]",
+    .summary = "any command of RocketMQ or of the daemon",
     .help = help,
+    .options = invoke_options,
     .run = run_invoke,
 };

@@ -102,14 +102,8 @@ static int64_t parse_time(const struct invocation *invocation, const char *text)
 
 static void read_options(struct invocation *invocation, struct offsets_run *run)
 {
-    static const struct option long_options[] = {
-        GLOBAL_OPTIONS,
-        { "at", required_argument, NULL, OPTION_AT },
-        { "timeout", required_argument, NULL, OPTION_TIMEOUT },
-        { 0 },
-    };
     int option;
-    while ((option = command_next_option(invocation, ":", long_options)) != -1) {
+    while ((option = command_next_option(invocation)) != -1) {
         switch (option) {
         case OPTION_AT:
             run->at_ms = parse_time(invocation, optarg);
@@ -392,9 +386,18 @@ static enum exit_code run_offsets(struct invocation *invocation)
     return exit_code;
 }
 
+static const struct option offsets_options[] = {
+    GLOBAL_OPTIONS,
+    { "at", required_argument, NULL, OPTION_AT },
+    { "timeout", required_argument, NULL, OPTION_TIMEOUT },
+    { 0 },
+};
+
 const struct command command_offsets = {
     .name = "offsets",
     .synopsis = "offsets TOPIC [GROUP]",
+    .summary = "where its queues begin and end, and a group's lag",
     .help = help,
+    .options = offsets_options,
     .run = run_offsets,
 };

@@ -77,18 +77,8 @@ static int64_t parse_number(
 
 static void read_options(struct invocation *invocation, struct peek_run *run)
 {
-    static const struct option long_options[] = {
-        GLOBAL_OPTIONS,
-        { "broker", required_argument, NULL, OPTION_BROKER },
-        { "queue", required_argument, NULL, OPTION_QUEUE },
-        { "offset", required_argument, NULL, OPTION_OFFSET },
-        { "count", required_argument, NULL, 'n' },
-        { "group", required_argument, NULL, OPTION_GROUP },
-        { "timeout", required_argument, NULL, OPTION_TIMEOUT },
-        { 0 },
-    };
     int option;
-    while ((option = command_next_option(invocation, ":n:", long_options)) != -1) {
+    while ((option = command_next_option(invocation)) != -1) {
         switch (option) {
         case OPTION_BROKER:
             run->broker = optarg;
@@ -277,9 +267,23 @@ static enum exit_code run_peek(struct invocation *invocation)
     return peek_and_print(&run);
 }
 
+static const struct option peek_options[] = {
+    GLOBAL_OPTIONS,
+    { "broker", required_argument, NULL, OPTION_BROKER },
+    { "queue", required_argument, NULL, OPTION_QUEUE },
+    { "offset", required_argument, NULL, OPTION_OFFSET },
+    { "count", required_argument, NULL, 'n' },
+    { "group", required_argument, NULL, OPTION_GROUP },
+    { "timeout", required_argument, NULL, OPTION_TIMEOUT },
+    { 0 },
+};
+
 const struct command command_peek = {
     .name = "peek",
-    .synopsis = "peek TOPIC --broker BROKER --queue N",
+    .synopsis = "peek TOPIC",
+    .summary = "show messages by offset, and take nothing",
     .help = help,
+    .options = peek_options,
+    .short_options = "n:",
     .run = run_peek,
 };

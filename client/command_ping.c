@@ -90,13 +90,8 @@ static enum exit_code ping_once(
 
 static enum exit_code run_ping(struct invocation *invocation)
 {
-    static const struct option options[] = {
-        GLOBAL_OPTIONS,
-        { "count", required_argument, NULL, OPTION_COUNT },
-        { 0 },
-    };
     int64_t count = 1;
-    while (command_next_option(invocation, ":", options) == OPTION_COUNT) {
+    while (command_next_option(invocation) == OPTION_COUNT) {
         count = option_count(invocation, "--count", optarg);
     }
     command_count_operands(invocation, 0, 0);
@@ -115,9 +110,17 @@ static enum exit_code run_ping(struct invocation *invocation)
     return exit_code;
 }
 
+static const struct option ping_options[] = {
+    GLOBAL_OPTIONS,
+    { "count", required_argument, NULL, OPTION_COUNT },
+    { 0 },
+};
+
 const struct command command_ping = {
     .name = "ping",
     .synopsis = "ping [--count N]",
+    .summary = "is the daemon there, and how far away",
     .help = help,
+    .options = ping_options,
     .run = run_ping,
 };

@@ -146,21 +146,8 @@ static void set_filter(
 
 static void read_options(struct invocation *invocation, struct receive_run *run)
 {
-    static const struct option long_options[] = {
-        GLOBAL_OPTIONS,
-        { "max", required_argument, NULL, 'n' },
-        { "follow", no_argument, NULL, OPTION_FOLLOW },
-        { "wait", required_argument, NULL, OPTION_WAIT },
-        { "tag", required_argument, NULL, OPTION_TAG },
-        { "filter", required_argument, NULL, OPTION_FILTER },
-        { "sql", required_argument, NULL, OPTION_SQL },
-        { "format", required_argument, NULL, OPTION_FORMAT },
-        { "no-ack", no_argument, NULL, OPTION_NO_ACK },
-        { "invisible", required_argument, NULL, OPTION_INVISIBLE },
-        { 0 },
-    };
     int option;
-    while ((option = command_next_option(invocation, ":n:", long_options)) != -1) {
+    while ((option = command_next_option(invocation)) != -1) {
         switch (option) {
         case 'n':
             run->max = option_count(invocation, "--max", optarg);
@@ -438,9 +425,26 @@ static enum exit_code run_receive(struct invocation *invocation)
     return receive_all(&run);
 }
 
+static const struct option receive_options[] = {
+    GLOBAL_OPTIONS,
+    { "max", required_argument, NULL, 'n' },
+    { "follow", no_argument, NULL, OPTION_FOLLOW },
+    { "wait", required_argument, NULL, OPTION_WAIT },
+    { "tag", required_argument, NULL, OPTION_TAG },
+    { "filter", required_argument, NULL, OPTION_FILTER },
+    { "sql", required_argument, NULL, OPTION_SQL },
+    { "format", required_argument, NULL, OPTION_FORMAT },
+    { "no-ack", no_argument, NULL, OPTION_NO_ACK },
+    { "invisible", required_argument, NULL, OPTION_INVISIBLE },
+    { 0 },
+};
+
 const struct command command_receive = {
     .name = "receive",
     .synopsis = "receive TOPIC GROUP",
+    .summary = "print messages, then acknowledge them",
     .help = help,
+    .options = receive_options,
+    .short_options = "n:",
     .run = run_receive,
 };

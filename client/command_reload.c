@@ -25,6 +25,12 @@ static const char help[] =
 
 enum { OPTION_WAIT = OPTION_OWN };
 
+static const struct option options[] = {
+    GLOBAL_OPTIONS,
+    { "wait", no_argument, NULL, OPTION_WAIT },
+    { 0 },
+};
+
 /* One text a line, behind the prefix. */
 static void print_texts(FILE *stream, const char *prefix, const json_t *texts)
 {
@@ -66,12 +72,7 @@ static enum exit_code report_refusal(
 
 static enum exit_code run(struct invocation *invocation)
 {
-    static const struct option options[] = {
-        GLOBAL_OPTIONS,
-        { "wait", no_argument, NULL, OPTION_WAIT },
-        { 0 },
-    };
-    while (command_next_option(invocation, ":", options) == OPTION_WAIT) {
+    while (command_next_option(invocation) == OPTION_WAIT) {
     }
     command_count_operands(invocation, 0, 0);
     CLEANUP(remotingclient_request_free)
@@ -102,6 +103,8 @@ static enum exit_code run(struct invocation *invocation)
 const struct command command_reload = {
     .name = "reload",
     .synopsis = "reload [--wait]",
+    .summary = "have it read its configuration again",
     .help = help,
+    .options = options,
     .run = run,
 };

@@ -90,15 +90,10 @@ static enum exit_code print_answer(
 
 static enum exit_code run_route(struct invocation *invocation)
 {
-    static const struct option options[] = {
-        GLOBAL_OPTIONS,
-        { "timeout", required_argument, NULL, OPTION_TIMEOUT },
-        { 0 },
-    };
     CLEANUP(remotingclient_request_free)
     struct remotingclient_request *request =
         remotingclient_request_new(REQUEST_GET_ROUTEINFO_BY_TOPIC);
-    while (command_next_option(invocation, ":", options) == OPTION_TIMEOUT) {
+    while (command_next_option(invocation) == OPTION_TIMEOUT) {
         remotingclient_request_add_number(
             request, "sidecar.timeoutMillis", option_duration_ms(invocation, "--timeout", optarg));
     }
@@ -111,9 +106,17 @@ static enum exit_code run_route(struct invocation *invocation)
     return exit_code == EXIT_CODE_SUCCESS ? print_answer(invocation, answer) : exit_code;
 }
 
+static const struct option route_options[] = {
+    GLOBAL_OPTIONS,
+    { "timeout", required_argument, NULL, OPTION_TIMEOUT },
+    { 0 },
+};
+
 const struct command command_route = {
     .name = "route",
     .synopsis = "route TOPIC",
+    .summary = "which brokers hold a topic",
     .help = help,
+    .options = route_options,
     .run = run_route,
 };

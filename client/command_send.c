@@ -161,24 +161,9 @@ static void add_option(
 
 static void read_options(struct invocation *invocation, struct send_run *run)
 {
-    static const struct option long_options[] = {
-        GLOBAL_OPTIONS,
-        { "lines", no_argument, NULL, OPTION_LINES },
-        { "file", required_argument, NULL, OPTION_FILE },
-        { "tag", required_argument, NULL, OPTION_TAG },
-        { "key", required_argument, NULL, OPTION_KEY },
-        { "property", required_argument, NULL, OPTION_PROPERTY },
-        { "delay", required_argument, NULL, OPTION_DELAY },
-        { "sharding-key", required_argument, NULL, OPTION_SHARDING_KEY },
-        { "oneway", no_argument, NULL, OPTION_ONEWAY },
-        { "transaction", required_argument, NULL, OPTION_TRANSACTION },
-        { "group", required_argument, NULL, OPTION_GROUP },
-        { "timeout", required_argument, NULL, OPTION_TIMEOUT },
-        { 0 },
-    };
     CLEANUP(free) char *keys = NULL;
     int option;
-    while ((option = command_next_option(invocation, ":", long_options)) != -1) {
+    while ((option = command_next_option(invocation)) != -1) {
         switch (option) {
         case OPTION_LINES:
             run->by_lines = true;
@@ -548,9 +533,27 @@ static enum exit_code run_send(struct invocation *invocation)
     return exit_code;
 }
 
+static const struct option send_options[] = {
+    GLOBAL_OPTIONS,
+    { "lines", no_argument, NULL, OPTION_LINES },
+    { "file", required_argument, NULL, OPTION_FILE },
+    { "tag", required_argument, NULL, OPTION_TAG },
+    { "key", required_argument, NULL, OPTION_KEY },
+    { "property", required_argument, NULL, OPTION_PROPERTY },
+    { "delay", required_argument, NULL, OPTION_DELAY },
+    { "sharding-key", required_argument, NULL, OPTION_SHARDING_KEY },
+    { "oneway", no_argument, NULL, OPTION_ONEWAY },
+    { "transaction", required_argument, NULL, OPTION_TRANSACTION },
+    { "group", required_argument, NULL, OPTION_GROUP },
+    { "timeout", required_argument, NULL, OPTION_TIMEOUT },
+    { 0 },
+};
+
 const struct command command_send = {
     .name = "send",
     .synopsis = "send TOPIC [BODY]",
+    .summary = "send a message, or one for each line of the input",
     .help = help,
+    .options = send_options,
     .run = run_send,
 };

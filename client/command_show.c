@@ -363,8 +363,7 @@ static enum exit_code ask(
 
 static enum exit_code run_show(struct invocation *invocation)
 {
-    static const struct option options[] = { GLOBAL_OPTIONS, { 0 } };
-    (void)command_next_option(invocation, ":", options);
+    (void)command_next_option(invocation);
     command_count_operands(invocation, 1, 1);
     const struct view *view = find_view(invocation, invocation->argv[optind]);
     struct table table;
@@ -379,7 +378,9 @@ static enum exit_code run_show(struct invocation *invocation)
 
 const struct command command_show = {
     .name = "show",
-    .synopsis = "show nameservers|pools|sessions|hooks|stats",
+    .synopsis = "show WHAT",
+    .summary = "what the daemon knows about itself",
     .help = help,
+    .options = global_options,
     .run = run_show,
 };

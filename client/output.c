@@ -144,6 +144,18 @@ struct span json_object_text(const json_t *object, const char *key)
     return (struct span){ json_string_value(value), json_string_length(value) };
 }
 
+void output_word(const char *word, enum output_colour colour)
+{
+    static const char *const starts[] = {
+        [OUTPUT_GREEN] = "\x1b[32m",
+        [OUTPUT_YELLOW] = "\x1b[33m",
+        [OUTPUT_RED] = "\x1b[31m",
+    };
+    const char *no_colour = getenv("NO_COLOR");
+    const bool has_colour = isatty(STDOUT_FILENO) && !(no_colour && *no_colour);
+    printf("%s%s%s", has_colour ? starts[colour] : "", word, has_colour ? "\x1b[0m" : "");
+}
+
 bool output_flush(void)
 {
     if (fflush(stdout) == 0 && !ferror(stdout)) {

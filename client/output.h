@@ -31,6 +31,16 @@ json_t *json_number_or_text(struct span text);
 /* A string of a JSON object, or SPAN_ABSENT where it has none of that name. */
 struct span json_object_text(const json_t *object, const char *key);
 
+enum output_colour {
+    OUTPUT_GREEN,
+    OUTPUT_YELLOW,
+    OUTPUT_RED,
+};
+/*
+ * A word of ours on the standard output, in colour where that is a terminal and NO_COLOR is not set.
+ */
+void output_word(const char *word, enum output_colour colour);
+
 /*
  * Flushes the standard output; false when something could not be written (told on the standard
  * error).

@@ -12,7 +12,10 @@
 #include "client/command.h"
 #include "client/output.h"
 
-static const struct command *const commands[] = {
+const struct command *const commands[] = {
+    &command_status,
+    &command_health,
+    &command_show,
     &command_send,
     &command_receive,
     &command_peek,
@@ -21,7 +24,6 @@ static const struct command *const commands[] = {
     &command_bench,
     &command_invoke,
     &command_ping,
-    &command_show,
     &command_events,
     &command_reachable,
     &command_close,
@@ -29,32 +31,15 @@ static const struct command *const commands[] = {
     &command_reload,
     &command_drain,
 };
-#define COMMAND_NAMES                                                                              \
-    "send, receive, peek, offsets, route, bench, invoke, ping, show, events, reachable, close, "   \
-    "nameservers, reload, drain"
-#define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+const size_t n_commands = sizeof(commands) / sizeof(commands[0]);
 
 static const char help[] =
     "remotingctl [OPTIONS] COMMAND ...\n"
     "\n"
-    "Sends RocketMQ commands through remotingd, the daemon of this host.\n"
+    "Sends RocketMQ commands through remotingd, the daemon of this host, and shows and steers it.\n"
     "\n"
     "Commands (remotingctl COMMAND --help tells more):\n"
-    "  send TOPIC [BODY]             send a message, or one for each line of the input\n"
-    "  receive TOPIC GROUP           print messages, then acknowledge them\n"
-    "  peek TOPIC                    show messages by offset, and take nothing\n"
-    "  offsets TOPIC [GROUP]         where its queues begin and end, and a group's lag\n"
-    "  route TOPIC                   which brokers hold a topic\n"
-    "  bench send|receive TOPIC      how many messages a second, and how fast\n"
-    "  invoke CODE [KEY=VALUE ...]   any command of RocketMQ or of the daemon\n"
-    "  ping                          is the daemon there, and how far away\n"
-    "  show WHAT                     the daemon's nameservers, pools, hooks or stats\n"
-    "  events                        what happens to its connections, as it happens\n"
-    "  reachable ADDR ...            do nameservers and brokers answer it\n"
-    "  close ADDR ...                drain its connections to them, then close them\n"
-    "  nameservers set ADDR ...      replace its list of nameservers\n"
-    "  reload                        have it read its configuration again\n"
-    "  drain                         stop it when all that is in flight is answered\n"
+    "\f"
     "\n"
     "Options of every command, anywhere behind its name:\n"
     "  --socket PATH   the daemon's socket; default: $REMOTINGD_SOCKET, or\n"
@@ -73,30 +58,42 @@ static const char help[] =
     "  5  no daemon at the socket, no answer from it, or none that can be understood\n"
     "     (receive --follow: the daemon stopped)\n"
     "  6  the command of send --transaction rolled the message back; 7 left it undecided\n"
+    "  health has its own: 0 healthy, 1 degraded, 2 down or not there\n"
     "\n"
     "Durations are a number and its unit: 500ms, 5s, 2min.\n"
     "\n"
     "Examples:\n"
-    "  remotingctl ping\n"
+    "  remotingctl status\n"
     "  remotingctl send orders 'hello, world' --key order-17\n"
     "  remotingctl receive orders billing --follow\n"
     "  remotingctl route orders\n"
     "  remotingctl invoke GET_MAX_OFFSET topic=orders queueId=0 --broker broker-a\n";
 
+/* "send, receive, peek" */
+static const char *command_names(void)
+{
+    static char names[512];
+    size_t n = 0;
+    for (size_t i = 0; i < n_commands && n < sizeof(names); i++) {
+        n += (size_t)snprintf(
+            names + n, sizeof(names) - n, "%s%s", i > 0 ? ", " : "", commands[i]->name);
+    }
+    return names;
+}
+
 static const struct command *find_command(const struct invocation *invocation, const char *name)
 {
-    for (size_t i = 0; i < N_COMMANDS; i++) {
+    for (size_t i = 0; i < n_commands; i++) {
         if (strcmp(commands[i]->name, name) == 0) {
             return commands[i];
         }
     }
-    usage_error(invocation, "there is no command '%s': " COMMAND_NAMES, name);
+    usage_error(invocation, "there is no command '%s': %s", name, command_names());
 }
 
 int main(int argc, char **argv)
 {
-    static const struct command overall = { .help = help };
-    static const struct option options[] = { GLOBAL_OPTIONS, { 0 } };
+    static const struct command overall = { .help = help, .options = global_options };
 
     /*
      * A reader that went away ends us as it ends any filter, also under a parent that ignores
@@ -110,9 +107,9 @@ int main(int argc, char **argv)
         .argv = argv,
         .socket_path = remotingclient_default_socket(),
     };
-    (void)command_next_option(&invocation, "+:", options);
+    (void)command_next_option(&invocation);
     if (optind >= argc) {
-        usage_error(&invocation, "a command is missing: " COMMAND_NAMES);
+        usage_error(&invocation, "a command is missing: %s", command_names());
     }
     invocation.argc -= optind;
     invocation.argv += optind;

@@ -1,5 +1,6 @@
 #include "daemon/daemon.h"
 
+#include "daemon/admin/monitor.h"
 #include "daemon/completion/classic.h"
 #include "daemon/completion/invoke.h"
 #include "daemon/rules.h"
@@ -53,6 +54,7 @@ struct daemon {
     struct listener *listeners[CONFIG_NAMED_MAX]; /* as many as config has; NULL: not open */
     struct service service;
     struct event signal_events[N_SIGNALS];
+    struct monitor *monitor;
     struct deadline drain_deadline;
     uint64_t oneway_written_before; /* stats.oneway_written when the drain began */
 };
@@ -175,22 +177,7 @@ static void listeners_close(struct daemon *daemon)
 static void on_describe(const void *context, char status[SERVICE_STATUS_SIZE])
 {
     const struct daemon *daemon = context;
-    size_t n_usable = 0;
-    size_t n_nameservers = nameservers_count(daemon->nameservers);
-    for (size_t i = 0; i < n_nameservers; i++) {
-        struct nameserver_view view;
-        nameservers_view(daemon->nameservers, i, &view);
-        n_usable += view.is_usable;
-    }
-    const char *state = "serving";
-    if (daemon->drain.state != DRAIN_RUNNING) {
-        state = "draining";
-    } else if (nameservers_are_degraded(daemon->nameservers)) {
-        state = "degraded, known routes are served";
-    }
-    (void)snprintf(status, SERVICE_STATUS_SIZE,
-        "%s: %zu callers, %zu requests in flight, %zu of %zu nameservers usable", state,
-        daemon->sessions.n, daemon->invoker.n_in_flight, n_usable, n_nameservers);
+    monitor_describe(daemon->monitor, status);
 }
 
 /* Begins the drain, or ends the one that is under way. */
@@ -525,7 +512,9 @@ static int parts_make(struct daemon *daemon)
     uniq_key_init(&daemon->invoker.uniq_keys, ip, (uint32_t)getpid(), loop_random(loop));
     session_list_init(&daemon->sessions, loop, &daemon->memory, &daemon->stats, &daemon->invoker,
         config, daemon->roles);
-    return invoker_init(&daemon->invoker) == 0 ? 0 : -ENOMEM;
+    daemon->monitor = monitor_new(&daemon->invoker);
+    daemon->invoker.monitor = daemon->monitor;
+    return invoker_init(&daemon->invoker) == 0 && daemon->monitor ? 0 : -ENOMEM;
 }
 
 struct daemon *daemon_new(struct config *config, char *problem, size_t problem_size)
@@ -577,6 +566,7 @@ void daemon_run(struct daemon *daemon)
             listener->name[0] ? " listener=" : "", listener->name,
             listener->role[0] ? " role=" : "", listener->role);
     }
+    monitor_start(daemon->monitor);
     service_ready(&daemon->service);
     loop_run(&daemon->loop);
     invoker_abort(&daemon->invoker);
@@ -614,6 +604,7 @@ struct daemon *daemon_free(struct daemon *daemon)
             (void)event_del(&daemon->signal_events[i]);
         }
     }
+    daemon->monitor = monitor_free(daemon->monitor);
     invoker_deinit(&daemon->invoker);
     daemon->classic = classic_free(daemon->classic);
     daemon->identity = identity_free(daemon->identity);

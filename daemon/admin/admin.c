@@ -193,8 +193,10 @@ static void subscribe_net_events(struct invocation *invocation,
     admin_answer_json(invocation, json_pack("{s:o}", "events", names));
 }
 
-static json_t *drain_json(const struct drain *drain, uint64_t now_ms)
+json_t *admin_drain_json(const struct invoker *invoker)
 {
+    const struct drain *drain = invoker->drain;
+    uint64_t now_ms = invoker->loop->now_ms;
     json_t *seen = json_pack("{s:s}", "state", drain_state_name(drain->state));
     if (drain->state != DRAIN_RUNNING) {
         json_object_set_new(seen, "inFlightAtStart", admin_json_count(drain->n_at_start));
@@ -259,7 +261,7 @@ static void get_stats(struct invocation *invocation, const struct remoting_comma
         json_object_set_new(body, counters[i].name, admin_json_count(counters[i].value));
     }
     json_object_set_new(body, "lastReloadFailed", json_boolean(stats->last_reload_failed));
-    json_object_set_new(body, "drain", drain_json(invoker->drain, invoker->loop->now_ms));
+    json_object_set_new(body, "drain", admin_drain_json(invoker));
     admin_answer_json(invocation, body);
 }
 
@@ -306,6 +308,8 @@ static const struct admin_command commands[] = {
     { SIDECAR_GET_SESSIONS, false, true, admin_get_sessions },
     { SIDECAR_RELOAD, true, false, admin_reload },
     { SIDECAR_DRAIN, true, true, drain },
+    { SIDECAR_GET_STATUS, false, true, admin_get_status },
+    { SIDECAR_GET_BROKERS, false, true, admin_get_brokers },
 };
 
 static const struct admin_command *command_find(int32_t code)

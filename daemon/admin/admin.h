@@ -3,8 +3,7 @@
  *
  * Answers the sidecar codes (30000 to 30999): what the daemon says about itself, and what it can be
  * told to do. admin.c finds the command by its code in one table, which says who may give it; the
- * commands are in admin.c, admin_hooks.c, admin_pool.c, admin_processor.c, admin_nameserver.c,
- * admin_reload.c and admin_session.c.
+ * commands are in admin.c and the admin_*.c.
  * Each is answered with a JSON object (client/PROTOCOL.md, "Control commands"), whose keys may be
  * added to, never changed.
  */
@@ -32,6 +31,11 @@ json_t *admin_json_text(const char *text);
 /* null for "", which is no name. */
 json_t *admin_json_name(const char *name);
 json_t *admin_json_count(uint64_t value);
+
+/* The memory that the process has, in bytes; 0 where that cannot be seen. */
+uint64_t admin_resident_bytes(void);
+/* How the drain goes: {state, inFlightAtStart, millisLeft}. */
+json_t *admin_drain_json(const struct invoker *invoker);
 
 /* Addresses of a request's body; the texts belong to `array`. */
 struct admin_addresses {
@@ -73,6 +77,11 @@ void admin_reload(struct invocation *invocation, const struct remoting_command *
     const struct command_source *source);
 /* admin_session.c */
 void admin_get_sessions(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source);
+/* admin_status.c */
+void admin_get_status(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source);
+void admin_get_brokers(struct invocation *invocation, const struct remoting_command *command,
     const struct command_source *source);
 /* admin_pool.c */
 void admin_is_address_reachable(struct invocation *invocation,

@@ -52,6 +52,7 @@ static_assert(INVOCATION_SPARE_FIELDS <= RPC_HOOK_COMPLETED_FIELDS_MAX, "hooks h
 struct classic;
 struct classic_receipt;
 struct invocation;
+struct monitor;
 struct processors;
 
 struct invocation_steps {
@@ -140,6 +141,7 @@ struct invoker {
     const struct config *config;
     struct drain *drain;
     struct daemon *daemon;
+    struct monitor *monitor; /* monitor.h */
     /* Stops the daemon as SIGTERM does. */
     void (*on_drain)(struct daemon *daemon);
     /*

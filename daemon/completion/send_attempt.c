@@ -165,7 +165,11 @@ static void attempt_by_route(struct invocation *invocation)
 {
     struct send_state *state = invocation->state;
     struct route_entry *entry = invocation_route(invocation, state->topic, true);
-    if (!entry || !queue_is_certain(invocation, entry)) {
+    if (!entry) {
+        return;
+    }
+    entry->sent_ms = now_of(invocation);
+    if (!queue_is_certain(invocation, entry)) {
         return;
     }
     if (state->n_attempts > 0 && !may_move(state)) {

@@ -25,6 +25,7 @@ enum failure {
     FAILURE_FORBIDDEN,
     FAILURE_INVALID,
 };
+#define FAILURES 12
 
 #define FAILURE_CAUSE_SIZE 384
 

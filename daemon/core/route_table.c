@@ -123,7 +123,7 @@ enum route_entry_state route_table_find(
     row->entry.used_ms = now_ms;
     uint64_t age_ms = now_ms - row->entry.fetched_ms;
     if (!row->entry.route) {
-        if (age_ms >= table->limits.negative_ttl_ms) {
+        if (row->entry.is_expired || age_ms >= table->limits.negative_ttl_ms) {
             return ROUTE_UNKNOWN;
         }
         *ret_entry = &row->entry;
@@ -205,6 +205,7 @@ int route_table_put(
         /* Daemons that start together must not all begin with the same queue. */
         row->entry.turn = (uint32_t)now_ms;
     }
+    row->entry.is_lost = !route && (row->entry.route || row->entry.is_lost);
     topic_route_free(row->entry.route);
     free(row->entry.queues);
     free(row->entry.worth);
@@ -220,15 +221,9 @@ int route_table_put(
 void route_table_expire(struct route_table *table, struct span topic)
 {
     struct topic_row *row = topic_row_find(table, topic);
-    if (!row) {
-        return;
+    if (row) {
+        row->entry.is_expired = true; /* a route is still there for who cannot wait */
     }
-    if (!row->entry.route) {
-        topic_row_free(table, row);
-        return;
-    }
-    /* Still there for who cannot wait. */
-    row->entry.is_expired = true;
 }
 
 static void rows_forget(struct route_table *table, uint64_t now_ms)
@@ -374,6 +369,24 @@ void route_table_each_master(struct route_table *table, uint64_t now_ms,
         if (row->master && now_ms - row->seen_ms < ROUTE_ADDRESS_KNOWN_MS) {
             visit(context, row->master);
         }
+    }
+}
+
+void route_table_each_broker(const struct route_table *table, uint64_t now_ms,
+    void (*visit)(void *context, const char *name, const char *master), void *context)
+{
+    for (const struct broker_row *row = table->brokers; row; row = row->hh.next) {
+        if (now_ms - row->seen_ms < ROUTE_ADDRESS_KNOWN_MS) {
+            visit(context, row->name, row->master);
+        }
+    }
+}
+
+void route_table_each_topic(const struct route_table *table,
+    void (*visit)(void *context, const struct route_entry *entry), void *context)
+{
+    for (const struct topic_row *row = table->topics; row; row = row->hh.next) {
+        visit(context, &row->entry);
     }
 }
 

@@ -45,6 +45,8 @@ struct route_entry {
     uint64_t fetched_ms;
     bool is_expired; /* an answer showed it to be out of date */
     uint64_t used_ms;
+    uint64_t sent_ms; /* a send asked for its queues; set by who selects. 0: never */
+    bool is_lost;     /* there was a route, and then the nameservers knew none */
 };
 
 struct route_table_limits {
@@ -94,5 +96,11 @@ const char *route_table_broker_at(const struct route_table *table, struct span a
 /* Every master that a route or cluster table of the last ten minutes named. */
 void route_table_each_master(struct route_table *table, uint64_t now_ms,
     void (*visit)(void *context, const char *address), void *context);
+/* Every broker that a route or cluster table of the last ten minutes named; master may be NULL. */
+void route_table_each_broker(const struct route_table *table, uint64_t now_ms,
+    void (*visit)(void *context, const char *name, const char *master), void *context);
+/* Every topic that was asked for, to be read only. */
+void route_table_each_topic(const struct route_table *table,
+    void (*visit)(void *context, const struct route_entry *entry), void *context);
 bool route_table_knows_address(struct route_table *table, struct span address, uint64_t now_ms);
 size_t route_table_n_topics(const struct route_table *table);

@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include "daemon/core/failure.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -20,6 +22,7 @@ struct stats {
     uint64_t requests_forbidden;       /* by the caller's role, or for want of one */
     uint64_t answers;                  /* written towards callers, failures made here included */
     uint64_t failures;                 /* of them, made here */
+    uint64_t failures_by[FAILURES];    /* of them, by their cause (enum failure) */
     uint64_t oneway_written;           /* to the socket of a connection */
     uint64_t oneway_failed;            /* nobody can be told */
     uint64_t caller_responses_dropped; /* response frames of callers that answer nothing */

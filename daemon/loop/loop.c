@@ -113,9 +113,29 @@ static void settle(struct loop *loop)
     }
 }
 
+static void late_note(struct loop *loop, uint64_t late_us)
+{
+    if (late_us > loop->late_us) {
+        loop->late_us = late_us;
+    }
+}
+
+uint64_t loop_take_late_us(struct loop *loop)
+{
+    uint64_t late_us = loop->late_us;
+    loop->late_us = 0;
+    return late_us;
+}
+
 static void turn_end(struct loop *loop)
 {
     now_read(loop);
+    if (loop->turn_began_us > 0) {
+        uint64_t took_us = loop->now_us - loop->turn_began_us;
+        latency_add(&loop->turns, took_us);
+        late_note(loop, took_us);
+        loop->turn_began_us = 0;
+    }
     (void)deadline_wheel_expire(&loop->deadlines, loop->now_ms);
     settle(loop);
     if (loop->on_turn) {
@@ -131,9 +151,11 @@ static void turn_end(struct loop *loop)
 static void catch_up(struct loop *loop)
 {
     uint64_t began_ms = loop_clock_ms();
-    if (clock_until(deadline_wheel_next(&loop->deadlines), began_ms) < LOOP_LATE_MS) {
+    uint64_t late_ms = clock_until(deadline_wheel_next(&loop->deadlines), began_ms);
+    if (late_ms < LOOP_LATE_MS) {
         return;
     }
+    late_note(loop, late_ms * 1000);
     do {
         settle(loop);
         loop->has_woken = false;
@@ -219,4 +241,7 @@ void loop_wake(struct loop *loop)
 {
     loop->has_woken = true;
     now_read(loop);
+    if (loop->turn_began_us == 0) {
+        loop->turn_began_us = loop->now_us;
+    }
 }

@@ -15,6 +15,7 @@
 #pragma once
 
 #include "daemon/core/deadline_wheel.h"
+#include "daemon/core/latency.h"
 #include "daemon/loop/memory.h"
 
 #include <event2/event.h>
@@ -47,10 +48,13 @@ struct loop_reapable {
 struct loop {
     struct event_base *base;
     struct event tick;
-    uint64_t tick_at_ms; /* what the tick timer is set to; NEVER_MS when it is not */
-    uint64_t now_ms;     /* of this turn */
-    uint64_t now_us;     /* the same moment, for measuring */
-    bool has_woken;      /* a callback of a socket or signal has run */
+    uint64_t tick_at_ms;    /* what the tick timer is set to; NEVER_MS when it is not */
+    uint64_t now_ms;        /* of this turn */
+    uint64_t now_us;        /* the same moment, for measuring */
+    bool has_woken;         /* a callback of a socket or signal has run */
+    uint64_t turn_began_us; /* its first callback; 0: none has run */
+    uint64_t late_us;     /* the worst since loop_take_late_us(): a turn's callbacks, a deadline */
+    struct latency turns; /* how long the callbacks of a turn took */
     struct deadline_wheel deadlines;
     struct loop_dirty *dirty;
     struct loop_reapable *reapable;
@@ -82,6 +86,11 @@ void loop_reap(struct loop *loop, struct loop_reapable *reapable,
 
 void loop_deadline_set(struct loop *loop, struct deadline *deadline, uint64_t at_ms);
 void loop_deadline_clear(struct loop *loop, struct deadline *deadline);
+/*
+ * For how long, at worst, something that was due has waited for the loop since the last call: other
+ * callbacks of its turn, or a deadline that was seen late.
+ */
+uint64_t loop_take_late_us(struct loop *loop);
 /* Chance, not secrecy. */
 uint32_t loop_random(struct loop *loop);
 /* Every libevent callback begins with this: now_ms and now_us become the time of its wake-up. */

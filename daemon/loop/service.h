@@ -16,7 +16,7 @@
 
 /* How often the line for people is looked at, where the watchdog wants no shorter time. */
 #define SERVICE_BEAT_MS     5000
-#define SERVICE_STATUS_SIZE 160
+#define SERVICE_STATUS_SIZE 512
 
 struct service {
     struct loop *loop;

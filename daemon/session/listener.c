@@ -47,6 +47,13 @@ static void listener_pause(struct listener *listener, const char *why)
         listener->loop, &listener->resume, clock_after(listener->loop->now_ms, LISTENER_PAUSE_MS));
 }
 
+/* That is over when the next one can be accepted. */
+static void listener_starve(struct listener *listener, const char *why)
+{
+    listener->entrance->is_starved = true;
+    listener_pause(listener, why);
+}
+
 static void listener_resume(struct listener *listener)
 {
     if (listener->is_paused) {
@@ -82,14 +89,15 @@ static void on_connection(evutil_socket_t fd, short what, void *context)
         int session_fd = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (session_fd < 0) {
             if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-                listener_pause(listener, strerror(errno));
+                listener_starve(listener, strerror(errno));
             }
             return;
         }
         if (session_open(listener->sessions, listener->entrance, session_fd) < 0) {
-            listener_pause(listener, strerror(ENOMEM));
+            listener_starve(listener, strerror(ENOMEM));
             return;
         }
+        listener->entrance->is_starved = false;
     }
 }
 

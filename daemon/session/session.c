@@ -279,6 +279,7 @@ void session_answer_failure(struct session *session, int32_t client_opaque,
         (void)ext_fields_add(&answer.ext_fields, SPAN("sidecar.uniqKey"), uniq_key);
     }
     session->sessions->stats->failures++;
+    session->sessions->stats->failures_by[report->failure]++;
     session_answer(session, &answer, serialize_type, NULL);
 }
 

@@ -103,6 +103,7 @@ struct session_entrance {
     const struct role *role; /* of all who come by it; NULL: by who they are */
     size_t n;
     size_t n_forbidden;             /* of them, without a role */
+    bool is_starved;                /* nobody can be accepted: no open files, or no memory */
     void (*on_left)(void *context); /* a session is gone: there is room for another */
     void *on_left_context;
 };

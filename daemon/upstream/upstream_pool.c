@@ -558,6 +558,12 @@ void upstream_pool_report(const struct upstream_pool *pool, struct upstream_pool
     }
 }
 
+const struct upstream_address *upstream_pool_find(
+    const struct upstream_pool *pool, struct span name, enum pool_class class)
+{
+    return address_find(pool, name, class);
+}
+
 void upstream_pool_each(const struct upstream_pool *pool,
     void (*visit)(void *context, const struct upstream_address *address), void *context)
 {

@@ -85,6 +85,9 @@ struct upstream_pool_report {
 };
 void upstream_pool_report(
     const struct upstream_pool *pool, struct upstream_pool_report *ret_report);
+/* NULL where nobody has asked for it. To be read only. */
+const struct upstream_address *upstream_pool_find(
+    const struct upstream_pool *pool, struct span address, enum pool_class class);
 /* Every address in turn, to be read only. */
 void upstream_pool_each(const struct upstream_pool *pool,
     void (*visit)(void *context, const struct upstream_address *address), void *context);

@@ -126,11 +126,11 @@ def the_line_for_people_says_what_goes_on():
         client = on.client()
         on.ask(client, "held", {"sidecar.timeoutMillis": "20000"})
         held.wait_for(1)
-        manager.wait_for("STATUS=serving: 1 callers, 1 requests in flight, 1 of 1 nameservers.*")
+        manager.wait_for("STATUS=healthy: 1 callers, 1 requests in flight, 1 of 1 nameservers.*")
         connection, request = held.waiting[0]
         connection.echo(request)
         is_own(client.receive(), "held")
-        manager.wait_for("STATUS=serving: 1 callers, 0 requests in flight.*")
+        manager.wait_for("STATUS=healthy: 1 callers, 0 requests in flight.*")
 
 
 @test
