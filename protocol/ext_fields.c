@@ -56,37 +56,19 @@ size_t ext_fields_remove_prefixed(struct ext_fields *ext_fields, struct span pre
     return n_removed;
 }
 
-/* Eight bits of a key: its length, its ends and its middle, where the keys of one command differ. */
-static unsigned key_digest(struct span key)
-{
-    if (key.n == 0) {
-        return 0;
-    }
-    const unsigned char *bytes = (const unsigned char *)key.data;
-    unsigned mixed = bytes[0] * 37u + bytes[key.n / 2] * 11u + bytes[key.n - 1] * 101u;
-    return (mixed + (unsigned)key.n * 3u) & 0xFF;
-}
-
-/*
- * A key whose digest was not seen before is new: with the usual 5 to 20 fields hardly any two keys
- * are ever compared. Keys made to share a digest cost a comparison of every pair, which
- * EXT_FIELDS_MAX bounds.
- */
+/* Keys made to share a digest cost a comparison of every pair, which EXT_FIELDS_MAX bounds. */
 ptrdiff_t ext_fields_find_duplicate(const struct ext_fields *ext_fields)
 {
-    uint64_t seen[4] = { 0 };
+    struct ext_keys_seen seen = { 0 };
     for (size_t i = 0; i < ext_fields->n; i++) {
         struct span key = ext_fields->fields[i].key;
-        unsigned digest = key_digest(key);
-        uint64_t bit = (uint64_t)1 << (digest % 64);
-        if (seen[digest / 64] & bit) {
+        if (ext_keys_see(&seen, key)) {
             for (size_t j = 0; j < i; j++) {
                 if (span_equals(ext_fields->fields[j].key, key)) {
                     return (ptrdiff_t)i;
                 }
             }
         }
-        seen[digest / 64] |= bit;
     }
     return -1;
 }

@@ -54,6 +54,8 @@ struct parser {
     bool saw_escape;     /* likewise */
     size_t escaped_from; /* the ext fields among which all escaped ones are */
     size_t escaped_to;
+    bool has_similar_keys; /* two ext fields may have the same */
+    bool has_runs;         /* it is long enough for runs, and ends with a brace */
 };
 
 /*
@@ -446,9 +448,9 @@ enum run_end {
 };
 
 /*
- * take_run is called first and takes what members it likes, each with the comma behind it or the
- * closing brace; take_member is called for each further key, before its value. Inline, so that they
- * are no calls.
+ * take_run takes what members it likes, each with the comma behind it and the blanks behind that, or
+ * the closing brace; take_member is called for the one that it stopped before, behind its key. Inline,
+ * so that they are no calls.
  */
 __attribute__((always_inline)) static inline bool parse_object(struct parser *parser,
     enum run_end (*take_run)(struct parser *parser),
@@ -462,15 +464,15 @@ __attribute__((always_inline)) static inline bool parse_object(struct parser *pa
         parser->at++;
         return true;
     }
-    switch (take_run(parser)) {
-    case RUN_STOPPED:
-        break;
-    case RUN_CLOSED:
-        return true;
-    case RUN_FAILED:
-        return false;
-    }
     for (;;) {
+        switch (take_run(parser)) {
+        case RUN_STOPPED:
+            break;
+        case RUN_CLOSED:
+            return true;
+        case RUN_FAILED:
+            return false;
+        }
         struct span key = SPAN_ABSENT;
         if (!expect(parser, '"', "a key in quotes") || !parse_string(parser, &key) ||
             !expect(parser, ':', "a colon")) {
@@ -485,7 +487,21 @@ __attribute__((always_inline)) static inline bool parse_object(struct parser *pa
             return expect(parser, '}', "a comma or a closing brace");
         }
         parser->at++;
+        skip_blanks(parser);
     }
+}
+
+/*
+ * Runs are members as programs write them, read in a few registers. No byte that is read on its own
+ * lies beyond the last of the header, a closing brace, at which every loop ends.
+ */
+
+static inline const char *skip_spaces(const char *at)
+{
+    while (*at == ' ') {
+        at++;
+    }
+    return at;
 }
 
 /*
@@ -516,24 +532,44 @@ __attribute__((noinline)) static bool take_special_value(
     return true;
 }
 
+/* From behind a key's quote to the quote of its value; NULL where there is more than a colon and spaces. */
+__attribute__((noinline)) static const char *spaced_value(const char *at)
+{
+    at = skip_spaces(at);
+    if (*at != ':') {
+        return NULL;
+    }
+    at = skip_spaces(at + 1);
+    return *at == '"' ? at : NULL;
+}
+
 /*
- * The fields of a header as programs write them, "key":"value" with no blanks and a short key of
- * plain text: all in a few registers. At the first that is otherwise it stops.
+ * The fields of a header as programs write them: a short key of plain text, a string, and perhaps
+ * spaces between them. It stops before the first that is otherwise.
  */
 static inline enum run_end take_plain_ext_fields(struct parser *parser)
 {
     struct ext_fields *ext_fields = &parser->command->ext_fields;
     struct ext_field *field = ext_fields->fields + ext_fields->n;
     const struct ext_field *fields_end = ext_fields->fields + ext_fields->capacity;
+    struct ext_keys_seen keys = { 0 };
+    bool has_similar_keys = false;
     const char *at = parser->at;
-    const char *end = parser->end;
+    const char *end = parser->has_runs ? parser->end : at;
     enum run_end run_end = RUN_STOPPED;
     while (field < fields_end && end - at > (ptrdiff_t)JSON_TEXT_BLOCK + 3 && *at == '"') {
         const char *key = at + 1;
         size_t key_n = json_text_plain_of_block(key);
         const char *value = key + key_n + 3;
-        if (key_n == JSON_TEXT_BLOCK || memcmp(key + key_n, "\":\"", 3) != 0) {
+        if (key_n == JSON_TEXT_BLOCK) {
             break;
+        }
+        if (memcmp(key + key_n, "\":\"", 3) != 0) {
+            value = key[key_n] == '"' ? spaced_value(key + key_n + 1) : NULL;
+            if (!value) {
+                break;
+            }
+            value++;
         }
         size_t value_n = json_text_plain_size(value, (size_t)(end - value));
         field->key = (struct span){ key, key_n };
@@ -549,17 +585,21 @@ static inline enum run_end take_plain_ext_fields(struct parser *parser)
             }
             behind = parser->at;
         }
-        if (behind == end || (*behind != ',' && *behind != '}')) {
+        behind = skip_spaces(behind);
+        if (*behind != ',' && *behind != '}') {
             break;
         }
+        has_similar_keys |= ext_keys_see(&keys, field->key);
         field++;
         at = behind + 1;
         if (*behind == '}') {
             run_end = RUN_CLOSED;
             break;
         }
+        at = skip_spaces(at);
     }
     parser->at = at;
+    parser->has_similar_keys |= has_similar_keys;
     ext_fields->n = (size_t)(field - ext_fields->fields);
     return run_end;
 }
@@ -579,6 +619,7 @@ static inline bool keep_ext_field(struct parser *parser, struct span key, struct
         mark_too_many(parser);
         return false;
     }
+    parser->has_similar_keys = true; /* who knows: it may be escaped */
     if (parser->saw_escape) {
         note_escapes(parser, ext_fields->n - 1);
     }
@@ -794,40 +835,45 @@ static inline uint64_t read_digits(uint64_t word, size_t n)
     return (values & 0x0000FFFF0000FFFFu) * 42949672960001u >> 32;
 }
 
-static inline uint64_t load_word(const char *data)
+/* The eight characters from data, or the fewer up to the end of a header that is longer. */
+static inline uint64_t load_word(const char *data, const char *end)
 {
     uint64_t word;
-    memcpy(&word, data, sizeof(word));
-    return le64toh(word);
+    size_t n = (size_t)(end - data);
+    if (n >= sizeof(word)) {
+        memcpy(&word, data, sizeof(word));
+        return le64toh(word);
+    }
+    memcpy(&word, end - sizeof(word), sizeof(word));
+    return le64toh(word) >> 8 * (sizeof(word) - n);
 }
 
 /*
  * The integer of a header as programs write it: no leading zeros, and a comma or the closing brace
- * behind. Where it ends; NULL where it is otherwise. Eight digits at a time where so many characters
- * are left.
+ * behind. Where it ends; NULL where it is otherwise.
  */
 static inline const char *read_plain_integer(const char *at, const char *end, int32_t *ret_integer)
 {
-    bool is_negative = at < end && *at == '-';
+    static const uint32_t powers[] = { 1, 10, 100 };
+    bool is_negative = *at == '-';
     at += is_negative;
-    const char *start = at;
-    const char *last = end - start > 11 ? start + 11 : end;
-    uint64_t number = 0;
-    if (end - at > 16) {
-        uint64_t word = load_word(at);
-        size_t n = count_digits(word);
-        number = n > 0 ? read_digits(word, n) : 0;
+    uint64_t word = load_word(at, end);
+    size_t n = count_digits(word);
+    if (n == 0 || (*at == '0' && n > 1)) {
+        return NULL;
+    }
+    uint64_t number = read_digits(word, n);
+    at += n;
+    if (n == sizeof(word)) {
+        word = load_word(at, end);
+        n = count_digits(word);
+        if (n > 2) {
+            return NULL;
+        }
+        number = n > 0 ? number * powers[n] + read_digits(word, n) : number;
         at += n;
     }
-    if (at == start || at == start + 8) {
-        for (; at < last && (unsigned char)(*at - '0') <= 9; at++) {
-            number = number * 10 + (unsigned char)(*at - '0');
-        }
-    }
-    bool is_plain = at > start && at < last && (*at == ',' || *at == '}') &&
-                    (*start != '0' || at == start + 1) &&
-                    number <= (uint64_t)INT32_MAX + is_negative;
-    if (!is_plain) {
+    if ((*at != ',' && *at != '}') || number > (uint64_t)INT32_MAX + is_negative) {
         return NULL;
     }
     *ret_integer = (int32_t)(is_negative ? -(int64_t)number : (int64_t)number);
@@ -845,33 +891,36 @@ static inline bool parse_ext_fields(struct parser *parser)
 struct plain_key {
     enum header_key key;
     unsigned size;
+    int32_t *integer; /* its value; NULL: that is none */
+    enum remoting_command_present present;
 };
 
-#define PLAIN_KEY(at, n, name, its_key)                                                            \
-    ((n) > sizeof("\"" name "\":") - 1 &&                                                          \
-                memcmp((at), "\"" name "\":", sizeof("\"" name "\":") - 1) == 0                    \
-            ? (struct plain_key){ (its_key), sizeof("\"" name "\":") - 1 }                         \
-            : (struct plain_key){ KEY_UNKNOWN, 0 })
+#define PLAIN_KEY(name, its_key, ...)                                                              \
+    (n > sizeof("\"" name "\":") - 1 &&                                                            \
+                memcmp(at, "\"" name "\":", sizeof("\"" name "\":") - 1) == 0                      \
+            ? (struct plain_key){ (its_key), sizeof("\"" name "\":") - 1, __VA_ARGS__ }            \
+            : (struct plain_key){ KEY_UNKNOWN, 0, NULL, 0 })
 
-static inline struct plain_key read_plain_key(const char *at, size_t n)
+static inline struct plain_key read_plain_key(
+    struct remoting_command *command, const char *at, size_t n)
 {
     switch (n > 1 ? at[1] : '\0') {
     case 'c':
-        return PLAIN_KEY(at, n, "code", KEY_CODE);
+        return PLAIN_KEY("code", KEY_CODE, &command->code, REMOTING_HAS_CODE);
     case 'e':
-        return PLAIN_KEY(at, n, "extFields", KEY_EXT_FIELDS);
+        return PLAIN_KEY("extFields", KEY_EXT_FIELDS, NULL, 0);
     case 'f':
-        return PLAIN_KEY(at, n, "flag", KEY_FLAG);
+        return PLAIN_KEY("flag", KEY_FLAG, &command->flag, REMOTING_HAS_FLAG);
     case 'l':
-        return PLAIN_KEY(at, n, "language", KEY_LANGUAGE);
+        return PLAIN_KEY("language", KEY_LANGUAGE, NULL, REMOTING_HAS_LANGUAGE);
     case 'o':
-        return PLAIN_KEY(at, n, "opaque", KEY_OPAQUE);
+        return PLAIN_KEY("opaque", KEY_OPAQUE, &command->opaque, REMOTING_HAS_OPAQUE);
     case 's':
-        return PLAIN_KEY(at, n, "serializeTypeCurrentRPC", KEY_SERIALIZE_TYPE);
+        return PLAIN_KEY("serializeTypeCurrentRPC", KEY_SERIALIZE_TYPE, NULL, 0);
     case 'v':
-        return PLAIN_KEY(at, n, "version", KEY_VERSION);
+        return PLAIN_KEY("version", KEY_VERSION, &command->version, REMOTING_HAS_VERSION);
     default:
-        return (struct plain_key){ KEY_UNKNOWN, 0 };
+        return (struct plain_key){ KEY_UNKNOWN, 0, NULL, 0 };
     }
 }
 
@@ -889,65 +938,70 @@ static inline const char *read_plain_name(const char *at, const char *end, struc
     return at + n + 2;
 }
 
-/* The value of one of these keys. Where it ends; NULL where it is not plain. */
+/* The value of a key other than extFields. Where it ends; NULL where it is not plain. */
 static inline const char *read_plain_value(
-    struct remoting_command *command, enum header_key key, const char *at, const char *end)
+    struct remoting_command *command, const struct plain_key *key, const char *at, const char *end)
 {
     struct span name;
-    const char *behind;
-    if (key == KEY_LANGUAGE || key == KEY_SERIALIZE_TYPE) {
-        behind = read_plain_name(at, end, &name);
-        if (behind && key == KEY_LANGUAGE) {
-            command->language = language_from_name(name);
-            command->present |= REMOTING_HAS_LANGUAGE;
-        }
-        return behind;
+    const char *behind =
+        key->integer ? read_plain_integer(at, end, key->integer) : read_plain_name(at, end, &name);
+    if (!behind) {
+        return NULL;
     }
-    enum remoting_command_present present = 0;
-    int32_t *integer = integer_of_key(command, key, &present);
-    behind = integer ? read_plain_integer(at, end, integer) : NULL;
-    if (behind) {
-        command->present |= present;
+    command->present |= key->present;
+    if (key->key == KEY_LANGUAGE) {
+        command->language = language_from_name(name);
     }
     return behind;
 }
 
+/* Behind a value that no comma follows at once. */
+static enum run_end run_leave(struct parser *parser, const char *at)
+{
+    parser->at = at;
+    skip_blanks(parser);
+    if (!is_next(parser, ',')) {
+        return expect(parser, '}', "a comma or a closing brace") ? RUN_CLOSED : RUN_FAILED;
+    }
+    parser->at++;
+    skip_blanks(parser);
+    return RUN_STOPPED;
+}
+
 /*
- * The members of a header as programs write them: without blanks, each key once. It stops before
- * the first that is otherwise.
+ * The members of a header as programs write them: each key once, and perhaps spaces between them. It
+ * stops before the first that is otherwise.
  */
-static enum run_end take_plain_members(struct parser *parser)
+static inline enum run_end take_plain_members(struct parser *parser)
 {
     const char *at = parser->at;
-    const char *end = parser->end;
+    const char *end = parser->has_runs ? parser->end : at;
     while (at < end && *at == '"') {
-        struct plain_key found = read_plain_key(at, (size_t)(end - at));
-        if (found.key == KEY_UNKNOWN || parser->seen & found.key) {
+        const struct plain_key key = read_plain_key(parser->command, at, (size_t)(end - at));
+        if (key.key == KEY_UNKNOWN || parser->seen & key.key) {
             break;
         }
+        const char *value = skip_spaces(at + key.size);
         const char *behind;
-        if (found.key == KEY_EXT_FIELDS && at[found.size] == '{') {
-            parser->at = at + found.size;
+        if (key.key != KEY_EXT_FIELDS) {
+            behind = read_plain_value(parser->command, &key, value, end);
+            if (!behind) {
+                break;
+            }
+        } else if (*value == '{') {
+            parser->at = value;
             if (!parse_ext_fields(parser)) {
                 return RUN_FAILED;
             }
             behind = parser->at;
         } else {
-            behind = read_plain_value(parser->command, found.key, at + found.size, end);
-            if (!behind) {
-                break;
-            }
+            break;
         }
-        parser->seen |= found.key;
+        parser->seen |= key.key;
         if (behind == end || *behind != ',') {
-            parser->at = behind;
-            skip_blanks(parser);
-            if (!is_next(parser, ',')) {
-                return expect(parser, '}', "a comma or a closing brace") ? RUN_CLOSED : RUN_FAILED;
-            }
-            behind = parser->at;
+            return run_leave(parser, behind);
         }
-        at = behind + 1;
+        at = skip_spaces(behind + 1);
     }
     parser->at = at;
     return RUN_STOPPED;
@@ -967,11 +1021,6 @@ static bool take_header_member(struct parser *parser, struct span name)
     parser->seen |= key;
     if (key == KEY_EXT_FIELDS && is_next(parser, '{')) {
         return parse_ext_fields(parser);
-    }
-    const char *behind = read_plain_value(parser->command, key, parser->at, parser->end);
-    if (behind) {
-        parser->at = behind;
-        return true;
     }
     struct value value = { 0 };
     if (!parse_value(parser, &value)) {
@@ -1047,6 +1096,7 @@ enum header_status header_json_decode(
         .start = data,
         .at = data,
         .end = data + n,
+        .has_runs = n >= JSON_TEXT_BLOCK && data[n - 1] == '}',
     };
     if (!parse_header(&parser) || (parser.must_be_judged && !judge(&parser))) {
         return HEADER_SYNTAX;
@@ -1055,7 +1105,8 @@ enum header_status header_json_decode(
         return HEADER_INVALID;
     }
     unescape_strings(&parser);
-    ptrdiff_t duplicate = ext_fields_find_duplicate(&command->ext_fields);
+    ptrdiff_t duplicate =
+        parser.has_similar_keys ? ext_fields_find_duplicate(&command->ext_fields) : -1;
     if (duplicate >= 0) {
         mark_invalid(&parser, command->ext_fields.fields[duplicate].key, SPAN("it twice"), "once");
         return HEADER_INVALID;
