@@ -24,11 +24,17 @@
 
 /* --- the table of client opaques --- */
 
+/*
+ * Callers count their opaques up: those of one caller that are in flight are neighbours in the table,
+ * in few lines of the CPU's caches. Those of others begin elsewhere, and who counts in large steps is
+ * spread by the upper bits.
+ */
 static struct invocation **opaque_bucket(
     struct invoker *invoker, const struct session *session, int32_t client_opaque)
 {
-    uint64_t hash = (session->id << 32 ^ (uint32_t)client_opaque) * UINT64_C(0x9E3779B97F4A7C15);
-    return &invoker->opaques[hash >> 50 & (OPAQUE_BUCKETS - 1)];
+    uint32_t opaque = (uint32_t)client_opaque;
+    uint64_t from = ((session->id << 32) + opaque / OPAQUE_BUCKETS) * UINT64_C(0x9E3779B97F4A7C15);
+    return &invoker->opaques[((from >> 50) + opaque) % OPAQUE_BUCKETS];
 }
 
 static bool opaque_is_in_flight(

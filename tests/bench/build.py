@@ -2,7 +2,8 @@
 Build
 
 The daemon and the programs of the benchmark in build-bench/: meson's release build (gcc -O3,
-_FORTIFY_SOURCE=3, the tree's hardening, no sanitizer, no LTO), whatever else is built in the tree.
+_FORTIFY_SOURCE=3, the tree's hardening, LTO of the daemon, no sanitizer), whatever else is built in
+the tree.
 """
 
 import pathlib
