@@ -4,6 +4,7 @@
 #include "daemon/completion/classic.h"
 #include "daemon/completion/invoke.h"
 #include "daemon/rules.h"
+#include "daemon/session/handover.h"
 #include "daemon/session/listener.h"
 #include "daemon/loop/log.h"
 #include "daemon/completion/processor.h"
@@ -53,6 +54,7 @@ struct daemon {
     struct session_list sessions;
     struct listener *listeners[CONFIG_NAMED_MAX]; /* as many as config has; NULL: not open */
     struct service service;
+    struct handover handover;
     struct event signal_events[N_SIGNALS];
     struct monitor *monitor;
     struct deadline drain_deadline;
@@ -126,12 +128,14 @@ static void drain_log_end(const struct daemon *daemon)
     const struct stats *stats = &daemon->stats;
     const struct drain *drain = &daemon->drain;
     log_info("drain %s in_flight_at_start=%zu completed=%zu failed=%zu aborted=%zu callers_left=%zu"
-             " oneway_flushed=%" PRIu64 " requests=%" PRIu64 " answers=%" PRIu64
-             " failures=%" PRIu64 " oneway_failed=%" PRIu64 " late_responses=%" PRIu64,
+             " handed_over=%" PRIu64 " oneway_flushed=%" PRIu64 " requests=%" PRIu64
+             " answers=%" PRIu64 " failures=%" PRIu64 " oneway_failed=%" PRIu64
+             " late_responses=%" PRIu64,
         drain_state_name(drain->state), drain->n_at_start, drain->n_ended[DRAIN_COMPLETED],
         drain->n_ended[DRAIN_FAILED], drain->n_ended[DRAIN_ABORTED], drain->n_ended[DRAIN_LEFT],
-        stats->oneway_written - daemon->oneway_written_before, stats->requests, stats->answers,
-        stats->failures, stats->oneway_failed, stats->late_responses);
+        stats->sessions_handed_over, stats->oneway_written - daemon->oneway_written_before,
+        stats->requests, stats->answers, stats->failures, stats->oneway_failed,
+        stats->late_responses);
 }
 
 static void reload_by_signal(struct daemon *daemon);
@@ -147,6 +151,7 @@ static void on_turn(void *context)
     if (daemon->drain.state == DRAIN_RUNNING) {
         return;
     }
+    handover_callers(&daemon->handover);
     /* Oneway requests are in flight no more when a connection has them; they still have to go. */
     size_t unwritten =
         session_list_unwritten(&daemon->sessions) + upstream_pool_unwritten(daemon->pool);
@@ -180,6 +185,15 @@ static void on_describe(const void *context, char status[SERVICE_STATUS_SIZE])
     monitor_describe(daemon->monitor, status);
 }
 
+static void listeners_hand_over(struct daemon *daemon)
+{
+    for (size_t i = 0; i < daemon->config->listener.n; i++) {
+        if (daemon->listeners[i]) {
+            listener_hand_over(daemon->listeners[i], &daemon->handover);
+        }
+    }
+}
+
 /* Begins the drain, or ends the one that is under way. */
 static void on_drain(struct daemon *daemon)
 {
@@ -191,6 +205,9 @@ static void on_drain(struct daemon *daemon)
     log_info("drain %s in_flight=%zu", drain_state_name(daemon->drain.state),
         daemon->invoker.n_in_flight);
     service_stopping(&daemon->service);
+    if (handover_begin(&daemon->handover)) {
+        listeners_hand_over(daemon);
+    }
     listeners_close(daemon);
     loop_deadline_set(&daemon->loop, &daemon->drain_deadline, daemon->drain.deadline_ms);
 }
@@ -541,6 +558,7 @@ struct daemon *daemon_new(struct config *config, char *problem, size_t problem_s
         tls_make(daemon, problem, problem_size) < 0) {
         return daemon_free(daemon);
     }
+    handover_init(&daemon->handover, &daemon->service, &daemon->sessions);
     for (size_t i = 0; i < daemon->config->listener.n; i++) {
         (void)snprintf(problem, problem_size, "out of memory");
         daemon->listeners[i] = listener_new(&daemon->loop, &daemon->sessions,
@@ -549,6 +567,7 @@ struct daemon *daemon_new(struct config *config, char *problem, size_t problem_s
             return daemon_free(daemon);
         }
     }
+    handover_take_callers(&daemon->handover);
     return daemon;
 }
 

@@ -186,6 +186,7 @@ static void subscribe_net_events(struct invocation *invocation,
         invocation_fail(invocation, FAILURE_OVERLOADED, false, "out of memory");
         return;
     }
+    session->is_bound = true;
     json_t *names = json_array();
     for (enum net_event event = NET_EVENT_CONNECTED; event <= NET_EVENT_IDLE; event++) {
         json_array_append_new(names, json_string(net_event_name(event)));
@@ -220,6 +221,7 @@ static void get_stats(struct invocation *invocation, const struct remoting_comma
         { "sessionsAccepted", stats->sessions_accepted },
         { "sessionsRefused", stats->sessions_refused },
         { "sessionsForbidden", stats->sessions_forbidden },
+        { "sessionsHandedOver", stats->sessions_handed_over },
         { "requests", stats->requests },
         { "requestsOneway", stats->requests_oneway },
         { "requestsInvalid", stats->requests_invalid },

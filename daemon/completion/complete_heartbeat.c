@@ -149,6 +149,7 @@ static void heartbeat_take(struct invocation *invocation, struct span address)
         invocation_fail_report(invocation, &report);
         return;
     }
+    invocation->session->is_bound = true;
     int r = identity_heartbeat(invoker->identity, invocation->session->id, &heartbeat, &report);
     bool is_producer = heartbeat_n_producers(&heartbeat) > 0;
     bool is_consumer = heartbeat_n_consumers(&heartbeat) > 0;

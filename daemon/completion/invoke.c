@@ -704,7 +704,8 @@ static bool invocation_admit(struct invocation *invocation, struct session *sess
     if (invocation->is_acknowledgement) {
         session->n_acknowledgements++;
     }
-    if (invoker->drain->state != DRAIN_RUNNING && !admin_serves_drain(invocation->code)) {
+    if (invoker->drain->state != DRAIN_RUNNING && !session_is_served_to_its_end(session) &&
+        !admin_serves_drain(invocation->code)) {
         invocation_fail(invocation, FAILURE_DRAINING, false, "the daemon is stopping");
     } else if (invocation->is_long_poll &&
                session->n_long_polls > config->limits.max_long_polls_per_session) {

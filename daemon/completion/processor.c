@@ -387,6 +387,7 @@ static struct caller *caller_new(struct processors *processors, struct session *
     }
     caller->session_id = session->id;
     caller->session = session;
+    session->is_bound = true;
     TAILQ_INIT(&caller->calls);
     HASH_ADD(hh, processors->callers, session_id, sizeof(caller->session_id), caller);
     if (!caller->hh.tbl) {

@@ -13,9 +13,10 @@
 
 struct stats {
     uint64_t sessions_accepted;
-    uint64_t sessions_refused;   /* max_sessions was reached */
-    uint64_t sessions_forbidden; /* the caller has no role */
-    uint64_t requests;           /* fully read from callers, oneway ones included */
+    uint64_t sessions_refused;     /* max_sessions was reached */
+    uint64_t sessions_forbidden;   /* the caller has no role */
+    uint64_t sessions_handed_over; /* to the next daemon */
+    uint64_t requests;             /* fully read from callers, oneway ones included */
     uint64_t requests_oneway;
     uint64_t requests_invalid;
     uint64_t requests_overloaded;

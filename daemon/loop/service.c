@@ -1,6 +1,8 @@
 #include "daemon/loop/service.h"
 
+#include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
@@ -46,11 +48,37 @@ void service_init(struct service *service, struct loop *loop,
     if (!getenv("NOTIFY_SOCKET")) {
         return;
     }
+    const char *room = getenv("FDSTORE");
+    service->room = room ? strtoul(room, NULL, 10) : 0;
     service->beat_ms = SERVICE_BEAT_MS;
     service->has_watchdog = sd_watchdog_enabled(0, &watchdog_us) > 0;
     uint64_t watchdog_beat_ms = watchdog_us / 1000 / BEATS_PER_WATCHDOG;
     if (service->has_watchdog && watchdog_beat_ms < service->beat_ms) {
         service->beat_ms = watchdog_beat_ms > 0 ? watchdog_beat_ms : 1;
+    }
+}
+
+size_t service_room(const struct service *service)
+{
+    return service->room;
+}
+
+bool service_store(struct service *service, const char *name, const int *fds, size_t n)
+{
+    char state[256];
+    assert(n <= SERVICE_STORE_MAX && n <= service->room);
+    (void)snprintf(state, sizeof(state), "FDSTORE=1\nFDNAME=%s", name);
+    if (sd_pid_notify_with_fds(0, 0, state, fds, (unsigned)n) <= 0) {
+        return false;
+    }
+    service->room -= n;
+    return true;
+}
+
+void service_forget(struct service *service, const char *name)
+{
+    if (is_watched(service)) {
+        (void)sd_notifyf(0, "FDSTOREREMOVE=1\nFDNAME=%s", name);
     }
 }
 

@@ -22,7 +22,8 @@ static struct transport *transport_of_dirty(struct loop_dirty *dirty)
 static int reading_update(struct transport *transport)
 {
     bool wants = transport->fd >= 0 && !transport->is_connecting && !transport->is_paused &&
-                 !transport->is_ended;
+                 !transport->is_ended &&
+                 (!transport->stops_at_frame || transport_has_partial_frame(transport));
     int r = wants ? event_add(&transport->read_event, NULL) : event_del(&transport->read_event);
     if (wants && transport->tls) {
         /*
@@ -64,11 +65,17 @@ static int blocked_set(struct transport *transport, bool is_blocked)
     return is_blocked ? event_add(transport->write_event, NULL) : event_del(transport->write_event);
 }
 
-static void failed(struct transport *transport, int error)
+/* What a peer that refused us was sent it has thrown away unread. */
+static void sent_forget(struct transport *transport)
 {
     if (transport->tls && tls_stream_was_refused(transport->tls)) {
-        transport->bytes_sent = 0; /* the peer has thrown them away unread */
+        transport->bytes_sent = 0;
     }
+}
+
+static void failed(struct transport *transport, int error)
+{
+    sent_forget(transport);
     transport->handler->on_end(transport, TRANSPORT_ERROR, error);
 }
 
@@ -391,6 +398,7 @@ static void take_end(struct transport *transport, ssize_t n)
     }
     transport->is_ended = true;
     (void)reading_update(transport);
+    sent_forget(transport);
     transport->handler->on_end(transport, TRANSPORT_END_OF_FILE, 0);
 }
 
@@ -402,6 +410,19 @@ static ssize_t bytes_read(struct transport *transport, uint8_t *data, size_t n)
         return tls_stream_read(transport->tls, &vector, 1);
     }
     return recv(transport->fd, data, n, 0);
+}
+
+/* What is missing of the frame that has begun, as far as its size is known. */
+static size_t frame_rest(const struct transport *transport)
+{
+    size_t size;
+    if (transport->n_skipped > 0) {
+        return transport->n_skipped;
+    }
+    enum frame_status status =
+        frame_measure(transport->held->data, transport->n_held, transport->frame_limit, &size);
+    assert(status == FRAME_PARTIAL);
+    return size - transport->n_held;
 }
 
 static void receive(struct transport *transport)
@@ -417,6 +438,9 @@ static void receive(struct transport *transport)
         data = expected->data;
         n_room = expected->capacity; /* the size of the last frame, not what was allocated */
     }
+    if (transport->stops_at_frame && frame_rest(transport) < n_room) {
+        n_room = frame_rest(transport);
+    }
     ssize_t n = bytes_read(transport, data, n_room);
     if (n <= 0) {
         take_end(transport, n);
@@ -431,6 +455,9 @@ static void receive(struct transport *transport)
         take_expected(transport, expected, (size_t)n);
     } else {
         take_bytes(transport, data, (size_t)n);
+    }
+    if (transport->stops_at_frame) {
+        (void)reading_update(transport);
     }
     if (transport->fd >= 0 && transport->handler->on_read) {
         transport->handler->on_read(transport);
@@ -581,6 +608,13 @@ void transport_resume(struct transport *transport)
     if (transport->handler->on_read) {
         transport->handler->on_read(transport);
     }
+}
+
+bool transport_stop_at_frame(struct transport *transport)
+{
+    transport->stops_at_frame = true;
+    (void)reading_update(transport);
+    return !transport_has_partial_frame(transport) && !transport->backlog;
 }
 
 bool transport_has_partial_frame(const struct transport *transport)

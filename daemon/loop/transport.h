@@ -100,8 +100,9 @@ struct transport {
     bool is_connecting;   /* the TLS handshake included */
     bool is_in_handshake; /* that of TLS */
     bool is_paused;
-    bool is_ended;   /* end of file was read */
-    bool is_blocked; /* the write event is set */
+    bool is_ended;       /* end of file was read */
+    bool stops_at_frame; /* no more is read than what completes the frame that has begun */
+    bool is_blocked;     /* the write event is set */
     uint64_t bytes_received, bytes_sent;
     uint64_t received_ms; /* when bytes last came */
 };
@@ -132,5 +133,10 @@ void transport_flush_later(struct transport *transport);
  */
 void transport_pause(struct transport *transport);
 void transport_resume(struct transport *transport);
+/*
+ * From now on no more is read than completes the frame that has begun, and nothing where none has.
+ * True: nothing that was read is here any more.
+ */
+bool transport_stop_at_frame(struct transport *transport);
 /* Whether part of a frame has come. */
 bool transport_has_partial_frame(const struct transport *transport);

@@ -293,6 +293,35 @@ static bool listener_bind(struct listener *listener, char *problem, size_t probl
     return is_there;
 }
 
+/* The one of the daemon before this one, where its file is still there; -1: none. */
+static int handed_over_socket(struct listener *listener, char *problem, size_t problem_size)
+{
+    const char *path = listener->address.sun_path;
+    char section[SECTION_SIZE];
+    struct stat status;
+    int fd = handover_take_listener(path);
+    if (fd < 0 || lstat(path, &status) < 0 || !S_ISSOCK(status.st_mode) ||
+        evutil_make_socket_nonblocking(fd) < 0) {
+        return -1;
+    }
+    (void)section_text(listener->entrance->config, section);
+    if (!mode_set(listener, path, section, problem, problem_size)) {
+        return -1;
+    }
+    listener->device = status.st_dev;
+    listener->inode = status.st_ino;
+    return fd;
+}
+
+void listener_hand_over(struct listener *listener, struct handover *handover)
+{
+    (void)event_del(&listener->event);
+    if (listener->inode != 0 &&
+        handover_listener(handover, listener->address.sun_path, listener->fd)) {
+        listener->inode = 0;
+    }
+}
+
 struct listener *listener_new(struct loop *loop, struct session_list *sessions,
     struct session_entrance *entrance, char *problem, size_t problem_size)
 {
@@ -310,6 +339,9 @@ struct listener *listener_new(struct loop *loop, struct session_list *sessions,
         listener->entrance->config->socket);
     deadline_init(&listener->resume, on_resume);
     listener->fd = given_socket(listener->address.sun_path);
+    if (listener->fd < 0) {
+        listener->fd = handed_over_socket(listener, problem, problem_size);
+    }
     if (listener->fd < 0 && !listener_bind(listener, problem, problem_size)) {
         return listener_free(listener);
     }
@@ -319,6 +351,7 @@ struct listener *listener_new(struct loop *loop, struct session_list *sessions,
         (void)snprintf(problem, problem_size, "out of memory");
         return listener_free(listener);
     }
+    entrance->listening_fd = listener->fd;
     entrance->on_left = on_session_left;
     entrance->on_left_context = listener;
     return listener;

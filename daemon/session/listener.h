@@ -6,6 +6,8 @@
  * beside its own (PATH.PID, which is what ss shows) and moves in when its mode and group are right
  * and it is listened on: whoever sees the path sees it so. A missing directory is made.
  *
+ * One that the daemon before this one handed over (handover.h) is taken over at the same path.
+ *
  * A socket that the service manager listens on at the same path (systemd's .socket unit) is taken
  * over instead as it is, mode and group included, and its file is left alone at the end.
  *
@@ -16,6 +18,7 @@
 #pragma once
 
 #include "config/config.h"
+#include "daemon/session/handover.h"
 #include "daemon/session/session.h"
 
 #define LISTENER_SURPLUS_MAX 64
@@ -26,5 +29,9 @@ struct listener;
 /* On failure NULL, and problem says in words what is wrong and what to do. */
 struct listener *listener_new(struct loop *loop, struct session_list *sessions,
     struct session_entrance *entrance, char *problem, size_t problem_size);
+/*
+ * Gives the next daemon its socket, unless the service manager listens on it anyway: the file stays.
+ */
+void listener_hand_over(struct listener *listener, struct handover *handover);
 /* Closes it and removes the socket file, unless it was handed over. */
 struct listener *listener_free(struct listener *listener);

@@ -49,6 +49,8 @@ static const char *session_end_name(enum session_end end)
         return "forbidden";
     case SESSION_END_DRAIN:
         return "drain";
+    case SESSION_END_HANDED_OVER:
+        return "handed-over";
     }
     return "?";
 }
@@ -154,6 +156,24 @@ void session_end(struct session *session, enum session_end end)
     case SESSION_CLOSED:
         return;
     }
+}
+
+bool session_is_served_to_its_end(const struct session *session)
+{
+    return session->sessions->hands_over && !session->is_bound;
+}
+
+bool session_comes_to_rest(struct session *session)
+{
+    return session->state == SESSION_OPEN && !session->is_turned_away && !session->is_bound &&
+           transport_stop_at_frame(&session->transport) && TAILQ_EMPTY(&session->invocations) &&
+           session->transport.output.size == 0;
+}
+
+void session_handed_over(struct session *session)
+{
+    session->sessions->stats->sessions_handed_over++;
+    session_close(session, SESSION_END_HANDED_OVER);
 }
 
 /* --- answers --- */

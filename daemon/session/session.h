@@ -67,6 +67,7 @@ enum session_end {
     SESSION_END_SURPLUS,   /* more than max_sessions */
     SESSION_END_FORBIDDEN, /* it has no role */
     SESSION_END_DRAIN,
+    SESSION_END_HANDED_OVER, /* to the next daemon */
 };
 
 struct session {
@@ -78,6 +79,7 @@ struct session {
     struct peer peer;
     const struct role *role; /* NULL: it has none, and is turned away */
     bool is_turned_away;     /* for that, or beyond max_sessions */
+    bool is_bound;           /* the daemon speaks for it: it has processors, groups or events */
     uint64_t opened_ms;
     enum session_state state;
     enum session_end end;
@@ -102,8 +104,9 @@ struct session_entrance {
     const struct config_listener *config;
     const struct role *role; /* of all who come by it; NULL: by who they are */
     size_t n;
-    size_t n_forbidden;             /* of them, without a role */
-    bool is_starved;                /* nobody can be accepted: no open files, or no memory */
+    size_t n_forbidden; /* of them, without a role */
+    bool is_starved;    /* nobody can be accepted: no open files, or no memory */
+    int listening_fd;
     void (*on_left)(void *context); /* a session is gone: there is room for another */
     void *on_left_context;
 };
@@ -120,7 +123,8 @@ struct session_list {
     const struct config *config;
     const struct role_table *roles;
     struct session_entrance entrances[CONFIG_NAMED_MAX]; /* as many as config has listeners */
-    struct log_budget refusals;      /* of the log: a line each, so many a second */
+    bool hands_over;            /* the daemon drains, and callers go to the next one (handover.h) */
+    struct log_budget refusals; /* of the log: a line each, so many a second */
     struct remoting_command request; /* the one that is being read, with its fields */
     struct ext_field request_fields[EXT_FIELDS_MAX];
 };
@@ -176,6 +180,15 @@ void session_answer_failure(struct session *session, int32_t client_opaque,
  */
 bool session_request(struct session *session, const struct remoting_command *command,
     enum serialize_type serialize_type, struct frame_buffer *body_owner);
+/*
+ * While the sessions are handed over: reads no more from this one than the rest of a frame that has
+ * begun. True: nothing of it is here any more, so that it can go.
+ */
+bool session_comes_to_rest(struct session *session);
+/* Whether what it still asks is answered, although the daemon drains. */
+bool session_is_served_to_its_end(const struct session *session);
+/* Another process has its connection. */
+void session_handed_over(struct session *session);
 /* Ends the session after what is in its output. */
 void session_end(struct session *session, enum session_end end);
 /* An answer was given: a caller that has shut its side down may be done. */

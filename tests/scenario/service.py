@@ -6,11 +6,8 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
@@ -18,56 +15,16 @@ from daemon_process import ROOT, Daemon
 from fake_broker import FakeBroker, Held
 from remoting import GET_MAX_OFFSET
 from scenario import is_own, stage
+from service_manager import ServiceManager
 from tap import check, contains, equal, less, main, skip, test, wait_until
 
 UNIT = ROOT / "systemd" / "remotingd.service"
 MOST_EXPOSURE = 1.2
 
 
-class Manager:
-    """Plays systemd: the socket that a service tells its state to."""
-
-    def __init__(self, watchdog_us=0):
-        self.directory = tempfile.mkdtemp(prefix="manager-")
-        self.path = f"{self.directory}/notify"
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(self.path)
-        self.watchdog_us = watchdog_us
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-        shutil.rmtree(self.directory)
-
-    def through(self):
-        watchdog = [f"WATCHDOG_USEC={self.watchdog_us}"] if self.watchdog_us else []
-        return ["env", f"NOTIFY_SOCKET={self.path}", *watchdog]
-
-    def hears(self, timeout):
-        """The next lines that the service tells, or None when it tells nothing for so long."""
-        self.socket.settimeout(timeout)
-        try:
-            return self.socket.recv(4096).decode().splitlines()
-        except (TimeoutError, BlockingIOError):
-            return None
-
-    def wait_for(self, line, timeout=20.0):
-        """Everything up to the lines with this one among them; a regular expression."""
-        heard = []
-        end = time.monotonic() + timeout
-        while time.monotonic() < end:
-            lines = self.hears(end - time.monotonic()) or []
-            heard.append(lines)
-            if any(re.fullmatch(line, each) for each in lines):
-                return heard
-        raise AssertionError(f"nothing told was '{line}' within {timeout} s: {heard}")
-
-
 @contextlib.contextmanager
 def service(watchdog_us=0, settings=None):
-    with Manager(watchdog_us) as manager:
+    with ServiceManager(watchdog_us) as manager:
         with stage(settings, through=manager.through()) as on:
             yield on, manager
 
@@ -84,7 +41,7 @@ def it_is_ready_when_callers_can_connect_and_not_before():
 
 @test
 def a_start_that_fails_is_never_ready():
-    with Manager() as manager, FakeBroker() as broker:
+    with ServiceManager() as manager, FakeBroker() as broker:
         daemon = Daemon(nameservers=[broker.address])
         daemon.config_path.write_text("[listener]\nsocket = /nowhere/at/all.sock\n")
         done = subprocess.run(
@@ -165,6 +122,19 @@ def the_unit_leaves_the_service_little_to_do_harm_with():
     found = re.search(r"Overall exposure level for remotingd\.service: ([0-9.]+)", said)
     check(found, f"systemd-analyze tells a level: {said[-300:]}")
     less(float(found.group(1)), MOST_EXPOSURE + 0.05, "the exposure of the service")
+
+
+@test
+def the_unit_of_further_daemons_differs_in_names_alone():
+    template = (UNIT.parent / "remotingd@.service").read_text()
+    lines = [line for line in template.splitlines() if line]
+    first = next(n for n, line in enumerate(lines) if line == "[Unit]")
+    check(all(line.startswith("#") for line in lines[:first]), "only a comment is before it")
+    plain = "\n".join(lines[first:]).replace(" sidecar %i", " sidecar").replace("/%i.ini", "/I.ini")
+    plain = plain.replace("remotingd-%i", "remotingd").replace("remotingd/%i", "remotingd")
+    expected = [line for line in UNIT.read_text().splitlines() if line]
+    expected = "\n".join(expected).replace("/remotingd.ini", "/I.ini")
+    equal(plain.splitlines(), expected.splitlines(), "the template without its instance")
 
 
 @test

@@ -15,7 +15,7 @@ from daemon_process import Daemon
 from fake_broker import FakeBroker
 from remoting import GET_ROUTEINFO_BY_TOPIC
 from scenario import TOPIC
-from socket_manager import SocketManager
+from service_manager import ServiceManager
 from tap import check, equal, less, main, note, test
 
 N_CALLERS = 8
@@ -24,7 +24,7 @@ N_RESTARTS = 5
 
 @contextlib.contextmanager
 def managed():
-    with FakeBroker("nameserver") as nameserver, SocketManager() as manager:
+    with FakeBroker("nameserver") as nameserver, ServiceManager() as manager:
         nameserver.route_to = [nameserver]
         daemon = Daemon([nameserver.address], through=manager.through())
         daemon.owns_socket = False

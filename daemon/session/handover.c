@@ -1,0 +1,218 @@
+#include "daemon/session/handover.h"
+
+#include "daemon/loop/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#define VERSION   "v1."
+#define CALLER    VERSION "caller."
+#define LISTENER  VERSION "listener."
+#define NAME_SIZE 128 /* the longest of them and a path of 107 bytes */
+
+static bool fits_name(const char *path)
+{
+    for (const char *c = path; *c; c++) {
+        if (*c <= ' ' || *c > '~' || *c == ':') {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void name_make(char name[static NAME_SIZE], const char *what, const char *path)
+{
+    (void)snprintf(name, NAME_SIZE, "%s%s", what, path);
+}
+
+/* --- giving --- */
+
+void handover_init(
+    struct handover *handover, struct service *service, struct session_list *sessions)
+{
+    *handover = (struct handover){ .service = service, .sessions = sessions };
+}
+
+bool handover_begin(struct handover *handover)
+{
+    handover->is_on = service_room(handover->service) > 0;
+    handover->sessions->hands_over = handover->is_on;
+    return handover->is_on;
+}
+
+bool handover_listener(struct handover *handover, const char *path, int fd)
+{
+    char name[NAME_SIZE];
+    if (!handover->is_on || !fits_name(path)) {
+        return false;
+    }
+    name_make(name, LISTENER, path);
+    return service_store(handover->service, name, &fd, 1);
+}
+
+/* Callers of one listener that go in one message. */
+struct batch {
+    struct session *sessions[SERVICE_STORE_MAX];
+    int fds[SERVICE_STORE_MAX];
+    size_t n;
+};
+
+static void batch_send(struct handover *handover, const char *path, struct batch *batch)
+{
+    char name[NAME_SIZE];
+    name_make(name, CALLER, path);
+    if (batch->n > 0 && service_store(handover->service, name, batch->fds, batch->n)) {
+        for (size_t i = 0; i < batch->n; i++) {
+            session_handed_over(batch->sessions[i]);
+        }
+    }
+    batch->n = 0;
+}
+
+static void entrance_hand_over(struct handover *handover, const struct session_entrance *entrance)
+{
+    struct batch batch = { .n = 0 };
+    const char *path = entrance->config->socket;
+    struct session *next;
+    for (struct session *session = TAILQ_FIRST(&handover->sessions->list); session;
+         session = next) {
+        next = TAILQ_NEXT(session, link);
+        if (session->entrance != entrance || !session_comes_to_rest(session)) {
+            continue;
+        }
+        if (batch.n == service_room(handover->service)) {
+            break;
+        }
+        batch.sessions[batch.n] = session;
+        batch.fds[batch.n++] = session->transport.fd;
+        if (batch.n == SERVICE_STORE_MAX) {
+            batch_send(handover, path, &batch);
+        }
+    }
+    batch_send(handover, path, &batch);
+}
+
+void handover_callers(struct handover *handover)
+{
+    struct session_list *sessions = handover->sessions;
+    for (size_t i = 0; i < sessions->config->listener.n && handover->is_on; i++) {
+        struct session_entrance *entrance = &sessions->entrances[i];
+        if (entrance->n > 0 && fits_name(entrance->config->socket)) {
+            entrance_hand_over(handover, entrance);
+        }
+    }
+}
+
+/* --- taking --- */
+
+/* What was handed over, by the names that it had. The names are to be given to given_deinit(). */
+struct given {
+    char **names;
+    size_t n;
+};
+
+static struct given given_find(void)
+{
+    struct given given = { .names = NULL };
+    int n = sd_listen_fds_with_names(0, &given.names);
+    given.n = n > 0 ? (size_t)n : 0;
+    return given;
+}
+
+static int given_fd(size_t i)
+{
+    return SD_LISTEN_FDS_START + (int)i;
+}
+
+static void given_deinit(struct given *given)
+{
+    for (size_t i = 0; i < given->n; i++) {
+        free(given->names[i]);
+    }
+    free(given->names);
+}
+
+int handover_take_listener(const char *path)
+{
+    char name[NAME_SIZE];
+    struct given given = given_find();
+    int fd = -1;
+    name_make(name, LISTENER, path);
+    for (size_t i = 0; i < given.n && fd < 0; i++) {
+        if (strcmp(given.names[i], name) == 0 &&
+            sd_is_socket_unix(given_fd(i), SOCK_STREAM, 1, NULL, 0) > 0) {
+            fd = given_fd(i);
+        }
+    }
+    given_deinit(&given);
+    return fd;
+}
+
+static struct session_entrance *entrance_find(struct session_list *sessions, const char *path)
+{
+    for (size_t i = 0; i < sessions->config->listener.n; i++) {
+        if (strcmp(sessions->config->listener.sections[i].socket, path) == 0) {
+            return &sessions->entrances[i];
+        }
+    }
+    return NULL;
+}
+
+/* True: it has become a session's. Otherwise it is closed. */
+static bool caller_take(struct session_list *sessions, const char *name, int fd)
+{
+    size_t n = strlen(CALLER);
+    struct session_entrance *entrance =
+        strncmp(name, CALLER, n) == 0 ? entrance_find(sessions, name + n) : NULL;
+    if (!entrance || sd_is_socket_unix(fd, SOCK_STREAM, 0, NULL, 0) <= 0 ||
+        evutil_make_socket_nonblocking(fd) < 0) {
+        (void)close(fd);
+        return false;
+    }
+    return session_open(sessions, entrance, fd) == 0;
+}
+
+static bool is_listener_in_use(struct session_list *sessions, const char *name, int fd)
+{
+    size_t n = strlen(LISTENER);
+    const struct session_entrance *entrance =
+        strncmp(name, LISTENER, n) == 0 ? entrance_find(sessions, name + n) : NULL;
+    return entrance && entrance->listening_fd == fd;
+}
+
+/*
+ * A version of names is the letter v and a number; what has none was not handed over here: the
+ * sockets of a .socket unit.
+ */
+static bool is_handed_over(const char *name)
+{
+    return name[0] == 'v' && name[1 + strspn(name + 1, "0123456789")] == '.';
+}
+
+void handover_take_callers(struct handover *handover)
+{
+    struct given given = given_find();
+    size_t n_taken = 0, n_closed = 0;
+    for (size_t i = 0; i < given.n; i++) {
+        const char *name = given.names[i];
+        if (!is_handed_over(name)) {
+            continue;
+        }
+        /* The manager holds it, too: without this the caller would not see when it is closed. */
+        service_forget(handover->service, name);
+        if (is_listener_in_use(handover->sessions, name, given_fd(i))) {
+            continue;
+        }
+        bool is_taken = caller_take(handover->sessions, name, given_fd(i));
+        n_taken += is_taken;
+        n_closed += !is_taken;
+    }
+    if (n_taken + n_closed > 0) {
+        log_info("handover taken=%zu closed=%zu", n_taken, n_closed);
+    }
+    given_deinit(&given);
+}
