@@ -353,7 +353,12 @@ class Client:
 
     def is_silent(self, seconds):
         """True when nothing at all comes for that long."""
-        return not self.received and not select.select([self.socket], [], [], seconds)[0]
+        return not self.received and not self._is_readable(seconds)
+
+    def _is_readable(self, seconds):
+        poll = select.poll()  # select() takes no descriptor above 1023
+        poll.register(self.socket, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
 
     def wait_for_end(self, timeout=5.0):
         """
@@ -376,7 +381,7 @@ class Client:
                 del self.received[:size]
                 return decode(data)
             left = end - time.monotonic()
-            if left <= 0 or not select.select([self.socket], [], [], left)[0]:
+            if left <= 0 or not self._is_readable(left):
                 raise TimeoutError(f"no whole answer; {len(self.received)} bytes of one are here")
             try:
                 data = self.socket.recv(1 << 18)
