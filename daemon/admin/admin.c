@@ -244,6 +244,7 @@ static void get_stats(struct invocation *invocation, const struct remoting_comma
         { "upstreamConnectFailures", stats->upstream_connect_failures },
         { "upstreamLosses", stats->upstream_losses },
         { "brokerAnswersDropped", stats->broker_answers_dropped },
+        { "logLinesDropped", log_dropped() },
         { "replies", stats->replies },
         { "repliesLate", stats->replies_late },
         { "popOrphaned", stats->pop_orphaned },

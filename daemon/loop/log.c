@@ -1,6 +1,7 @@
 #include "daemon/loop/log.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,12 +9,48 @@
 #define LOG_LINE_SIZE    1024
 #define LINES_PER_SECOND 10 /* of one budget */
 
-/* The one thing that is global: a line may be due anywhere, and there is one standard error. */
+/* What is global: a line may be due anywhere, and there is one standard error. */
 static enum log_level log_level = LOG_LEVEL_INFO;
+static uint64_t n_dropped;
+static uint64_t n_dropped_told;
 
 void log_set_level(enum log_level level)
 {
     log_level = level;
+}
+
+uint64_t log_dropped(void)
+{
+    return n_dropped;
+}
+
+/*
+ * One write a line: lines of two processes never mix. Lines are shorter than PIPE_BUF, so that a
+ * pipe or socket which is writable takes one without waiting. A full or closed stderr is nobody's
+ * failure. It may be shared with others, and is not made non-blocking for that.
+ */
+static bool line_write(const char *line, size_t n)
+{
+    struct pollfd poll_fd = { .fd = STDERR_FILENO, .events = POLLOUT };
+    return poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & POLLOUT) &&
+           write(STDERR_FILENO, line, n) == (ssize_t)n;
+}
+
+/* False: nothing can be written now. */
+static bool dropped_tell(void)
+{
+    char line[96];
+    uint64_t n = n_dropped - n_dropped_told;
+    if (n == 0) {
+        return true;
+    }
+    int size = snprintf(line, sizeof(line),
+        "level=warning lines=%" PRIu64 " dropped: standard error took nothing\n", n);
+    if (!line_write(line, (size_t)size)) {
+        return false;
+    }
+    n_dropped_told += n;
+    return true;
 }
 
 __attribute__((format(printf, 3, 0))) static void log_line(
@@ -33,12 +70,7 @@ __attribute__((format(printf, 3, 0))) static void log_line(
         size = sizeof(line) - 2;
     }
     line[size++] = '\n';
-    /*
-     * One write a line: lines of two processes never mix. A full or closed stderr is nobody's
-     * failure.
-     */
-    ssize_t written = write(STDERR_FILENO, line, size);
-    (void)written;
+    n_dropped += !dropped_tell() || !line_write(line, size);
 }
 
 #define DEFINE_LOG(name, level, word)                                                              \

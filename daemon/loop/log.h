@@ -4,6 +4,9 @@
  * One event, one line on standard error, key=value, the session or upstream first. Whoever decides
  * logs, once; everything below it only returns. Text that came from a peer or a caller goes through
  * log_quote(), so that nobody can forge a line.
+ *
+ * Requests come first: where standard error takes nothing at the moment (a pipe that nobody reads)
+ * a line is dropped and counted, and a line says how many were once it takes some again.
  */
 #pragma once
 
@@ -36,6 +39,8 @@ struct log_budget {
 bool log_budget_take(struct log_budget *budget, uint64_t now_ms, const char *what);
 
 void log_set_level(enum log_level level);
+/* Lines that standard error did not take, ever. */
+uint64_t log_dropped(void);
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
