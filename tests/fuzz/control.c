@@ -15,7 +15,6 @@
 #include "tests/fuzz/stage.h"
 #include "tests/fuzz/target.h"
 
-#include <jansson.h>
 #include <string.h>
 
 #define FIELDS_MAX   16
@@ -97,27 +96,21 @@ static bool is_own(const struct remoting_command *command)
            span_is_absent(ext_fields_text(&command->ext_fields, "sidecar.code"));
 }
 
+struct check {
+    const struct remoting_command *command;
+    size_t n; /* answers so far */
+};
+
 static void check_answer(
-    const struct stage_answers *answers, const struct remoting_command *command)
+    void *context, const struct remoting_command *answer, enum serialize_type serialize_type)
 {
-    size_t at = 0;
-    size_t n = 0;
-    struct remoting_command answer;
-    enum serialize_type serialize_type;
-    uint8_t *frame;
-    while (stage_answer_next(answers, &at, &answer, &serialize_type, &frame)) {
-        bool is_answer = remoting_command_is_response(&answer);
-        promise(!is_answer || answer.opaque == OPAQUE, "an answer to %d", (int)answer.opaque);
-        n += is_answer;
-        if (is_answer && is_own(command) && answer.body.n > 0) {
-            json_t *body =
-                json_loadb(answer.body.data, answer.body.n, JSON_REJECT_DUPLICATES, NULL);
-            promise(body, "%.*s", SPAN_ARGS(answer.body));
-            json_decref(body);
-        }
-        free(frame);
+    (void)serialize_type;
+    struct check *check = context;
+    promise(answer->opaque == OPAQUE, "an answer to %d", (int)answer->opaque);
+    check->n++;
+    if (is_own(check->command)) {
+        stage_promise_json(answer);
     }
-    promise(n == 1, "%zu answers to %d", n, (int)command->code);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
@@ -142,7 +135,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     const struct stage_script script = { .caller = { (const char *)frame, size }, .n_awaited = 1 };
     struct stage_answers answers;
     stage_play(&script, &answers);
-    check_answer(&answers, command);
+    struct check check = { .command = command };
+    stage_responses_each(&answers, check_answer, &check);
+    promise(check.n == 1, "%zu answers to %d", check.n, (int)command->code);
     free(answers.data);
     free(frame);
     return 0;

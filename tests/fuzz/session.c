@@ -7,7 +7,6 @@
 #include "tests/fuzz/stage.h"
 #include "tests/fuzz/target.h"
 
-#include <jansson.h>
 #include <string.h>
 
 #define REQUESTS_MAX 4096
@@ -124,20 +123,18 @@ static void promise_answer(const struct remoting_command *command)
     promise(span_is_absent(error) || command->remark.n > 0, "%.*s has no remark", SPAN_ARGS(error));
 }
 
+static void check_answer(
+    void *context, const struct remoting_command *answer, enum serialize_type serialize_type)
+{
+    size_t *n_strange = context;
+    promise_answer(answer);
+    take_answer(answer, serialize_type, n_strange);
+}
+
 static void check_answers(const struct stage_answers *answers)
 {
-    size_t at = 0;
     size_t n_strange = 0;
-    struct remoting_command command;
-    enum serialize_type serialize_type;
-    uint8_t *frame;
-    while (stage_answer_next(answers, &at, &command, &serialize_type, &frame)) {
-        if (remoting_command_is_response(&command)) {
-            promise_answer(&command);
-            take_answer(&command, serialize_type, &n_strange);
-        }
-        free(frame);
-    }
+    stage_responses_each(answers, check_answer, &n_strange);
     for (size_t i = 0; i < expected.n && !expected.may_close; i++) {
         promise(
             expected.requests[i].is_answered, "no answer to %d", (int)expected.requests[i].opaque);

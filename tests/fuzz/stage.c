@@ -123,7 +123,8 @@ static void stage_open(void)
 
 /* --- answers --- */
 
-bool stage_answer_next(const struct stage_answers *answers, size_t *at,
+/* The next frame of a stream: false at its end. The command points into *ret_frame, to be freed. */
+static bool answer_next(const struct stage_answers *answers, size_t *at,
     struct remoting_command *ret_command, enum serialize_type *ret_serialize_type,
     uint8_t **ret_frame)
 {
@@ -146,6 +147,33 @@ bool stage_answer_next(const struct stage_answers *answers, size_t *at,
     *at += size;
     *ret_frame = frame;
     return true;
+}
+
+void stage_responses_each(const struct stage_answers *answers,
+    void (*visit)(
+        void *context, const struct remoting_command *response, enum serialize_type serialize_type),
+    void *context)
+{
+    size_t at = 0;
+    struct remoting_command command;
+    enum serialize_type serialize_type;
+    uint8_t *frame;
+    while (answer_next(answers, &at, &command, &serialize_type, &frame)) {
+        if (remoting_command_is_response(&command)) {
+            visit(context, &command, serialize_type);
+        }
+        free(frame);
+    }
+}
+
+void stage_promise_json(const struct remoting_command *response)
+{
+    if (response->body.n > 0) {
+        json_t *body =
+            json_loadb(response->body.data, response->body.n, JSON_REJECT_DUPLICATES, NULL);
+        promise(body, "%.*s", SPAN_ARGS(response->body));
+        json_decref(body);
+    }
 }
 
 /* --- the peers --- */
@@ -214,7 +242,7 @@ static void answers_look(struct sides *sides)
         struct remoting_command command;
         enum serialize_type serialize_type;
         uint8_t *frame;
-        (void)stage_answer_next(answers, &sides->n_seen, &command, &serialize_type, &frame);
+        (void)answer_next(answers, &sides->n_seen, &command, &serialize_type, &frame);
         if (remoting_command_is_response(&command)) {
             sides->n_answers++;
         } else if (!remoting_command_is_oneway(&command)) {

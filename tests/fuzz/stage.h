@@ -45,9 +45,12 @@ struct stage_answers {
 void stage_play(const struct stage_script *script, struct stage_answers *ret_answers);
 
 /*
- * The next frame of a stream, decoded: false at its end. The command points into *ret_frame, which
- * is to be freed. A stream of the daemon's that is no frames is a broken promise.
+ * Every response that the caller was given, in turn; valid until visit returns. A stream of the
+ * daemon's that is no frames is a broken promise.
  */
-bool stage_answer_next(const struct stage_answers *answers, size_t *at,
-    struct remoting_command *ret_command, enum serialize_type *ret_serialize_type,
-    uint8_t **ret_frame);
+void stage_responses_each(const struct stage_answers *answers,
+    void (*visit)(
+        void *context, const struct remoting_command *response, enum serialize_type serialize_type),
+    void *context);
+/* The body is JSON, or there is none. */
+void stage_promise_json(const struct remoting_command *response);

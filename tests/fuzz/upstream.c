@@ -8,7 +8,6 @@
 #include "tests/fuzz/stage_frames.h"
 #include "tests/fuzz/target.h"
 
-#include <jansson.h>
 #include <string.h>
 
 #define CALLER_MAX   4096
@@ -102,31 +101,32 @@ static bool wants_json(const struct request *request)
     return strstr(request->ext, "answerFormat") || request->code == REQUEST_BATCH_ACK_MESSAGE;
 }
 
+struct check {
+    const struct scene *scene;
+    size_t n_requests;
+    size_t n_answers[REQUESTS_MAX]; /* to each */
+};
+
+static void check_answer(
+    void *context, const struct remoting_command *answer, enum serialize_type serialize_type)
+{
+    struct check *check = context;
+    size_t i = (size_t)answer->opaque - 1;
+    promise(i < check->n_requests && ++check->n_answers[i] == 1, "an answer to %d",
+        (int)answer->opaque);
+    promise(serialize_type == SERIALIZE_JSON, "the binary form");
+    if (answer->code == RESPONSE_SUCCESS && wants_json(&check->scene->requests[i])) {
+        stage_promise_json(answer);
+    }
+}
+
 static void check_answers(
     const struct scene *scene, size_t n_requests, const struct stage_answers *answers)
 {
-    size_t n_answers[REQUESTS_MAX] = { 0 };
-    size_t at = 0;
-    struct remoting_command answer;
-    enum serialize_type serialize_type;
-    uint8_t *frame;
-    while (stage_answer_next(answers, &at, &answer, &serialize_type, &frame)) {
-        if (remoting_command_is_response(&answer)) {
-            size_t i = (size_t)answer.opaque - 1;
-            promise(i < n_requests && ++n_answers[i] == 1, "an answer to %d", (int)answer.opaque);
-            promise(serialize_type == SERIALIZE_JSON, "the binary form");
-            if (answer.code == RESPONSE_SUCCESS && answer.body.n > 0 &&
-                wants_json(&scene->requests[i])) {
-                json_t *body =
-                    json_loadb(answer.body.data, answer.body.n, JSON_REJECT_DUPLICATES, NULL);
-                promise(body, "%.*s", SPAN_ARGS(answer.body));
-                json_decref(body);
-            }
-        }
-        free(frame);
-    }
+    struct check check = { .scene = scene, .n_requests = n_requests };
+    stage_responses_each(answers, check_answer, &check);
     for (size_t i = 0; i < n_requests; i++) {
-        promise(n_answers[i] == 1, "no answer to %d", scene->requests[i].code);
+        promise(check.n_answers[i] == 1, "no answer to %d", scene->requests[i].code);
     }
 }
 

@@ -9,6 +9,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
+from classic_consumer import heartbeat_body
 from other_user import ANOTHER_USER, OtherUser, needs_root
 from remoting import (
     CHANGE_MESSAGE_INVISIBLETIME,
@@ -76,19 +77,8 @@ def a_member_of_its_group_shares_out_locks_pulls_and_commits():
     with shop(topic, group) as (_, client):
         sent = succeeded(client.call(SEND_MESSAGE, {"topic": topic}, b"two"), "the send").ext
         broker, queue_id = sent["brokerName"], sent["queueId"]
-        subscriptions = [
-            {"topic": name, "subString": "*", "subVersion": 1, "expressionType": "TAG"}
-            for name in (topic, f"%RETRY%{group}")
-        ]
-        member = {
-            "groupName": group,
-            "consumeType": "CONSUME_PASSIVELY",
-            "messageModel": "CLUSTERING",
-            "consumeFromWhere": "CONSUME_FROM_FIRST_OFFSET",
-            "subscriptionDataSet": subscriptions,
-        }
-        body = {"clientID": CLIENT_ID, "producerDataSet": [], "consumerDataSet": [member]}
-        succeeded(client.call(HEART_BEAT, body=json.dumps(body).encode()), "the heartbeat")
+        body = heartbeat_body(CLIENT_ID, group, topic)
+        succeeded(client.call(HEART_BEAT, body=body), "the heartbeat")
         there = {"sidecar.broker": broker}
         answer = client.call(GET_CONSUMER_LIST_BY_GROUP, {"consumerGroup": group, **there})
         equal(succeeded(answer).json()["consumerIdList"], [CLIENT_ID], "the members of the group")

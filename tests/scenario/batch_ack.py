@@ -1,17 +1,15 @@
 #!/usr/bin/env python3
 """BATCH_ACK by receipts: each goes to its own broker, and the caller is told what became of each"""
 
-import contextlib
 import json
 import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from daemon_process import Daemon
-from fake_broker import FakeBroker, Held, answers, close
+from fake_broker import Held, answers, close
 from remoting import ACK_MESSAGE, BATCH_ACK_MESSAGE, MESSAGE_ILLEGAL
-from scenario import is_failure
+from scenario import is_failure, two_brokers
 from tap import check, equal, main, test
 
 NO_MESSAGE = 208
@@ -19,15 +17,6 @@ NO_MESSAGE = 208
 
 def receipt(broker, offset, group="GID", retry=0):
     return f"r1~Orders~{group}~{broker}~2~{offset}~5~1700000000000~60000~7~{retry}"
-
-
-@contextlib.contextmanager
-def two_brokers(**more):
-    with FakeBroker("nameserver") as nameserver, FakeBroker("broker-a") as a:
-        with FakeBroker("broker-b") as b:
-            nameserver.route_to = [a, b]
-            with Daemon([nameserver.address], **more) as running:
-                yield running, a, b
 
 
 def batch(client, receipts, **more):

@@ -1,15 +1,13 @@
 #!/usr/bin/env python3
 """What one broker cannot answer alone is asked of all of them, and one that fails is told of"""
 
-import contextlib
 import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import remoting
-from daemon_process import Daemon
-from fake_broker import FakeBroker, Held, after, answers, close, silence
+from fake_broker import Held, after, answers, close, silence
 from remoting import (
     CONSUMER_SEND_MSG_BACK,
     GET_MAX_OFFSET,
@@ -21,20 +19,11 @@ from remoting import (
     VIEW_MESSAGE_BY_ID,
     stored_message,
 )
-from scenario import TOPIC, is_failure
+from scenario import TOPIC, is_failure, two_brokers
 from tap import check, contains, equal, less, main, test
 
 KEY = {"topic": TOPIC, "key": "order-1", "sidecar.answerFormat": "json"}
 NOT_FOUND = answers(QUERY_NOT_FOUND, remark="can not find message, maybe time range not correct")
-
-
-@contextlib.contextmanager
-def two_brokers(**more):
-    with FakeBroker("nameserver") as nameserver, FakeBroker("broker-a") as a:
-        with FakeBroker("broker-b") as b:
-            nameserver.route_to = [a, b]
-            with Daemon([nameserver.address], **more) as running:
-                yield running, a, b
 
 
 def keyed(body, keys, **more):

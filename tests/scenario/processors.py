@@ -426,6 +426,7 @@ def a_registration_that_is_refused_registers_for_nothing():
     with stage({"limits": {"max_groups": 2, "max_groups_per_session": 2}}) as on:
         stays, client = on.client(), on.client()
         register(stays, "39", "S")
+        on.broker.wait_for(1, HEART_BEAT)
         answer = client.call(REGISTER_PROCESSOR, {"codes": "221,39", "groups": "P,Q"})
         is_failure(answer, "overloaded", 2)
         check("limits.max_groups" in answer.remark, answer.remark)

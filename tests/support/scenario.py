@@ -59,6 +59,16 @@ def stage(settings=None, tls=None, **more):
             yield Stage(daemon, nameserver, broker)
 
 
+@contextlib.contextmanager
+def two_brokers(**more):
+    """The daemon, and two brokers that every topic lives on. What a Daemon may be told goes to it."""
+    with FakeBroker("nameserver") as nameserver, FakeBroker("broker-a") as a:
+        with FakeBroker("broker-b") as b:
+            nameserver.route_to = [a, b]
+            with Daemon([nameserver.address], **more) as running:
+                yield running, a, b
+
+
 def is_own(answer, token, what="the answer"):
     tap.equal((answer.code, answer.error), (0, None), f"{what} (remark: {answer.remark})")
     tap.equal(answer.ext.get("echo.token"), str(token), f"the token that {what} brings back")
