@@ -27,7 +27,8 @@ def times_of_sends(client):
     for n in range(N_SENDS):
         began = time.monotonic()
         answer = client.call(SEND_MESSAGE, {"topic": TOPIC, "token": n}, b"x")
-        equal((answer.code, answer.error, answer.ext.get("echo.token")), (0, None, str(n)), "a send")
+        seen = (answer.code, answer.error, answer.ext.get("echo.token"))
+        equal(seen, (0, None, str(n)), "a send")
         times.append(time.monotonic() - began)
     return sorted(times)
 

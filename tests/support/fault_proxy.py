@@ -1,8 +1,8 @@
 """
 A proxy that spoils connections
 
-It stands before a broker or nameserver, a fake or a real one, and passes bytes on in both directions
-until told otherwise: each Flow is one direction of all its connections.
+It stands before a broker or nameserver, a fake or a real one, and passes bytes on in both
+directions until told otherwise: each Flow is one direction of all its connections.
 
     with FaultProxy(broker.address) as proxy:
         proxy.up.delay = 0.2            # towards the server, seconds; down is towards the daemon
@@ -11,7 +11,7 @@ until told otherwise: each Flow is one direction of all its connections.
         proxy.up.bytes_per_second = 100_000
         proxy.down.cut_after = 57       # so many bytes more, and then the end (reset: proxy.resets)
         proxy.reset_all()               # at once
-        proxy.is_deaf = True            # connections are accepted, and nothing is passed on: half open
+        proxy.is_deaf = True            # connections are accepted and nothing is passed on
 
 TCP keeps the order of bytes, and so does this: what is reordered on a network arrives late.
 """

@@ -61,7 +61,7 @@ def stage(settings=None, tls=None, **more):
 
 @contextlib.contextmanager
 def two_brokers(**more):
-    """The daemon, and two brokers that every topic lives on. What a Daemon may be told goes to it."""
+    """The daemon and two brokers that every topic lives on; what a Daemon may be told goes to it."""
     with FakeBroker("nameserver") as nameserver, FakeBroker("broker-a") as a:
         with FakeBroker("broker-b") as b:
             nameserver.route_to = [a, b]
