@@ -25,6 +25,7 @@
 #define BODY_MAX            70000
 #define BODY_USUAL          300
 #define BURST_MAX           60
+#define EACH_KIND           6 /* of each, where everything is asked for: the draws differ */
 #define SLOW_US             45000000
 #define SLACK_US            50000 /* FAULTS: at most 50 ms after its deadline */
 #define HEADER_TIMEOUT_US   10000000
@@ -327,7 +328,12 @@ static void draft_init(struct draft *draft)
     draft->command.has_ext_fields = true;
 }
 
-static void request_append(struct caller *caller)
+static enum kind kind_draw(void)
+{
+    return chance_one_in(3) ? KIND_SEND : (enum kind)chance_below(KINDS);
+}
+
+static void request_append(struct caller *caller, enum kind kind)
 {
     static const unsigned timeouts_ms[] = { 1, 20, 100, 500, 3000, 3000 };
     struct draft draft;
@@ -337,10 +343,7 @@ static void request_append(struct caller *caller)
     }
     draft_init(&draft);
     struct request *request = request_new(&token);
-    request->kind = (enum kind)chance_below(KINDS);
-    if (chance_one_in(3)) {
-        request->kind = KIND_SEND;
-    }
+    request->kind = kind;
     request->opaque = caller->next_opaque;
     caller->next_opaque = (int32_t)((uint32_t)caller->next_opaque + 1);
     request->serialize_type = chance_one_in(3) ? SERIALIZE_ROCKETMQ : SERIALIZE_JSON;
@@ -611,7 +614,7 @@ static void slow_end(struct caller *caller)
 static void burst(struct caller *caller)
 {
     for (uint32_t i = chance_below(BURST_MAX); i > 0; i--) {
-        request_append(caller);
+        request_append(caller, kind_draw());
     }
     caller_write(caller, caller->n_out);
 }
@@ -643,10 +646,10 @@ static void caller_step(struct caller *caller)
         return;
     }
     if (drawn < 40) {
-        request_append(caller);
+        request_append(caller, kind_draw());
         caller_write(caller, caller->n_out);
     } else if (drawn < 55) {
-        request_append(caller);
+        request_append(caller, kind_draw());
         piece_write(caller);
     } else if (drawn < 70) {
         piece_write(caller);
@@ -760,6 +763,26 @@ void sim_callers_begin(const char *socket_path)
     for (size_t i = 0; i < CALLERS_MAX; i++) {
         callers[i] = (struct caller){ .watch = { .fd = -1 } };
     }
+}
+
+void sim_callers_ask_everything(void)
+{
+    struct caller *caller = &callers[0];
+    caller_connect(caller);
+    promise(caller->watch.fd >= 0, "the daemon does not listen");
+    for (uint32_t i = 0; i < KINDS * EACH_KIND; i++) {
+        request_append(caller, (enum kind)(i % KINDS));
+    }
+    caller_write(caller, caller->n_out);
+}
+
+size_t sim_callers_n_waiting(void)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < CALLERS_MAX; i++) {
+        n += callers[i].watch.fd >= 0 ? callers[i].n_waiting : 0;
+    }
+    return n;
 }
 
 void sim_callers_calm(void)

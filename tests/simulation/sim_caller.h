@@ -19,6 +19,7 @@
 #include "protocol/ext_fields.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* In an answer to what was not asked. */
@@ -49,6 +50,11 @@ void sim_callers_leave(void);
 void sim_callers_end(void);
 /* So many requests had an answer since the beginning; for the report. */
 uint64_t sim_callers_n_answers(void);
+
+/* One caller connects and asks for one of everything, some of it oneway. */
+void sim_callers_ask_everything(void);
+/* Requests that have no answer, of callers that are connected. */
+size_t sim_callers_n_waiting(void);
 
 /* --- who looks after the daemon at the end --- */
 
