@@ -122,12 +122,25 @@ static struct frame_buffer *kept_take(struct memory *memory, size_t allocated)
     return NULL;
 }
 
+static void kept_free_oldest(struct memory *memory)
+{
+    struct frame_buffer *oldest = memory->kept[0];
+    memory->kept_size -= oldest->allocated;
+    memory->n_kept--;
+    memmove(&memory->kept[0], &memory->kept[1], memory->n_kept * sizeof(memory->kept[0]));
+    free(oldest);
+}
+
+/* Where there is no room the oldest make it: what was used last has the size that is used next. */
 static void kept_give(struct memory *memory, struct frame_buffer *buffer)
 {
-    if (buffer->allocated < FRAME_BUFFER_LARGE || memory->n_kept == FRAME_BUFFERS_KEPT ||
-        buffer->allocated > FRAME_BUFFERS_KEPT_SIZE - memory->kept_size) {
+    if (buffer->allocated < FRAME_BUFFER_LARGE || buffer->allocated > FRAME_BUFFERS_KEPT_SIZE) {
         free(buffer);
         return;
+    }
+    while (memory->n_kept == FRAME_BUFFERS_KEPT ||
+           buffer->allocated > FRAME_BUFFERS_KEPT_SIZE - memory->kept_size) {
+        kept_free_oldest(memory);
     }
     memory->kept[memory->n_kept++] = buffer;
     memory->kept_size += buffer->allocated;

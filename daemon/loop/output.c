@@ -194,22 +194,35 @@ void output_consume(struct output *output, size_t n)
     }
 }
 
+/* As sendmsg() of the chunks, as many as fit one; how many bytes they have. */
+static ssize_t chunks_send(const struct output *output, int fd, size_t *ret_n_offered)
+{
+    const struct output_chunk *first = output->first;
+    if (!first->next) {
+        /* Mostly, and cheaper for the kernel. */
+        *ret_n_offered = first->end - first->start;
+        return send(fd, first->data + first->start, *ret_n_offered, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    UNINITIALIZED struct iovec vectors[OUTPUT_IOVECS];
+    size_t n_vectors = 0;
+    *ret_n_offered = 0;
+    for (const struct output_chunk *chunk = first; chunk && n_vectors < OUTPUT_IOVECS;
+         chunk = chunk->next) {
+        size_t n = chunk->end - chunk->start;
+        vectors[n_vectors].iov_base = (void *)(uintptr_t)(chunk->data + chunk->start);
+        vectors[n_vectors].iov_len = n;
+        n_vectors++;
+        *ret_n_offered += n;
+    }
+    struct msghdr message = { .msg_iov = vectors, .msg_iovlen = n_vectors };
+    return sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 enum output_status output_write(struct output *output, int fd)
 {
     while (output->size > 0) {
-        UNINITIALIZED struct iovec vectors[OUTPUT_IOVECS];
-        size_t n_vectors = 0;
-        size_t n_offered = 0;
-        for (struct output_chunk *chunk = output->first; chunk && n_vectors < OUTPUT_IOVECS;
-             chunk = chunk->next) {
-            size_t n = chunk->end - chunk->start;
-            vectors[n_vectors].iov_base = (void *)(uintptr_t)(chunk->data + chunk->start);
-            vectors[n_vectors].iov_len = n;
-            n_vectors++;
-            n_offered += n;
-        }
-        struct msghdr message = { .msg_iov = vectors, .msg_iovlen = n_vectors };
-        ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        size_t n_offered;
+        ssize_t n = chunks_send(output, fd, &n_offered);
         if (n < 0 && errno == EINTR) {
             continue;
         }

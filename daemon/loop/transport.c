@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -376,8 +375,12 @@ static void take_expected(struct transport *transport, struct frame_buffer *buff
 {
     size_t size = 0;
     enum frame_status status = frame_measure(buffer->data, n, transport->frame_limit, &size);
-    /* Little of it would hold much memory for as long as the rest takes. */
-    bool is_worth_it = size <= buffer->capacity && n >= size / 4 && size >= TRANSPORT_LARGE_SIZE;
+    /*
+     * Little of it would hold much memory for as long as the rest takes. A Unix socket has no more
+     * than some 200 KiB at a time, whatever is on its way.
+     */
+    bool is_worth_it = size <= buffer->capacity && size >= TRANSPORT_LARGE_SIZE &&
+                       (n >= size / 4 || n >= TRANSPORT_TRUST_SIZE);
     if ((status == FRAME_COMPLETE && n == size) || (status == FRAME_PARTIAL && is_worth_it)) {
         transport->held = frame_buffer_ref(buffer);
         transport->n_held = n;

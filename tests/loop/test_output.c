@@ -400,6 +400,30 @@ START_TEST(large_frame_buffers_are_kept_up_to_their_limits)
 }
 END_TEST
 
+START_TEST(oldest_large_frame_buffer_makes_room_for_the_one_that_was_used_last)
+{
+    memory_init(&memory, SIZE_MAX);
+    struct frame_buffer *buffers[FRAME_BUFFERS_KEPT_SIZE >> 20];
+    const size_t n = sizeof(buffers) / sizeof(buffers[0]);
+    for (size_t i = 0; i < n; i++) {
+        buffers[i] = frame_buffer_new(&memory, 1 << 20);
+        ck_assert_ptr_nonnull(buffers[i]);
+    }
+    struct frame_buffer *last = frame_buffer_new(&memory, 70000);
+    ck_assert_ptr_nonnull(last);
+    for (size_t i = 0; i < n; i++) {
+        (void)frame_buffer_unref(buffers[i]);
+    }
+    ck_assert_uint_eq(memory.n_kept, n);
+    (void)frame_buffer_unref(last);
+    ck_assert_uint_eq(memory.n_kept, n);
+    ck_assert_uint_le(memory.kept_size, FRAME_BUFFERS_KEPT_SIZE);
+    ck_assert_ptr_eq(frame_buffer_new(&memory, 70000), last);
+    (void)frame_buffer_unref(last);
+    memory_deinit(&memory);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("output");
@@ -421,6 +445,7 @@ int main(void)
     tcase_add_test(tests, frame_buffers_stay_within_the_limit);
     tcase_add_test(tests, large_frame_buffers_are_kept_for_frames_of_their_size);
     tcase_add_test(tests, large_frame_buffers_are_kept_up_to_their_limits);
+    tcase_add_test(tests, oldest_large_frame_buffer_makes_room_for_the_one_that_was_used_last);
     Suite *suite = suite_create("output");
     suite_add_tcase(suite, tests);
     return run_suite(suite);

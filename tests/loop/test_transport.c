@@ -406,6 +406,29 @@ START_TEST(large_frames_that_follow_each_other_come_in_buffers_of_their_own)
 }
 END_TEST
 
+/* As a Unix socket gives them, whose buffer is smaller than they are. */
+START_TEST(large_frame_behind_another_is_read_into_its_buffer_from_its_first_piece_on)
+{
+    const size_t sizes[] = { 1 << 20, 1 << 20 };
+    struct stream stream = stream_new(sizes, 2);
+    begin();
+    peer_sends(stream.data, sizes[0]);
+    read_all();
+    peer_sends(stream.data + sizes[0], TRANSPORT_TRUST_SIZE);
+    read_all();
+    const struct frame_buffer *held = t.transport.held;
+    ck_assert_ptr_nonnull(held);
+    ck_assert_uint_eq(held->capacity, sizes[1]);
+    /* What is copied into its buffer is no frame that was expected. */
+    ck_assert_uint_eq(t.transport.last_size, sizes[0]);
+    peer_sends(stream.data + sizes[0] + TRANSPORT_TRUST_SIZE, sizes[1] - TRANSPORT_TRUST_SIZE);
+    read_all();
+    assert_frames(&stream, 2);
+    end();
+    free(stream.data);
+}
+END_TEST
+
 /* A megabyte between small frames, in pieces of every kind of size. */
 START_TEST(megabyte_in_pieces_is_one_frame)
 {
@@ -889,6 +912,8 @@ static TCase *frame_tests(void)
     tcase_add_test(tests, frames_of_one_write_come_in_one_read);
     tcase_add_loop_test(tests, large_frame_comes_in_a_buffer_that_can_be_kept, 0, N(large_sizes));
     tcase_add_test(tests, large_frames_that_follow_each_other_come_in_buffers_of_their_own);
+    tcase_add_test(
+        tests, large_frame_behind_another_is_read_into_its_buffer_from_its_first_piece_on);
     tcase_add_test(tests, megabyte_in_pieces_is_one_frame);
     tcase_add_test(tests, memory_for_a_frame_is_not_taken_because_it_is_announced);
     tcase_add_test(tests, frame_that_does_not_fit_the_memory_ends_the_transport);
