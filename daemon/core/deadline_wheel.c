@@ -62,6 +62,9 @@ void deadline_set(struct deadline_wheel *wheel, struct deadline *deadline, uint6
     if (tick < wheel->tick) {
         tick = wheel->tick;
     }
+    if (wheel->n == 0 || tick < wheel->earliest) {
+        wheel->earliest = tick;
+    }
     size_t slot = slot_of(tick);
     list_append(&wheel->slots[slot], deadline);
     wheel->occupied[slot / 64] |= UINT64_C(1) << (slot % 64);
@@ -116,7 +119,11 @@ size_t deadline_wheel_expire(struct deadline_wheel *wheel, uint64_t now_ms)
     if (n_slots > DEADLINE_SLOTS) {
         n_slots = DEADLINE_SLOTS;
     }
-    for (uint64_t tick = now_tick + 1 - n_slots; tick <= now_tick && wheel->n > 0; tick++) {
+    uint64_t first = now_tick + 1 - n_slots;
+    if (first < wheel->earliest) {
+        first = wheel->earliest;
+    }
+    for (uint64_t tick = first; tick <= now_tick && wheel->n > 0; tick++) {
         size_t slot = slot_of(tick);
         if (wheel->occupied[slot / 64] & UINT64_C(1) << (slot % 64)) {
             slot_collect(wheel, slot, now_ms, &expired);
@@ -135,20 +142,24 @@ size_t deadline_wheel_expire(struct deadline_wheel *wheel, uint64_t now_ms)
     return n;
 }
 
-uint64_t deadline_wheel_next(const struct deadline_wheel *wheel)
+uint64_t deadline_wheel_next(struct deadline_wheel *wheel)
 {
     if (wheel->n == 0) {
         return NEVER_MS;
     }
-    /* Word by word, the first one twice: from the current slot on, and at the end all of it. */
+    /* What is more than a turn away lies in a slot of this one, too. */
+    if (wheel->earliest < wheel->tick || wheel->earliest - wheel->tick >= DEADLINE_SLOTS) {
+        wheel->earliest = wheel->tick;
+    }
+    /* Word by word, the first one twice: from its slot on, and at the end all of it. */
     for (uint64_t i = 0;;) {
         assert(i < DEADLINE_SLOTS);
-        uint64_t tick = wheel->tick + i;
+        uint64_t tick = wheel->earliest + i;
         size_t slot = slot_of(tick);
         uint64_t word = wheel->occupied[slot / 64] >> (slot % 64);
         if (word) {
-            tick += (uint64_t)__builtin_ctzll(word);
-            return (tick + 1) * DEADLINE_SLOT_MS;
+            wheel->earliest = tick + (uint64_t)__builtin_ctzll(word);
+            return (wheel->earliest + 1) * DEADLINE_SLOT_MS;
         }
         i += 64 - slot % 64;
     }

@@ -29,7 +29,8 @@ struct deadline {
 struct deadline_wheel {
     struct deadline slots[DEADLINE_SLOTS]; /* list heads */
     uint64_t occupied[DEADLINE_SLOTS / 64];
-    uint64_t tick; /* in slots: everything before it has been looked at */
+    uint64_t tick;     /* in slots: everything before it has been looked at */
+    uint64_t earliest; /* in slots: where something is set, nothing is before it */
     size_t n;
 };
 
@@ -53,4 +54,4 @@ size_t deadline_wheel_expire(struct deadline_wheel *wheel, uint64_t now_ms);
  * When to call deadline_wheel_expire() next: no deadline is due more than a slot before. NEVER_MS
  * when none is set.
  */
-uint64_t deadline_wheel_next(const struct deadline_wheel *wheel);
+uint64_t deadline_wheel_next(struct deadline_wheel *wheel);
