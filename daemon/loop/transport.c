@@ -167,8 +167,9 @@ static void connect_end(struct transport *transport)
 
 static struct frame_buffer *buffer_new(const struct transport *transport, size_t capacity)
 {
-    return transport->reads_answers ? frame_buffer_new_beyond(transport->memory, capacity)
-                                    : frame_buffer_new(transport->memory, capacity);
+    struct memory *memory = transport->output.memory;
+    return transport->reads_answers ? frame_buffer_new_beyond(memory, capacity)
+                                    : frame_buffer_new(memory, capacity);
 }
 
 /* Makes room for n bytes in `held`, whose frame is `size` bytes long as far as is known. */
@@ -207,7 +208,7 @@ static bool frame_drop(struct transport *transport, uint8_t *data, size_t n, siz
         }
         return false;
     }
-    transport->n_skipped = size - n;
+    transport->n_skipped = (uint32_t)(size - n);
     return transport->fd >= 0;
 }
 
@@ -226,7 +227,7 @@ static bool held_drop(struct transport *transport, const uint8_t *data, size_t n
     bool goes_on = frame_drop(transport, held->data, n_here, size);
     frame_buffer_unref(held);
     if (goes_on) {
-        transport->n_skipped -= n - more;
+        transport->n_skipped -= (uint32_t)(n - more);
     }
     return goes_on;
 }
@@ -246,7 +247,7 @@ static void held_deliver(struct transport *transport)
     case FRAME_COMPLETE:
         transport->held = NULL;
         transport->n_held = 0;
-        transport->last_size = size;
+        transport->last_size = (uint32_t)size;
         transport->handler->on_frame(transport, held->data, size, held);
         frame_buffer_unref(held);
         return;
@@ -277,7 +278,7 @@ static size_t held_continue(struct transport *transport, const uint8_t *data, si
         return held_drop(transport, data, taken, size) ? taken : 0;
     }
     memcpy(transport->held->data + transport->n_held, data, taken);
-    transport->n_held += taken;
+    transport->n_held += (uint32_t)taken;
     held_deliver(transport);
     return taken;
 }
@@ -290,13 +291,12 @@ static bool takes_frames(const struct transport *transport)
 static void backlog_keep(struct transport *transport, const uint8_t *data, size_t n)
 {
     assert(!transport->backlog);
-    transport->backlog = frame_buffer_new(transport->memory, n);
+    transport->backlog = frame_buffer_new(transport->output.memory, n);
     if (!transport->backlog) {
         transport->handler->on_end(transport, TRANSPORT_NO_MEMORY, ENOMEM);
         return;
     }
     memcpy(transport->backlog->data, data, n);
-    transport->n_backlog = n;
 }
 
 /* Cuts (data, n) into frames and hands them out. */
@@ -305,7 +305,7 @@ static void take_bytes(struct transport *transport, uint8_t *data, size_t n)
     while (n > 0 && takes_frames(transport)) {
         if (transport->n_skipped > 0) {
             size_t skipped = n < transport->n_skipped ? n : transport->n_skipped;
-            transport->n_skipped -= skipped;
+            transport->n_skipped -= (uint32_t)skipped;
             data += skipped;
             n -= skipped;
             continue;
@@ -322,7 +322,7 @@ static void take_bytes(struct transport *transport, uint8_t *data, size_t n)
         size_t size;
         switch (frame_measure(data, n, transport->frame_limit, &size)) {
         case FRAME_COMPLETE:
-            transport->last_size = size;
+            transport->last_size = (uint32_t)size;
             transport->handler->on_frame(transport, data, size, NULL);
             data += size;
             n -= size;
@@ -333,7 +333,7 @@ static void take_bytes(struct transport *transport, uint8_t *data, size_t n)
                 return;
             }
             memcpy(transport->held->data, data, n);
-            transport->n_held = n;
+            transport->n_held = (uint32_t)n;
             return;
         case FRAME_TOO_LARGE:
         case FRAME_MALFORMED:
@@ -383,7 +383,7 @@ static void take_expected(struct transport *transport, struct frame_buffer *buff
                        (n >= size / 4 || n >= TRANSPORT_TRUST_SIZE);
     if ((status == FRAME_COMPLETE && n == size) || (status == FRAME_PARTIAL && is_worth_it)) {
         transport->held = frame_buffer_ref(buffer);
-        transport->n_held = n;
+        transport->n_held = (uint32_t)n;
         held_deliver(transport);
         return;
     }
@@ -449,10 +449,9 @@ static void receive(struct transport *transport)
         take_end(transport, n);
         return;
     }
-    transport->bytes_received += (size_t)n;
     transport->received_ms = transport->loop->now_ms;
     if (n_held_room > 0) {
-        transport->n_held += (size_t)n;
+        transport->n_held += (uint32_t)n;
         held_deliver(transport);
     } else if (expected) {
         take_expected(transport, expected, (size_t)n);
@@ -524,8 +523,7 @@ int transport_open(struct transport *transport, struct loop *loop, struct memory
         .loop = loop,
         .handler = handler,
         .fd = fd,
-        .memory = memory,
-        .frame_limit = frame_limit,
+        .frame_limit = (uint32_t)frame_limit,
         .is_connecting = is_connecting,
         .received_ms = loop->now_ms,
         .dirty.on_flush = on_flush,
@@ -571,7 +569,7 @@ void transport_close(struct transport *transport)
     output_deinit(&transport->output);
     transport->held = frame_buffer_unref(transport->held);
     transport->backlog = frame_buffer_unref(transport->backlog);
-    transport->n_held = transport->n_backlog = 0;
+    transport->n_held = 0;
 }
 
 bool transport_is_open(const struct transport *transport)
@@ -601,7 +599,7 @@ void transport_resume(struct transport *transport)
     struct frame_buffer *backlog = transport->backlog;
     if (backlog) {
         transport->backlog = NULL;
-        take_bytes(transport, backlog->data, transport->n_backlog);
+        take_bytes(transport, backlog->data, backlog->capacity);
         frame_buffer_unref(backlog);
     }
     if (transport->fd < 0) {

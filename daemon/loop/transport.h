@@ -79,23 +79,22 @@ struct transport_handler {
     void (*on_connected)(struct transport *transport, int error);
 };
 
+/* Thousands of callers are idle: it is not larger than it has to be. */
 struct transport {
     struct loop *loop;
     const struct transport_handler *handler;
     int fd; /* -1 when closed */
+    uint32_t frame_limit;
     struct event read_event;
     struct event *write_event; /* NULL until the socket takes no more for the first time */
     struct loop_dirty dirty;
     struct output output;
-    struct tls_stream *tls; /* NULL: plain text */
-    struct memory *memory;
-    size_t frame_limit;
+    struct tls_stream *tls;    /* NULL: plain text */
     struct frame_buffer *held; /* the frame that is not complete yet */
-    size_t n_held;
-    size_t n_skipped;             /* bytes still to come of a frame that found no memory */
-    size_t last_size;             /* of the last frame that came whole */
+    uint32_t n_held;
+    uint32_t last_size;           /* of the last frame that came whole */
+    uint32_t n_skipped;           /* bytes still to come of a frame that found no memory */
     struct frame_buffer *backlog; /* read, but not looked at since reading was paused */
-    size_t n_backlog;
     bool reads_answers;   /* frames are taken beyond limits.total_memory; set by the owner */
     bool is_connecting;   /* the TLS handshake included */
     bool is_in_handshake; /* that of TLS */
@@ -103,12 +102,12 @@ struct transport {
     bool is_ended;       /* end of file was read */
     bool stops_at_frame; /* no more is read than what completes the frame that has begun */
     bool is_blocked;     /* the write event is set */
-    uint64_t bytes_received, bytes_sent;
+    uint64_t bytes_sent;
     uint64_t received_ms; /* when bytes last came */
 };
 
 /*
- * Takes fd over. A connecting one is handed out by on_connected before anything is read or written.
+ * Takes fd over. frame_limit is at most FRAME_SIZE_MAX. A connecting one is handed out by on_connected before anything is read or written.
  */
 int transport_open(struct transport *transport, struct loop *loop, struct memory *memory,
     const struct transport_handler *handler, int fd, size_t frame_limit, bool is_connecting);

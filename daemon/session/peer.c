@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -11,9 +12,11 @@
 #define GROUPS_USUAL    64
 #define GROUPS_MAX      65536 /* NGROUPS_MAX of the kernel */
 
-static void unit_read(pid_t pid, char unit[static CGROUP_UNIT_SIZE])
+/* NULL where there is none. */
+static char *unit_read(pid_t pid)
 {
     char path[48];
+    char unit[CGROUP_UNIT_SIZE];
     char text[CGROUP_TEXT_MAX];
     (void)snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
     int fd = pid > 0 ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
@@ -22,6 +25,7 @@ static void unit_read(pid_t pid, char unit[static CGROUP_UNIT_SIZE])
         (void)close(fd);
     }
     cgroup_unit((struct span){ text, n > 0 ? (size_t)n : 0 }, unit);
+    return unit[0] ? strdup(unit) : NULL;
 }
 
 void peer_read(int fd, struct peer *ret_peer)
@@ -34,7 +38,13 @@ void peer_read(int fd, struct peer *ret_peer)
     ret_peer->pid = credentials.pid;
     ret_peer->uid = credentials.uid;
     ret_peer->gid = credentials.gid;
-    unit_read(credentials.pid, ret_peer->unit);
+    ret_peer->unit = unit_read(credentials.pid);
+}
+
+void peer_deinit(struct peer *peer)
+{
+    free(peer->unit);
+    peer->unit = NULL;
 }
 
 const struct role *peer_role(
@@ -66,7 +76,7 @@ const char *peer_text(const struct peer *peer, char dst[static PEER_TEXT_SIZE])
 {
     int n = snprintf(dst, PEER_TEXT_SIZE, "pid=%d uid=%d gid=%d", (int)peer->pid, (int)peer->uid,
         (int)peer->gid);
-    if (peer->unit[0]) {
+    if (peer->unit) {
         (void)snprintf(dst + n, PEER_TEXT_SIZE - (size_t)n, " unit=%s", peer->unit);
     }
     return dst;

@@ -22,10 +22,12 @@ struct peer {
     pid_t pid; /* 0: of another PID namespace */
     uid_t uid;
     gid_t gid;
-    char unit[CGROUP_UNIT_SIZE]; /* "": not to be seen, or none */
+    char *unit; /* NULL: not to be seen, or none, or no memory for it */
 };
 
+/* To be deinitialised. */
 void peer_read(int fd, struct peer *ret_peer);
+void peer_deinit(struct peer *peer);
 /*
  * The role that the caller gets: role_table_find() with the supplementary groups, which only this
  * needs.

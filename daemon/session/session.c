@@ -62,7 +62,10 @@ static struct session *session_of(struct transport *transport)
 
 static void on_reap(struct loop_reapable *reapable)
 {
-    free((char *)reapable - offsetof(struct session, reapable));
+    struct session *session =
+        (struct session *)(void *)((char *)reapable - offsetof(struct session, reapable));
+    peer_deinit(&session->peer);
+    free(session);
 }
 
 const char *session_text(const struct session *session, char dst[static SESSION_TEXT_SIZE])
@@ -733,6 +736,7 @@ int session_open(struct session_list *sessions, struct session_entrance *entranc
     int r = transport_open(&session->transport, sessions->loop, sessions->memory,
         &session_transport_handler, fd, sessions->config->limits.max_frame, false);
     if (r < 0) {
+        peer_deinit(&session->peer);
         free(session);
         return r;
     }

@@ -78,8 +78,6 @@ struct session {
     struct session_entrance *entrance; /* the listener that it came by */
     struct peer peer;
     const struct role *role; /* NULL: it has none, and is turned away */
-    bool is_turned_away;     /* for that, or beyond max_sessions */
-    bool is_bound;           /* the daemon speaks for it: it has processors, groups or events */
     uint64_t opened_ms;
     enum session_state state;
     enum session_end end;
@@ -88,6 +86,8 @@ struct session {
     unsigned n_in_flight;
     unsigned n_long_polls;
     unsigned n_acknowledgements;
+    bool is_turned_away;  /* it has no role, or is beyond max_sessions */
+    bool is_bound;        /* the daemon speaks for it: it has processors, groups or events */
     size_t request_bytes; /* of the frames of what is in flight */
     uint64_t n_requests;
     uint64_t n_forbidden;

@@ -118,7 +118,7 @@ static struct config *config_make(void)
     return config;
 }
 
-static void daemon_live(const struct config *config)
+static void daemon_live(struct config *config)
 {
     char problem[PROBLEM_SIZE] = "";
     struct daemon *daemon = daemon_new(config, problem, sizeof(problem));
