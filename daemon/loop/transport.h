@@ -107,7 +107,8 @@ struct transport {
 };
 
 /*
- * Takes fd over. frame_limit is at most FRAME_SIZE_MAX. A connecting one is handed out by on_connected before anything is read or written.
+ * Takes fd over. frame_limit is at most FRAME_SIZE_MAX. A connecting one is handed out by on_connected
+ * before anything is read or written.
  */
 int transport_open(struct transport *transport, struct loop *loop, struct memory *memory,
     const struct transport_handler *handler, int fd, size_t frame_limit, bool is_connecting);
