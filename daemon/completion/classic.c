@@ -1,5 +1,6 @@
 #include "daemon/completion/classic.h"
 
+#include "daemon/core/message_filter.h"
 #include "daemon/loop/log.h"
 #include "protocol/code.h"
 #include "protocol/message.h"
@@ -330,10 +331,35 @@ static bool is_gone(const struct classic_ask *ask, const struct remoting_command
                                 message.queue_offset != ask->offset);
 }
 
-static void pull_take(struct classic_ask *ask, struct remoting_command *response)
+static bool has_tag(void *context, const struct message *message)
+{
+    const struct classic_ask *ask = context;
+    bool is_wanted = message_filter_wants(ask->expression, message);
+    ask->classic->context->stats->pop_filtered += !is_wanted;
+    return is_wanted;
+}
+
+/* Brokers compare hashes of tags: what has another tag of the same hash is passed over. */
+static void pull_filter(struct classic_ask *ask, struct remoting_command *response,
+    const struct command_source *source)
+{
+    if (response->code == RESPONSE_SUCCESS &&
+        message_filter_has_tags(ask->expression, ask->expression_type)) {
+        /* A body is the end of its frame. */
+        uint8_t *body = source->frame + (source->size - response->body.n);
+        response->body.n = message_filter_body(body, response->body.n, has_tag, ask);
+        if (response->body.n == 0) {
+            response->code = RESPONSE_PULL_NOT_FOUND;
+        }
+    }
+}
+
+static void pull_take(struct classic_ask *ask, struct remoting_command *response,
+    const struct command_source *source)
 {
     struct classic_queue *queue = &queue_of(ask)->queue;
     int64_t next = number_of(response, "nextBeginOffset");
+    pull_filter(ask, response, source);
     if (response->code == RESPONSE_SUCCESS && is_gone(ask, response)) {
         (void)classic_queue_acknowledge(queue, ask->offset);
         queue_next(ask);
@@ -368,7 +394,6 @@ static struct classic_ask *ask_of(struct pending_request *request)
 static void on_response(struct pending_request *request, struct remoting_command *response,
     const struct command_source *source)
 {
-    (void)source;
     struct classic_ask *ask = ask_of(request);
     switch (ask->step) {
     case CLASSIC_IDLE:
@@ -388,7 +413,7 @@ static void on_response(struct pending_request *request, struct remoting_command
     case CLASSIC_START:
         break;
     case CLASSIC_PULL:
-        pull_take(ask, response);
+        pull_take(ask, response, source);
         return;
     }
     int64_t offset = number_of(response, "offset");

@@ -168,6 +168,10 @@ static bool read_offset_infos(
     receipt->revive_queue_id = info->revive_queue_id;
     enum receipt_retry mark = find_mark(receipt);
     struct span start = find_offsets(info->start_offset_info, mark, receipt->queue_id);
+    if (span_is_absent(start) && is_asked_for_as_retry_topic(receipt->topic)) {
+        mark = RECEIPT_NORMAL; /* so brokers before 5.2 (measured with 5.1.4) */
+        start = find_offsets(info->start_offset_info, mark, receipt->queue_id);
+    }
     if (!receipt_text_number(start, INT64_MAX, &receipt->ck_queue_offset)) {
         return false;
     }

@@ -26,7 +26,7 @@ from remoting import (
     UPDATE_CONSUMER_OFFSET,
     VIEW_MESSAGE_BY_ID,
 )
-from rocketmq_story import cluster, daemon, new_topic, receive, receive_all, succeeded
+from rocketmq_story import cluster, daemon, new_topic, receive, receive_all, succeeded, uses
 from tap import check, equal, less, main, test, wait_until
 
 JSON = {"sidecar.answerFormat": "json"}
@@ -144,6 +144,7 @@ def a_key_finds_its_messages_on_all_brokers():
 
 
 @test(deadline=90)
+@uses("POP, ACK, receipts")
 def a_message_that_comes_too_often_is_a_dead_letter():
     topic = new_topic()
     group = f"messages-dead-{topic}"
@@ -165,6 +166,7 @@ def a_message_that_comes_too_often_is_a_dead_letter():
 
 
 @test(deadline=90)
+@uses("POP, ACK, receipts")
 def a_receipt_or_an_id_is_enough_to_send_a_message_back():
     topic = new_topic()
     group = f"messages-back-{topic}"
@@ -189,6 +191,7 @@ def a_receipt_or_an_id_is_enough_to_send_a_message_back():
 
 
 @test(deadline=90)
+@uses("POP, ACK, receipts")
 def an_ordered_group_gets_each_queue_in_order_and_one_receiver_at_a_time():
     topic = new_topic()
     group = "messages-ordered"
@@ -229,6 +232,7 @@ def an_ordered_group_gets_each_queue_in_order_and_one_receiver_at_a_time():
 
 
 @test(deadline=60)
+@uses("POP, ACK, receipts")
 def an_ordered_message_that_is_not_acknowledged_comes_again_before_the_next():
     topic = new_topic()
     broker = sorted(cluster().brokers())[0]
@@ -283,6 +287,7 @@ def offsets_of_a_whole_topic_come_in_one_answer():
 
 
 @test
+@uses("RECALL")
 def a_recall_handle_is_enough_to_recall_a_message():
     topic = new_topic()
     with daemon() as running:
@@ -305,6 +310,7 @@ def a_recall_handle_is_enough_to_recall_a_message():
 
 
 @test
+@uses("POP, ACK, receipts")
 def what_cannot_be_is_answered_in_words_at_once():
     topic = new_topic()
     nobody = f"NoSuchTopic-{topic}"

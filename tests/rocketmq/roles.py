@@ -24,7 +24,7 @@ from remoting import (
     SEND_MESSAGE,
     UNLOCK_BATCH_MQ,
 )
-from rocketmq_story import daemon, new_topic, receive, receive_all, succeeded
+from rocketmq_story import daemon, new_topic, receive, receive_all, succeeded, uses
 from scenario import is_failure
 from tap import check, equal, main, test, wait_until
 
@@ -56,6 +56,7 @@ def shop(topic, group):
 
 
 @test
+@uses("POP, ACK, receipts")
 def what_was_received_is_given_back_and_acknowledged_when_it_comes_again():
     topic, group = new_topic("Roles"), f"Billing-{os.getpid()}"
     with shop(topic, group) as (_, client):
@@ -72,6 +73,7 @@ def what_was_received_is_given_back_and_acknowledged_when_it_comes_again():
 
 
 @test
+@uses("assignments")
 def a_member_of_its_group_shares_out_locks_pulls_and_commits():
     topic, group = new_topic("Roles"), f"Members-{os.getpid()}"
     with shop(topic, group) as (_, client):

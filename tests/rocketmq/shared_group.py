@@ -9,7 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from classic_consumer import ClassicConsumer
 from java_client import JavaClient
 from remoting import SEND_MESSAGE
-from rocketmq_story import cluster, daemon, new_topic, succeeded
+from rocketmq_story import cluster, daemon, new_topic, succeeded, uses
 from tap import check, equal, main, test, wait_until
 
 N_MESSAGES = 64
@@ -66,6 +66,7 @@ class Group:
 
 
 @test(deadline=280)
+@uses("assignments")
 def java_and_local_consumers_share_the_queues_while_they_come_and_go():
     topic = new_topic("Shared")
     name = f"{topic}-group"

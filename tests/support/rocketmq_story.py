@@ -30,6 +30,7 @@ FEATURES = {
     "requests and replies": (4, 6, 0),
     "receiving by topic and group": (0,),
     "POP, ACK, receipts": (5, 0, 0),
+    "assignments": (5, 0, 0),
     "timers": (5, 0, 0),
     "batch topics": (5, 0, 0),
     "GO_AWAY": (5, 2, 0),
