@@ -14,6 +14,7 @@ from remoting import (
     ACK_MESSAGE,
     CHANGE_MESSAGE_INVISIBLETIME,
     GET_CONSUMER_LIST_BY_GROUP,
+    GET_STATS,
     LOCK_BATCH_MQ,
     NOTIFICATION,
     POLLING_TIMEOUT,
@@ -32,10 +33,13 @@ N_QUEUES = 4
 
 
 def stored(queue_id, offset, body, topic=TOPIC):
+    """What begins with a tag and a colon has that tag."""
+    tag, colon, _ = body.partition(b":")
+    properties = b"TAGS\x01" + tag + b"\x02" if colon else b""
     fixed = struct.pack(">Iiii", 0xDAA320A7, 0, queue_id, 0) + struct.pack(">qqi", offset, 0, 0)
     fixed += struct.pack(">q", 0) + bytes(8) + struct.pack(">q", 0) + bytes(8)
     fixed += struct.pack(">iq", 0, 0) + struct.pack(">i", len(body)) + body
-    fixed += bytes([len(topic)]) + topic.encode() + struct.pack(">h", 0)
+    fixed += bytes([len(topic)]) + topic.encode() + struct.pack(">h", len(properties)) + properties
     return struct.pack(">i", 4 + len(fixed)) + fixed
 
 
@@ -256,6 +260,21 @@ def in_native_form_it_is_refused_in_words():
         is_failure(answer, "invalid", 13, "no")
         contains(answer.remark, "sidecar.answerFormat=json", "the remark")
         check(not on.broker.seen(PULL_MESSAGE), "nothing was pulled")
+
+
+@test
+def tags_of_the_same_hash_are_told_apart_and_what_is_passed_over_comes_never_again():
+    with stage() as on:
+        old = OldBroker(on.broker)
+        for n in range(4):
+            old.store(0, f"Aa: {n}", f"BB: {n}")
+        client = on.client()
+        found = drain(client, exp="Aa")
+        equal(sorted(found), [f"Aa: {n}" for n in range(4)], "what is received")
+        for row in found.values():
+            acknowledge(client, row)
+        equal(old.offsets, {0: 8}, "the offset behind all of them")
+        equal(client.call(GET_STATS).json()["popFiltered"], 4, "messages that were passed over")
 
 
 main()
