@@ -66,6 +66,11 @@ extern const size_t n_commands;
 
 extern const struct command command_status;
 extern const struct command command_health;
+extern const struct command command_errors;
+extern const struct command command_top;
+extern const struct command command_reconnect;
+extern const struct command command_kill_session;
+extern const struct command command_log_level;
 extern const struct command command_send;
 extern const struct command command_receive;
 extern const struct command command_peek;

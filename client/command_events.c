@@ -1,25 +1,35 @@
 #include "client/command.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
 
 #include "client/output.h"
+#include "client/table.h"
 #include "protocol/code.h"
 
-static const char help[] =
+DEFINE_CLEANUP(json_t *, json_decref)
+
+static const char events_help[] =
     "remotingctl events [--follow]\n"
     "\n"
-    "Waits for something to happen to the daemon's connections to nameservers and brokers, and\n"
-    "prints it: when (UTC), the event, the address, the number of the connection as in the\n"
-    "daemon's log, and the cause.\n"
+    "Waits for something to happen, and prints it: when (UTC), the event, the address or what "
+    "else\n"
+    "it is about, the number of the connection as in the daemon's log, and the cause.\n"
     "\n"
-    "  CONNECTED      it was made\n"
+    "  CONNECTED      a connection was made\n"
     "  DISCONNECTED   it was closed, by the other side or on purpose\n"
     "  EXCEPTION      it could not be made, broke, or was given up\n"
     "  IDLE           it was closed because nobody used it\n"
+    "  OUT_OF_USE, IN_USE                        an address whose backoff began, or ended\n"
+    "  NAMESERVERS_SILENT, NAMESERVERS_ANSWER    none answers; one answers again\n"
+    "  HEALTH, DRAIN                             the state of the daemon\n"
+    "  ROUTE_LOST, FAILURE, SESSION, COMMAND     for the admin role: topics that are gone, what\n"
+    "                 callers were told, callers refused or cut off, commands of operators\n"
     "\n"
-    "Who does not read fast enough loses events; the next one says how many.\n"
+    "Who does not read fast enough loses events; the next one says how many. What happened before\n"
+    "is shown by remotingctl errors.\n"
     "\n"
     "  --follow        go on until interrupted; default: end after the first one\n"
     "  --socket, --json, --help, --version: see remotingctl --help\n"
@@ -28,24 +38,48 @@ static const char help[] =
     "  remotingctl events --follow\n"
     "  remotingctl events --follow --json | jq -r 'select(.event != \"IDLE\") | .addr'\n";
 
-enum { OPTION_FOLLOW = OPTION_OWN };
+static const char errors_help[] =
+    "remotingctl errors [--all]\n"
+    "\n"
+    "Prints what went wrong lately: connections, addresses out of use, routes that were lost,\n"
+    "callers refused or cut off, failures that callers were told. The daemon keeps the last 512\n"
+    "events, and 20 of a kind in a second; the last line says how many there were besides.\n"
+    "Without the admin role: what names no callers.\n"
+    "\n"
+    "  --all           what is no error, too\n"
+    "  --socket, --json, --help, --version: see remotingctl --help\n"
+    "\n"
+    "Examples:\n"
+    "  remotingctl errors | tail\n"
+    "  remotingctl errors --json | jq -r '.events[] | select(.event == \"FAILURE\") | .cause'\n";
+
+enum {
+    OPTION_FOLLOW = OPTION_OWN,
+    OPTION_ALL,
+};
 
 /* "2026-01-31T12:00:00.123Z" */
-static void write_time(char *text, size_t size)
+static void write_time(int64_t wall_ms, char *text, size_t size)
+{
+    const time_t seconds = (time_t)(wall_ms / 1000);
+    struct tm utc;
+    gmtime_r(&seconds, &utc);
+    const size_t n = strftime(text, size, "%Y-%m-%dT%H:%M:%S", &utc);
+    (void)snprintf(text + n, size - n, ".%03dZ", (int)(wall_ms % 1000));
+}
+
+static int64_t wall_clock_ms(void)
 {
     struct timespec now;
-    struct tm utc;
     clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &utc);
-    const size_t n = strftime(text, size, "%Y-%m-%dT%H:%M:%S", &utc);
-    (void)snprintf(text + n, size - n, ".%03dZ", (int)(now.tv_nsec / 1000000));
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 static void print_event(
     const struct invocation *invocation, const struct remotingclient_answer *request)
 {
     char now[40];
-    write_time(now, sizeof(now));
+    write_time(wall_clock_ms(), now, sizeof(now));
     const struct span event = answer_field(request, "event");
     const struct span addr = answer_field(request, "addr");
     const struct span connection = answer_field(request, "connection");
@@ -65,8 +99,10 @@ static void print_event(
     }
     printf("%s  %-12.*s  ", now, SPAN_ARGS(event));
     output_text(stdout, addr, OUTPUT_ONE_LINE);
-    fputs("  ", stdout);
-    output_text(stdout, connection, OUTPUT_ONE_LINE);
+    if (!span_equals(connection, SPAN("0"))) {
+        fputs("  ", stdout);
+        output_text(stdout, connection, OUTPUT_ONE_LINE);
+    }
     if (!span_is_empty(cause)) {
         fputs("  ", stdout);
         output_text(stdout, cause, OUTPUT_ONE_LINE);
@@ -112,6 +148,7 @@ static enum exit_code run_events(struct invocation *invocation)
     CLEANUP(remotingclient_request_free)
     struct remotingclient_request *request =
         remotingclient_request_new(SIDECAR_SUBSCRIBE_NET_EVENTS);
+    remotingclient_request_add(request, "all", "true");
     enum exit_code exit_code = command_connect(invocation, &client);
     if (exit_code == EXIT_CODE_SUCCESS) {
         exit_code = command_invoke_request(invocation, client, request, &answer);
@@ -136,8 +173,82 @@ static const struct option events_options[] = {
 const struct command command_events = {
     .name = "events",
     .synopsis = "events [--follow]",
-    .summary = "what happens to its connections, as it happens",
-    .help = help,
+    .summary = "what happens, as it happens",
+    .help = events_help,
     .options = events_options,
     .run = run_events,
+};
+
+/* --- what happened before --- */
+
+static bool print_kept(const json_t *body)
+{
+    static const struct table_column columns[] = {
+        { "TIME", false },
+        { "EVENT", false },
+        { "ABOUT", false },
+        { "CAUSE", false },
+    };
+    struct table table;
+    char time[40];
+    size_t i;
+    const json_t *row;
+    table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
+    json_array_foreach(json_object_get(body, "events"), i, row)
+    {
+        write_time(json_integer_value(json_object_get(row, "timeMillis")), time, sizeof(time));
+        table_add(&table, span_of(time));
+        table_add(&table, json_object_text(row, "event"));
+        table_add(&table, json_object_text(row, "subject"));
+        table_add(&table, json_object_text(row, "cause"));
+    }
+    const bool is_printed = table_print(&table);
+    table_deinit(&table);
+    const int64_t n_lost = json_integer_value(json_object_get(body, "overwritten")) +
+                           json_integer_value(json_object_get(body, "leftOut"));
+    if (n_lost > 0) {
+        printf("# %" PRId64 " more events are not kept\n", n_lost);
+    }
+    return is_printed;
+}
+
+static enum exit_code run_errors(struct invocation *invocation)
+{
+    bool wants_all = false;
+    while (command_next_option(invocation) == OPTION_ALL) {
+        wants_all = true;
+    }
+    command_count_operands(invocation, 0, 0);
+    CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
+    CLEANUP(json_decref) json_t *body = NULL;
+    CLEANUP(remotingclient_request_free)
+    struct remotingclient_request *request = remotingclient_request_new(SIDECAR_GET_EVENTS);
+    remotingclient_request_add(request, "errors", wants_all ? "false" : "true");
+    enum exit_code exit_code = command_call(invocation, request, &answer);
+    if (exit_code == EXIT_CODE_SUCCESS) {
+        exit_code = command_read_object(answer, &body);
+    }
+    if (exit_code != EXIT_CODE_SUCCESS) {
+        return exit_code;
+    }
+    if (invocation->json) {
+        print_answer_body(answer);
+        return EXIT_CODE_SUCCESS;
+    }
+    return print_kept(body) ? EXIT_CODE_SUCCESS : EXIT_CODE_BROKER;
+}
+
+static const struct option errors_options[] = {
+    GLOBAL_OPTIONS,
+    { "all", no_argument, NULL, OPTION_ALL },
+    { 0 },
+};
+
+const struct command command_errors = {
+    .name = "errors",
+    .synopsis = "errors [--all]",
+    .summary = "what went wrong lately",
+    .help = errors_help,
+    .options = errors_options,
+    .run = run_errors,
 };

@@ -10,25 +10,34 @@
 #include "protocol/code.h"
 
 static const char help[] =
-    "remotingctl show nameservers|pools|sessions|hooks|stats\n"
+    "remotingctl show WHAT\n"
     "\n"
-    "Prints what the daemon says about itself, as a table, or with --json as it said it (one "
-    "line;\n"
-    "sessions: one for every 1,000; the keys are those of client/PROTOCOL.md).\n"
+    "Prints what the daemon knows about itself, as a table, or with --json as it said it: one "
+    "line,\n"
+    "for routes and sessions one for every 1,000 rows (client/PROTOCOL.md and client/schemas have\n"
+    "the keys).\n"
     "\n"
     "  nameservers   the list: which one is current and why, which ones are not out of use,\n"
     "                and their health: score and latency (ms, lower is better), calls answered\n"
     "                and failed\n"
+    "  brokers       masters that routes name: can they be used, why not, requests, p99 (us)\n"
     "  pools         the connections by address: their state, what is in flight and waits, "
     "requests\n"
     "                and errors so far, how long answers took (us), and why the last attempt "
     "failed\n"
+    "  routes        topics: how old their route is, when it was used and sent by last, their\n"
+    "                queues, and how many of those that can be written to are reachable\n"
     "  sessions      who is connected: process, user, group, unit; by which [listener], in which\n"
     "                [role]; for how long, what they asked, what was refused, and what is in\n"
     "                flight. Without the admin role: one's own\n"
+    "  groups        producer groups that callers speak for, and members of consumer groups\n"
+    "  stats         what it counts since its start, and what it holds now\n"
+    "  memory        what it holds beside each limit, and the setting of the limit\n"
+    "  config        every setting that is in force; needs the admin role. Secrets are in files "
+    "of\n"
+    "                their own, and never shown\n"
     "  hooks         what is added to every request: namespace, static fields, and whose key "
     "signs\n"
-    "  stats         what it counts since its start, and what it holds now\n"
     "\n"
     "  --socket, --json, --help, --version: see remotingctl --help\n"
     "\n"
@@ -36,7 +45,7 @@ static const char help[] =
     "  remotingctl show nameservers\n"
     "  remotingctl show pools --json | jq '.addresses[] | select(.state != \"ready\") | .addr'\n"
     "  remotingctl show sessions --json | jq '.sessions[] | select(.forbidden > 0)'\n"
-    "  watch remotingctl show stats\n";
+    "  remotingctl show config --json | jq '.settings[] | select(.isDefault | not)'\n";
 
 static int64_t number_of(const json_t *object, const char *key)
 {
@@ -232,6 +241,111 @@ static void print_sessions(struct table *table, json_t *body)
     }
 }
 
+static void print_brokers(struct table *table, json_t *body)
+{
+    size_t i;
+    const json_t *row;
+    json_array_foreach(json_object_get(body, "brokers"), i, row)
+    {
+        table_add(table, json_object_text(row, "name"));
+        table_add(table, json_object_text(row, "addr"));
+        table_add(table, json_object_text(row, "state"));
+        table_add_number(table, number_of(row, "connections"));
+        table_add_number(table, number_of(row, "requests"));
+        table_add_number(table, number_of(row, "errors"));
+        table_add_number(table, number_of(row, "p99Micros"));
+        table_add(table, json_object_text(row, "cause"));
+    }
+}
+
+/* "broker-a, broker-b" */
+static void add_names(struct table *table, const json_t *names)
+{
+    char text[96] = "";
+    size_t n = 0, i;
+    const json_t *name;
+    json_array_foreach(names, i, name)
+    {
+        if (n < sizeof(text)) {
+            n += (size_t)snprintf(
+                text + n, sizeof(text) - n, "%s%s", i > 0 ? ", " : "", json_string_value(name));
+        }
+    }
+    table_add(table, span_of(text));
+}
+
+static void print_routes(struct table *table, json_t *body)
+{
+    size_t i;
+    const json_t *row;
+    json_array_foreach(json_object_get(body, "routes"), i, row)
+    {
+        const json_t *sent = json_object_get(row, "sentMillis");
+        table_add(table, json_object_text(row, "topic"));
+        table_add(table, json_object_text(row, "state"));
+        table_add_number(table, number_of(row, "readQueues"));
+        table_add_number(table, number_of(row, "writeQueues"));
+        table_add_number(table, number_of(row, "reachableQueues"));
+        add_age(table, number_of(row, "ageMillis"));
+        add_age(table, number_of(row, "usedMillis"));
+        if (json_is_integer(sent)) {
+            add_age(table, json_integer_value(sent));
+        } else {
+            table_add(table, SPAN_ABSENT);
+        }
+        add_names(table, json_object_get(row, "brokers"));
+    }
+}
+
+static void print_groups(struct table *table, json_t *body)
+{
+    size_t i;
+    const json_t *row;
+    json_array_foreach(json_object_get(body, "producers"), i, row)
+    {
+        table_add(table, json_object_text(row, "group"));
+        table_add(table, SPAN("producer"));
+        table_add_number(table, number_of(row, "callers"));
+        table_add(table, SPAN_ABSENT);
+        table_add(table, json_object_text(body, "clientId"));
+    }
+    json_array_foreach(json_object_get(body, "consumers"), i, row)
+    {
+        table_add(table, json_object_text(row, "group"));
+        table_add(table, SPAN("consumer"));
+        table_add_number(table, 1);
+        table_add_number(table, number_of(row, "session"));
+        table_add(table, json_object_text(row, "clientId"));
+    }
+}
+
+static void print_config(struct table *table, json_t *body)
+{
+    size_t i;
+    const json_t *row;
+    json_array_foreach(json_object_get(body, "settings"), i, row)
+    {
+        const bool is_default = json_is_true(json_object_get(row, "isDefault"));
+        table_add(table, json_object_text(row, "section"));
+        table_add(table, json_object_text(row, "key"));
+        table_add(table, json_object_text(row, "value"));
+        table_add(table, is_default ? SPAN_ABSENT : SPAN("yes"));
+    }
+}
+
+static void print_memory(struct table *table, json_t *body)
+{
+    size_t i;
+    const json_t *row;
+    json_array_foreach(json_object_get(body, "memory"), i, row)
+    {
+        table_add(table, json_object_text(row, "what"));
+        table_add_number(table, number_of(row, "used"));
+        add_number_or_none(table, json_object_get(row, "limit"));
+        table_add(table, json_object_text(row, "setting"));
+    }
+}
+
 static void print_stats(struct table *table, json_t *body)
 {
     add_values(table, "", body);
@@ -285,6 +399,51 @@ static const struct table_column session_columns[] = {
     { "LONG POLLS", true },
 };
 
+static const struct table_column broker_columns[] = {
+    { "BROKER", false },
+    { "ADDRESS", false },
+    { "STATE", false },
+    { "CONNECTIONS", true },
+    { "REQUESTS", true },
+    { "ERRORS", true },
+    { "P99", true },
+    { "CAUSE", false },
+};
+
+static const struct table_column route_columns[] = {
+    { "TOPIC", false },
+    { "STATE", false },
+    { "READ", true },
+    { "WRITE", true },
+    { "REACHABLE", true },
+    { "AGE", true },
+    { "USED", true },
+    { "SENT", true },
+    { "BROKERS", false },
+};
+
+static const struct table_column group_columns[] = {
+    { "GROUP", false },
+    { "KIND", false },
+    { "CALLERS", true },
+    { "SESSION", true },
+    { "CLIENT", false },
+};
+
+static const struct table_column config_columns[] = {
+    { "SECTION", false },
+    { "KEY", false },
+    { "VALUE", false },
+    { "CHANGED", false },
+};
+
+static const struct table_column memory_columns[] = {
+    { "WHAT", false },
+    { "USED", true },
+    { "LIMIT", true },
+    { "SETTING", false },
+};
+
 static const struct table_column stats_columns[] = {
     { "NAME", false },
     { "VALUE", true },
@@ -302,11 +461,22 @@ struct view {
 
 static const struct view views[] = {
     { "nameservers", SIDECAR_GET_NAMESRV_LIST, COLUMNS(nameserver_columns), print_nameservers },
+    { "brokers", SIDECAR_GET_BROKERS, COLUMNS(broker_columns), print_brokers },
     { "pools", SIDECAR_GET_POOL_STATS, COLUMNS(pool_columns), print_pools },
+    { "routes", SIDECAR_GET_ROUTES, COLUMNS(route_columns), print_routes },
     { "sessions", SIDECAR_GET_SESSIONS, COLUMNS(session_columns), print_sessions },
-    { "hooks", SIDECAR_GET_RPC_HOOKS, COLUMNS(hook_columns), print_hooks },
+    { "groups", SIDECAR_GET_GROUPS, COLUMNS(group_columns), print_groups },
     { "stats", SIDECAR_GET_STATS, COLUMNS(stats_columns), print_stats },
+    { "memory", SIDECAR_GET_MEMORY, COLUMNS(memory_columns), print_memory },
+    { "config", SIDECAR_GET_CONFIG, COLUMNS(config_columns), print_config },
+    { "hooks", SIDECAR_GET_RPC_HOOKS, COLUMNS(hook_columns), print_hooks },
 };
+
+/* The names of the views. */
+static const char *const show_words[] = { "nameservers", "brokers", "pools", "routes", "sessions",
+    "groups", "stats", "memory", "config", "hooks", NULL };
+_Static_assert(sizeof(show_words) / sizeof(show_words[0]) - 1 == sizeof(views) / sizeof(views[0]),
+    "a view has no word");
 
 static const struct view *find_view(const struct invocation *invocation, const char *name)
 {
@@ -315,8 +485,11 @@ static const struct view *find_view(const struct invocation *invocation, const c
             return &views[i];
         }
     }
-    usage_error(
-        invocation, "'%s' cannot be shown: nameservers, pools, sessions, hooks, stats", name);
+    usage_error(invocation,
+        "'%s' cannot be shown: nameservers, brokers, pools, routes, sessions, groups, stats, "
+        "memory, "
+        "config, hooks",
+        name);
 }
 
 /* Adds what the answer says to the table, or prints it as it came. *ret_next: 0, or where to go on. */
@@ -382,5 +555,6 @@ const struct command command_show = {
     .summary = "what the daemon knows about itself",
     .help = help,
     .options = global_options,
+    .words = show_words,
     .run = run_show,
 };

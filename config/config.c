@@ -693,6 +693,46 @@ static size_t n_in_section(size_t first)
     return n;
 }
 
+static int view_one(const struct config *config, const struct setting *setting, size_t at,
+    void (*visit)(void *context, const struct config_view *view), void *context)
+{
+    char section[SECTION_SIZE];
+    char *value = setting_text(setting, config, at);
+    if (!value) {
+        return -ENOMEM;
+    }
+    (void)section_text(setting, config, at, section);
+    const struct config_view view = {
+        .section = section,
+        .key = setting->key,
+        .value = value,
+        .default_text = setting->default_text,
+        .is_default = setting_is_default(setting, config, at),
+        .sentence = setting->sentence,
+    };
+    visit(context, &view);
+    free(value);
+    return 0;
+}
+
+int config_each(const struct config *config,
+    void (*visit)(void *context, const struct config_view *view), void *context)
+{
+    for (size_t i = 0; i < n_settings; i += n_in_section(i)) {
+        const struct setting *first = &settings[i];
+        const struct named_kind *kind = named_kind_find(first->section, strlen(first->section));
+        size_t n_sections = kind ? *named_count(kind, config) : 1;
+        for (size_t j = 0; j < n_sections * n_in_section(i); j++) {
+            int r =
+                view_one(config, first + j % n_in_section(i), j / n_in_section(i), visit, context);
+            if (r < 0) {
+                return r;
+            }
+        }
+    }
+    return 0;
+}
+
 void config_dump(const struct config *config, bool comment_out_defaults, FILE *file)
 {
     fputs("# Settings of remotingd.\n"

@@ -216,6 +216,19 @@ struct config *config_free(struct config *config);
 DEFINE_CLEANUP(struct config *, config_free)
 void config_problems_deinit(struct config_problems *problems);
 
+/* One setting as it is in force. The texts are valid for the call. */
+struct config_view {
+    const char *section; /* with its NAME, where it has one */
+    const char *key;
+    const char *value; /* the items of a list are separated by ; */
+    const char *default_text;
+    bool is_default;
+    const char *sentence;
+};
+/* Every setting in the order of the table. 0, or -ENOMEM. */
+int config_each(const struct config *config,
+    void (*visit)(void *context, const struct config_view *view), void *context);
+
 /*
  * One more problem, in words; path NULL stands for no file. Beyond CONFIG_PROBLEMS_MAX, and without
  * memory, it is counted as left out.

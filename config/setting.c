@@ -593,7 +593,7 @@ void setting_clear(const struct setting *setting, struct config *config, size_t 
 }
 
 /* config NULL stands for the defaults. */
-static bool is_default(const struct setting *setting, const struct config *config, size_t at)
+bool setting_is_default(const struct setting *setting, const struct config *config, size_t at)
 {
     if (!config) {
         return true;
@@ -635,6 +635,32 @@ static void dump_list(
     fputs(list->n > 0 ? "\n" : "", file);
 }
 
+char *setting_text(const struct setting *setting, const struct config *config, size_t at)
+{
+    if (setting_is_number(setting)) {
+        char number[VALUE_NUMBER_MAX];
+        setting_format_number(setting, setting_number(setting, config, at), number);
+        return strdup(number);
+    }
+    if (!setting_is_list(setting)) {
+        return strdup(*text_field(setting, config, at));
+    }
+    char *text = NULL;
+    size_t n = 0;
+    FILE *file = open_memstream(&text, &n);
+    if (!file) {
+        return NULL;
+    }
+    const struct config_list *list = list_field(setting, config, at);
+    if (setting->kind == SETTING_NETWORKS && config->upstream.allow_any_address) {
+        fputs(list->n > 0 ? "any;" : "any", file);
+    }
+    for (size_t i = 0; i < list->n; i++) {
+        fprintf(file, "%s%s", i > 0 ? ";" : "", list->items[i]);
+    }
+    return fclose(file) == 0 ? text : NULL;
+}
+
 static void dump_manual(const struct setting *setting, FILE *file)
 {
     fprintf(file, "# %s\n# Default: %s", setting->sentence,
@@ -653,7 +679,7 @@ void setting_dump(const struct setting *setting, const struct config *config, si
     bool comment_out, char comment, FILE *file)
 {
     dump_manual(setting, file);
-    if (is_default(setting, config, at)) {
+    if (setting_is_default(setting, config, at)) {
         const char *text = setting->default_text;
         if (!config && setting->example) {
             text = setting->example;

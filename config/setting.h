@@ -92,6 +92,10 @@ void setting_format_number(
 const char *setting_text(const struct setting *setting, const struct config *config, size_t at,
     char number[static VALUE_NUMBER_MAX]);
 
+/* config NULL stands for the defaults. */
+bool setting_is_default(const struct setting *setting, const struct config *config, size_t at);
+/* Its value as one text on the heap; the items of a list are separated by ;. NULL without memory. */
+char *setting_text(const struct setting *setting, const struct config *config, size_t at);
 /*
  * As config_dump() describes it; config NULL stands for the defaults, and for an example of a
  * section with a name. comment is what begins a line that is commented out.

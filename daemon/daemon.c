@@ -204,6 +204,8 @@ static void on_drain(struct daemon *daemon)
         daemon->invoker.n_in_flight, daemon->invoker.next_id);
     log_info("drain %s in_flight=%zu", drain_state_name(daemon->drain.state),
         daemon->invoker.n_in_flight);
+    net_event_note(&daemon->events, EVENT_DRAIN, false, drain_state_name(daemon->drain.state),
+        "%zu in flight", daemon->invoker.n_in_flight);
     service_stopping(&daemon->service);
     if (handover_begin(&daemon->handover)) {
         listeners_hand_over(daemon);
@@ -465,7 +467,9 @@ static int parts_make(struct daemon *daemon)
     const struct config *config = daemon->config;
     struct loop *loop = &daemon->loop;
     pending_table_init(&daemon->pending, config->limits.max_in_flight, first_generation(loop));
-    net_events_init(&daemon->events);
+    if (net_events_init(&daemon->events) < 0) {
+        return -ENOMEM;
+    }
     daemon->upstreams = (struct upstream_context){
         .loop = loop,
         .memory = &daemon->memory,
@@ -641,6 +645,7 @@ struct daemon *daemon_free(struct daemon *daemon)
     loop_deadline_clear(&daemon->loop, &daemon->drain_deadline);
     service_deinit(&daemon->service);
     loop_finish(&daemon->loop);
+    net_events_deinit(&daemon->events);
     rpc_hooks_deinit(&daemon->upstreams.hooks);
     daemon->roles = roles_free(daemon->roles);
     daemon->own_config = config_free(daemon->own_config);

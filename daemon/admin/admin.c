@@ -176,9 +176,9 @@ static void hello(struct invocation *invocation, const struct remoting_command *
 static void subscribe_net_events(struct invocation *invocation,
     const struct remoting_command *command, const struct command_source *source)
 {
-    (void)command;
     (void)source;
     struct session *session = invocation->session;
+    bool wants_all = span_equals(ext_fields_text(&command->ext_fields, "all"), SPAN("true"));
     bool takes_events = session->state == SESSION_OPEN;
     if (takes_events &&
         net_event_subscribe(invocation->invoker->upstreams->events, &session->net_events,
@@ -187,9 +187,15 @@ static void subscribe_net_events(struct invocation *invocation,
         return;
     }
     session->is_bound = true;
+    if (takes_events) {
+        session->net_events->wants_all = wants_all;
+        session->net_events->is_admin = session->role->is_admin;
+    }
     json_t *names = json_array();
-    for (enum net_event event = NET_EVENT_CONNECTED; event <= NET_EVENT_IDLE; event++) {
-        json_array_append_new(names, json_string(net_event_name(event)));
+    for (unsigned kind = 0; kind <= (wants_all ? EVENT_KINDS - 1 : EVENT_IDLE); kind++) {
+        if (session->role->is_admin || event_kind_is_public((enum event_kind)kind)) {
+            json_array_append_new(names, json_string(event_kind_name((enum event_kind)kind)));
+        }
     }
     admin_answer_json(invocation, json_pack("{s:o}", "events", names));
 }
@@ -290,29 +296,38 @@ struct admin_command {
     int32_t code;
     bool needs_admin;
     bool serves_drain;
+    bool only_looks; /* needs_admin, and changes nothing */
     void (*answer)(struct invocation *invocation, const struct remoting_command *command,
         const struct command_source *source);
 };
 
 static const struct admin_command commands[] = {
-    { SIDECAR_HELLO, false, false, hello },
-    { SIDECAR_GET_NAMESRV_LIST, false, true, admin_get_namesrv_list },
-    { SIDECAR_UPDATE_NAMESRV_LIST, true, false, admin_update_namesrv_list },
-    { SIDECAR_GET_AVAILABLE_NAMESRV_LIST, false, true, admin_get_available_namesrv_list },
-    { SIDECAR_IS_ADDRESS_REACHABLE, false, false, admin_is_address_reachable },
-    { SIDECAR_CLOSE_CLIENTS, true, false, admin_close_clients },
-    { SIDECAR_GET_POOL_STATS, false, true, admin_get_pool_stats },
-    { SIDECAR_REGISTER_PROCESSOR, false, false, admin_register_processor },
-    { SIDECAR_UNREGISTER_PROCESSOR, false, false, admin_unregister_processor },
-    { SIDECAR_SUBSCRIBE_NET_EVENTS, false, false, subscribe_net_events },
-    { SIDECAR_GET_RPC_HOOKS, false, true, admin_get_rpc_hooks },
-    { SIDECAR_CLEAR_RPC_HOOKS, true, false, admin_clear_rpc_hooks },
-    { SIDECAR_GET_STATS, false, true, get_stats },
-    { SIDECAR_GET_SESSIONS, false, true, admin_get_sessions },
-    { SIDECAR_RELOAD, true, false, admin_reload },
-    { SIDECAR_DRAIN, true, true, drain },
-    { SIDECAR_GET_STATUS, false, true, admin_get_status },
-    { SIDECAR_GET_BROKERS, false, true, admin_get_brokers },
+    { SIDECAR_HELLO, false, false, false, hello },
+    { SIDECAR_GET_NAMESRV_LIST, false, true, false, admin_get_namesrv_list },
+    { SIDECAR_UPDATE_NAMESRV_LIST, true, false, false, admin_update_namesrv_list },
+    { SIDECAR_GET_AVAILABLE_NAMESRV_LIST, false, true, false, admin_get_available_namesrv_list },
+    { SIDECAR_IS_ADDRESS_REACHABLE, false, false, false, admin_is_address_reachable },
+    { SIDECAR_CLOSE_CLIENTS, true, false, false, admin_close_clients },
+    { SIDECAR_GET_POOL_STATS, false, true, false, admin_get_pool_stats },
+    { SIDECAR_REGISTER_PROCESSOR, false, false, false, admin_register_processor },
+    { SIDECAR_UNREGISTER_PROCESSOR, false, false, false, admin_unregister_processor },
+    { SIDECAR_SUBSCRIBE_NET_EVENTS, false, false, false, subscribe_net_events },
+    { SIDECAR_GET_RPC_HOOKS, false, true, false, admin_get_rpc_hooks },
+    { SIDECAR_CLEAR_RPC_HOOKS, true, false, false, admin_clear_rpc_hooks },
+    { SIDECAR_GET_STATS, false, true, false, get_stats },
+    { SIDECAR_GET_SESSIONS, false, true, false, admin_get_sessions },
+    { SIDECAR_RELOAD, true, false, false, admin_reload },
+    { SIDECAR_DRAIN, true, true, false, drain },
+    { SIDECAR_GET_ROUTES, false, true, false, admin_get_routes },
+    { SIDECAR_GET_GROUPS, false, true, false, admin_get_groups },
+    { SIDECAR_GET_CONFIG, true, true, true, admin_get_config },
+    { SIDECAR_GET_MEMORY, false, true, false, admin_get_memory },
+    { SIDECAR_KILL_SESSION, true, true, false, admin_kill_session },
+    { SIDECAR_SET_LOG_LEVEL, true, true, false, admin_set_log_level },
+    { SIDECAR_RECONNECT, true, false, false, admin_reconnect },
+    { SIDECAR_GET_EVENTS, false, true, false, admin_get_events },
+    { SIDECAR_GET_STATUS, false, true, false, admin_get_status },
+    { SIDECAR_GET_BROKERS, false, true, false, admin_get_brokers },
 };
 
 static const struct admin_command *command_find(int32_t code)
@@ -346,6 +361,11 @@ void admin_answer(struct invocation *invocation, const struct remoting_command *
     } else if (found->needs_admin && !invocation->role->is_admin) {
         invocation_fail_for_admin(invocation);
     } else {
+        if (found->needs_admin && !found->only_looks) {
+            char text[SESSION_TEXT_SIZE];
+            net_event_note(invocation->invoker->upstreams->events, EVENT_COMMAND, false, name, "%s",
+                session_text(invocation->session, text));
+        }
         found->answer(invocation, command, source);
     }
 }

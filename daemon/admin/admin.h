@@ -76,6 +76,14 @@ void admin_unregister_processor(struct invocation *invocation,
 void admin_reload(struct invocation *invocation, const struct remoting_command *command,
     const struct command_source *source);
 /* admin_session.c */
+/*
+ * The ext field `after`, behind which to go on; 0, the beginning, where it is absent. False: the
+ * invocation has failed.
+ */
+bool admin_after_read(
+    struct invocation *invocation, const struct remoting_command *command, uint64_t *ret_after);
+void admin_kill_session(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source);
 void admin_get_sessions(struct invocation *invocation, const struct remoting_command *command,
     const struct command_source *source);
 /* admin_status.c */
@@ -83,7 +91,24 @@ void admin_get_status(struct invocation *invocation, const struct remoting_comma
     const struct command_source *source);
 void admin_get_brokers(struct invocation *invocation, const struct remoting_command *command,
     const struct command_source *source);
+/* admin_events.c */
+void admin_get_events(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source);
+/* admin_routes.c */
+void admin_get_routes(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source);
+void admin_get_groups(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source);
+/* admin_config.c */
+void admin_get_config(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source);
+void admin_get_memory(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source);
+void admin_set_log_level(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source);
 /* admin_pool.c */
+void admin_reconnect(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source);
 void admin_is_address_reachable(struct invocation *invocation,
     const struct remoting_command *command, const struct command_source *source);
 void admin_close_clients(struct invocation *invocation, const struct remoting_command *command,

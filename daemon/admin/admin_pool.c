@@ -288,6 +288,53 @@ json_t *admin_drain_address(struct invoker *invoker, struct span address, const 
     return row;
 }
 
+/* The addresses of the pool, each once. */
+static void address_collect(void *context, const struct upstream_address *address)
+{
+    json_t *names = context;
+    if (address->class != POOL_CONTROL && !address->alias) {
+        json_object_set_new(names, upstream_address_name(address), json_null());
+    }
+}
+
+static json_t *reconnect(struct invoker *invoker, struct span address)
+{
+    size_t n = upstream_pool_reconnect(invoker->pool, address, "made anew on request (RECONNECT)");
+    return json_pack("{s:o, s:o}", "addr", json_stringn(address.data, address.n), "connections",
+        admin_json_count(n));
+}
+
+/* Without a body: all of them. */
+void admin_reconnect(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source)
+{
+    (void)source;
+    struct invoker *invoker = invocation->invoker;
+    struct admin_addresses addresses = { .n = 0 };
+    if (!span_is_empty(command->body) &&
+        !admin_addresses_read(invocation, command->body, &addresses)) {
+        return;
+    }
+    json_t *rows = json_array();
+    for (size_t i = 0; i < addresses.n; i++) {
+        json_array_append_new(rows, reconnect(invoker, addresses.items[i]));
+    }
+    if (addresses.n == 0) {
+        const char *name;
+        json_t *value, *names = json_object();
+        upstream_pool_each(invoker->pool, address_collect, names);
+        json_object_foreach(names, name, value)
+        {
+            json_array_append_new(rows, reconnect(invoker, span_of(name)));
+        }
+        json_decref(names);
+    }
+    char text[SESSION_TEXT_SIZE];
+    log_info("%s RECONNECT n=%zu", session_text(invocation->session, text), json_array_size(rows));
+    admin_answer_json(invocation, json_pack("{s:o}", "reconnected", rows));
+    admin_addresses_deinit(&addresses);
+}
+
 void admin_close_clients(struct invocation *invocation, const struct remoting_command *command,
     const struct command_source *source)
 {

@@ -1,6 +1,12 @@
-/* GET_SESSIONS: who is connected, by which listener, in which role, and what they are at. */
+/*
+ * GET_SESSIONS and KILL_SESSION: who is connected, by which listener, in which role, what they are
+ * at; and ending one.
+ */
 #include "daemon/admin/admin.h"
 
+#include "daemon/loop/log.h"
+
+#include <inttypes.h>
 #include <stdint.h>
 
 /* Of one answer: so many rows take a quarter of a megabyte. `next` says where to go on. */
@@ -58,15 +64,14 @@ static json_t *session_json(const struct session *asking, const struct session *
     return row;
 }
 
-/* The session behind which to go on; 0, the first, where the field is absent. */
-static bool after_read(
+bool admin_after_read(
     struct invocation *invocation, const struct remoting_command *command, uint64_t *ret_after)
 {
     struct span text = ext_fields_text(&command->ext_fields, "after");
     int64_t after = 0;
     if (!span_is_absent(text) && !ext_value_parse_i64(text, 0, INT64_MAX, &after)) {
         invocation_fail(invocation, FAILURE_INVALID, false,
-            "after is no session: the `next` of the answer before is accepted");
+            "after is none: the `next` of the answer before is accepted");
         return false;
     }
     *ret_after = (uint64_t)after;
@@ -82,7 +87,7 @@ void admin_get_sessions(struct invocation *invocation, const struct remoting_com
     json_t *rows = json_array();
     json_t *next = json_null();
     uint64_t after, last = 0;
-    if (!after_read(invocation, command, &after)) {
+    if (!admin_after_read(invocation, command, &after)) {
         json_decref(rows);
         return;
     }
@@ -98,4 +103,31 @@ void admin_get_sessions(struct invocation *invocation, const struct remoting_com
         last = session->id;
     }
     admin_answer_json(invocation, json_pack("{s:o, s:o}", "sessions", rows, "next", next));
+}
+
+/* Its answers that are written already still reach it; nothing more does. */
+void admin_kill_session(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source)
+{
+    (void)source;
+    int64_t id = 0;
+    struct span text = ext_fields_text(&command->ext_fields, "session");
+    if (!ext_value_parse_i64(text, 1, INT64_MAX, &id)) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "session is no number: one of GET_SESSIONS is accepted");
+        return;
+    }
+    struct session *session = session_list_find(invocation->session->sessions, (uint64_t)id);
+    if (!session || session == invocation->session) {
+        invocation_fail(invocation, FAILURE_INVALID, false, "session %" PRId64 " %s", id,
+            session ? "is the one that asks" : "is not connected");
+        return;
+    }
+    char killer[SESSION_TEXT_SIZE], killed[SESSION_TEXT_SIZE];
+    log_info(
+        "%s KILL_SESSION killed=%" PRIu64, session_text(invocation->session, killer), session->id);
+    json_t *body = json_pack("{s:o, s:o}", "session", admin_json_count(session->id), "caller",
+        admin_json_text(session_text(session, killed)));
+    session_end(session, SESSION_END_KILLED);
+    admin_answer_json(invocation, body);
 }

@@ -231,6 +231,8 @@ static void state_tell(struct monitor *monitor, const struct health_report *repo
         health_state_name(report->state), report->n_found > 0 ? " condition=" : "",
         report->n_found > 0 ? report->found[0]->name : "",
         log_quote(reason, strlen(reason), quoted));
+    net_event_note(monitor->invoker->upstreams->events, EVENT_HEALTH,
+        report->state > monitor->state, health_state_name(report->state), "%s", reason);
     monitor->state = report->state;
 }
 

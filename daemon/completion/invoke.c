@@ -223,6 +223,9 @@ void invocation_answer(struct invocation *invocation, struct remoting_command *r
 static void failure_log(struct invocation *invocation, const struct failure_report *report)
 {
     struct invoker *invoker = invocation->invoker;
+    net_event_note(invoker->upstreams->events, EVENT_FAILURE, true, failure_name(report->failure),
+        "request=%" PRIu64 " session=%" PRIu64 " code=%d: %s", invocation->id,
+        invocation->session_id, (int)invocation->code, report->cause);
     struct session_list *sessions = invoker->sessions;
     bool is_refusal = report->failure == FAILURE_FORBIDDEN;
     if (!log_budget_take(is_refusal ? &sessions->refusals : &invoker->failures_logged,

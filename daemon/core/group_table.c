@@ -251,3 +251,11 @@ size_t group_table_names(const struct group_table *table, struct span *names, si
     }
     return n_names;
 }
+
+void group_table_each(const struct group_table *table,
+    void (*visit)(void *context, struct span group, size_t n_callers), void *context)
+{
+    for (const struct group *group = table->groups; group; group = group->hh.next) {
+        visit(context, (struct span){ group->name, group->name_size }, group->n_members);
+    }
+}

@@ -49,6 +49,9 @@ bool group_table_leave(
 bool group_table_leave_one(struct group_table *table, uint64_t session_id,
     char ret_group[ROCKETMQ_NAME_MAX + 1], bool *ret_is_last);
 
+/* Every group, in the order in which they came, and how many callers are in it. */
+void group_table_each(const struct group_table *table,
+    void (*visit)(void *context, struct span group, size_t n_callers), void *context);
 size_t group_table_n(const struct group_table *table);
 /* The names, at most n of them, in the order in which the groups came; how many. */
 size_t group_table_names(const struct group_table *table, struct span *names, size_t n);

@@ -397,6 +397,12 @@ bool route_table_knows_address(struct route_table *table, struct span address, u
     return row && now_ms - row->seen_ms < ROUTE_ADDRESS_KNOWN_MS;
 }
 
+bool route_table_has_route(struct route_table *table, struct span topic)
+{
+    const struct topic_row *row = topic_row_find(table, topic);
+    return row && row->entry.route;
+}
+
 size_t route_table_n_topics(const struct route_table *table)
 {
     return HASH_COUNT(table->topics);

@@ -103,4 +103,6 @@ void route_table_each_broker(const struct route_table *table, uint64_t now_ms,
 void route_table_each_topic(const struct route_table *table,
     void (*visit)(void *context, const struct route_entry *entry), void *context);
 bool route_table_knows_address(struct route_table *table, struct span address, uint64_t now_ms);
+/* Whether a route of the topic is kept, however old. Notes no use. */
+bool route_table_has_route(struct route_table *table, struct span topic);
 size_t route_table_n_topics(const struct route_table *table);

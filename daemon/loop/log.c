@@ -53,14 +53,34 @@ static bool dropped_tell(void)
     return true;
 }
 
-__attribute__((format(printf, 3, 0))) static void log_line(
-    enum log_level level, const char *word, const char *format, va_list arguments)
+enum log_level log_get_level(void)
+{
+    return log_level;
+}
+
+const char *log_level_name(enum log_level level)
+{
+    switch (level) {
+    case LOG_LEVEL_ERROR:
+        return "error";
+    case LOG_LEVEL_WARNING:
+        return "warning";
+    case LOG_LEVEL_INFO:
+        return "info";
+    case LOG_LEVEL_DEBUG:
+        return "debug";
+    }
+    return "?";
+}
+
+__attribute__((format(printf, 2, 0))) static void log_line(
+    enum log_level level, const char *format, va_list arguments)
 {
     if (level > log_level) {
         return;
     }
     char line[LOG_LINE_SIZE];
-    int n = snprintf(line, sizeof(line), "level=%s ", word);
+    int n = snprintf(line, sizeof(line), "level=%s ", log_level_name(level));
     int m = vsnprintf(line + n, sizeof(line) - (size_t)n - 1, format, arguments);
     if (m < 0) {
         return;
@@ -73,19 +93,19 @@ __attribute__((format(printf, 3, 0))) static void log_line(
     n_dropped += !dropped_tell() || !line_write(line, size);
 }
 
-#define DEFINE_LOG(name, level, word)                                                              \
+#define DEFINE_LOG(name, level)                                                                    \
     void name(const char *format, ...)                                                             \
     {                                                                                              \
         va_list arguments;                                                                         \
         va_start(arguments, format);                                                               \
-        log_line(level, word, format, arguments);                                                  \
+        log_line(level, format, arguments);                                                        \
         va_end(arguments);                                                                         \
     }
 
-DEFINE_LOG(log_error, LOG_LEVEL_ERROR, "error")
-DEFINE_LOG(log_warning, LOG_LEVEL_WARNING, "warning")
-DEFINE_LOG(log_info, LOG_LEVEL_INFO, "info")
-DEFINE_LOG(log_debug, LOG_LEVEL_DEBUG, "debug")
+DEFINE_LOG(log_error, LOG_LEVEL_ERROR)
+DEFINE_LOG(log_warning, LOG_LEVEL_WARNING)
+DEFINE_LOG(log_info, LOG_LEVEL_INFO)
+DEFINE_LOG(log_debug, LOG_LEVEL_DEBUG)
 
 bool log_budget_take(struct log_budget *budget, uint64_t now_ms, const char *what)
 {

@@ -41,6 +41,8 @@ bool log_budget_take(struct log_budget *budget, uint64_t now_ms, const char *wha
 void log_set_level(enum log_level level);
 /* Lines that standard error did not take, ever. */
 uint64_t log_dropped(void);
+enum log_level log_get_level(void);
+const char *log_level_name(enum log_level level);
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -1,33 +1,26 @@
 #include "daemon/loop/net_event.h"
 
+#include "daemon/loop/wall_clock.h"
 #include "protocol/code.h"
 #include "protocol/remoting_command.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define NET_EVENT_FIELDS 5
 
-const char *net_event_name(enum net_event event)
-{
-    switch (event) {
-    case NET_EVENT_CONNECTED:
-        return "CONNECTED";
-    case NET_EVENT_DISCONNECTED:
-        return "DISCONNECTED";
-    case NET_EVENT_EXCEPTION:
-        return "EXCEPTION";
-    case NET_EVENT_IDLE:
-        return "IDLE";
-    }
-    return "?";
-}
-
-void net_events_init(struct net_events *events)
+int net_events_init(struct net_events *events)
 {
     TAILQ_INIT(&events->subscriptions);
+    return event_ring_init(&events->ring);
+}
+
+void net_events_deinit(struct net_events *events)
+{
+    event_ring_deinit(&events->ring);
 }
 
 int net_event_subscribe(struct net_events *events, struct net_event_subscription **subscription,
@@ -81,14 +74,18 @@ static void event_write(
     command->ext_fields.n = n_fields;
 }
 
-void net_event_publish(struct net_events *events, enum net_event event, const char *address,
-    uint64_t upstream_id, const char *cause)
+static bool is_of_connection(enum event_kind kind)
+{
+    return kind <= EVENT_IDLE;
+}
+
+static void event_tell(struct net_events *events, const struct noted_event *event)
 {
     if (TAILQ_EMPTY(&events->subscriptions)) {
         return;
     }
     char id[24];
-    (void)snprintf(id, sizeof(id), "%" PRIu64, upstream_id);
+    (void)snprintf(id, sizeof(id), "%" PRIu64, event->connection);
     struct ext_field fields[NET_EVENT_FIELDS];
     struct remoting_command command = {
         .code = SIDECAR_SUBSCRIBE_NET_EVENTS,
@@ -98,12 +95,49 @@ void net_event_publish(struct net_events *events, enum net_event event, const ch
         .has_ext_fields = true,
     };
     ext_fields_init(&command.ext_fields, fields, NET_EVENT_FIELDS);
-    (void)ext_fields_add(&command.ext_fields, SPAN("event"), span_of(net_event_name(event)));
-    (void)ext_fields_add(&command.ext_fields, SPAN("addr"), span_of(address));
+    (void)ext_fields_add(&command.ext_fields, SPAN("event"), span_of(event_kind_name(event->kind)));
+    (void)ext_fields_add(&command.ext_fields, SPAN("addr"), span_of(event->subject));
     (void)ext_fields_add(&command.ext_fields, SPAN("connection"), span_of(id));
-    (void)ext_fields_add(&command.ext_fields, SPAN("cause"), span_of(cause ? cause : ""));
+    (void)ext_fields_add(&command.ext_fields, SPAN("cause"), span_of(event->cause));
     struct net_event_subscription *subscription;
     TAILQ_FOREACH (subscription, &events->subscriptions, link) {
-        event_write(subscription, &command);
+        if (is_of_connection(event->kind) ||
+            (subscription->wants_all &&
+                (subscription->is_admin || event_kind_is_public(event->kind)))) {
+            event_write(subscription, &command);
+        }
     }
+}
+
+/* What is left out of the ring for being too much is told all the same: who listens has a limit. */
+static void event_happen(struct net_events *events, struct noted_event *event)
+{
+    event->wall_ms = wall_clock_ms();
+    (void)event_ring_add(&events->ring, event, loop_clock_ms());
+    event_tell(events, event);
+}
+
+void net_event_publish(struct net_events *events, enum event_kind kind, const char *address,
+    uint64_t upstream_id, const char *cause)
+{
+    struct noted_event event = {
+        .kind = kind,
+        .is_error = kind == EVENT_EXCEPTION,
+        .connection = upstream_id,
+    };
+    (void)snprintf(event.subject, sizeof(event.subject), "%s", address);
+    (void)snprintf(event.cause, sizeof(event.cause), "%s", cause ? cause : "");
+    event_happen(events, &event);
+}
+
+void net_event_note(struct net_events *events, enum event_kind kind, bool is_error,
+    const char *subject, const char *cause, ...)
+{
+    struct noted_event event = { .kind = kind, .is_error = is_error };
+    va_list arguments;
+    va_start(arguments, cause);
+    (void)snprintf(event.subject, sizeof(event.subject), "%s", subject);
+    (void)vsnprintf(event.cause, sizeof(event.cause), cause, arguments);
+    va_end(arguments);
+    event_happen(events, &event);
 }

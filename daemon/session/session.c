@@ -51,6 +51,8 @@ static const char *session_end_name(enum session_end end)
         return "drain";
     case SESSION_END_HANDED_OVER:
         return "handed-over";
+    case SESSION_END_KILLED:
+        return "killed";
     }
     return "?";
 }
@@ -134,6 +136,11 @@ static void session_enter(struct session *session, enum session_state state)
     case SESSION_CLOSED:
         log_debug("session=%" PRIu64 " closed reason=%s requests=%" PRIu64, session->id,
             session_end_name(session->end), session->n_requests);
+        if (session->end != SESSION_END_CALLER && session->end != SESSION_END_DRAIN &&
+            session->end != SESSION_END_HANDED_OVER) {
+            net_event_note(session->sessions->invoker->upstreams->events, EVENT_SESSION, true,
+                session_end_name(session->end), "%s", session_text(session, text));
+        }
         session_leave(session);
         return;
     }

@@ -68,6 +68,7 @@ enum session_end {
     SESSION_END_FORBIDDEN, /* it has no role */
     SESSION_END_DRAIN,
     SESSION_END_HANDED_OVER, /* to the next daemon */
+    SESSION_END_KILLED, /* an operator ended it */
 };
 
 struct session {

@@ -429,3 +429,33 @@ void identity_stop(struct identity *identity)
         identity->own = control_identity_free(identity->own);
     }
 }
+
+/* --- what can be seen --- */
+
+size_t identity_n_producers(const struct identity *identity)
+{
+    return group_table_n(identity->producers);
+}
+
+size_t identity_n_members(const struct identity *identity)
+{
+    return HASH_COUNT(identity->members);
+}
+
+void identity_each_producer(const struct identity *identity,
+    void (*visit)(void *context, struct span group, size_t n_callers), void *context)
+{
+    group_table_each(identity->producers, visit, context);
+}
+
+void identity_each_consumer(const struct identity *identity,
+    void (*visit)(void *context, uint64_t session_id, const char *client_id, struct span group),
+    void *context)
+{
+    for (const struct member *member = identity->members; member; member = member->hh.next) {
+        for (size_t i = 0; i < json_array_size(member->consumers); i++) {
+            visit(context, member->session_id, member->client_id,
+                heartbeat_group_name(json_array_get(member->consumers, i)));
+        }
+    }
+}

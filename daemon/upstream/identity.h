@@ -62,6 +62,17 @@ void identity_drain(struct identity *identity);
 /* Nothing is said to brokers any more, and the connections are closed. NULL is fine. */
 void identity_stop(struct identity *identity);
 
+/* --- what can be seen --- */
+
+size_t identity_n_producers(const struct identity *identity);
+size_t identity_n_members(const struct identity *identity);
+void identity_each_producer(const struct identity *identity,
+    void (*visit)(void *context, struct span group, size_t n_callers), void *context);
+/* Every consumer group of every member. */
+void identity_each_consumer(const struct identity *identity,
+    void (*visit)(void *context, uint64_t session_id, const char *client_id, struct span group),
+    void *context);
+
 /* The member that the session is, or NULL. */
 struct control_identity *identity_member(const struct identity *identity, uint64_t session_id);
 struct control_identity *identity_own(const struct identity *identity);

@@ -178,8 +178,13 @@ static void degraded_note(struct nameservers *nameservers)
     if (is_degraded) {
         log_warning(
             "nameservers degraded: none of %zu answers; known routes are served", nameservers->n);
+        net_event_note(nameservers->context->events, EVENT_NAMESERVERS_SILENT, true,
+            nameservers_current(nameservers), "none of %zu answers; known routes are served",
+            nameservers->n);
     } else {
         log_info("nameservers answer again current=%s", nameservers_current(nameservers));
+        net_event_note(nameservers->context->events, EVENT_NAMESERVERS_ANSWER, false,
+            nameservers_current(nameservers), "again");
     }
 }
 

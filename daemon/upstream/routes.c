@@ -210,6 +210,10 @@ static void on_response(struct nameserver_call *call, struct remoting_command *r
                 topic.n > 0 ? "topic " : "the cluster", fetch->topic);
         }
     } else if (response->code == RESPONSE_TOPIC_NOT_EXIST && topic.n > 0) {
+        if (route_table_has_route(routes->table, topic)) {
+            net_event_note(routes->context->events, EVENT_ROUTE_LOST, true, fetch->topic,
+                "the nameservers know no such topic any more");
+        }
         r = route_table_put(routes->table, topic, NULL, routes->context->loop->now_ms);
         failure_set(&report, FAILURE_OVERLOADED, false, "out of memory");
     } else {

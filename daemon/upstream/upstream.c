@@ -38,21 +38,21 @@ static struct upstream *upstream_of(struct transport *transport)
     return (struct upstream *)(void *)((char *)transport - offsetof(struct upstream, transport));
 }
 
-static enum net_event event_of_end(enum upstream_end end)
+static enum event_kind event_of_end(enum upstream_end end)
 {
     switch (end) {
     case UPSTREAM_END_PEER:
     case UPSTREAM_END_DRAINED:
     case UPSTREAM_END_ROOM:
     case UPSTREAM_END_STOPPING:
-        return NET_EVENT_DISCONNECTED;
+        return EVENT_DISCONNECTED;
     case UPSTREAM_END_GARBAGE:
     case UPSTREAM_END_SILENT:
-        return NET_EVENT_EXCEPTION;
+        return EVENT_EXCEPTION;
     case UPSTREAM_END_IDLE:
-        return NET_EVENT_IDLE;
+        return EVENT_IDLE;
     }
-    return NET_EVENT_EXCEPTION;
+    return EVENT_EXCEPTION;
 }
 
 /* Every change of state is here, counted, logged and told to who subscribed. */
@@ -74,8 +74,7 @@ static void upstream_enter(
         context->stats->upstream_connects++;
         upstream->address_stats->connects++;
         loop_deadline_clear(context->loop, &upstream->connect_deadline);
-        net_event_publish(
-            context->events, NET_EVENT_CONNECTED, upstream->name, upstream->id, cause);
+        net_event_publish(context->events, EVENT_CONNECTED, upstream->name, upstream->id, cause);
         return;
     case UPSTREAM_CLOSED:
         loop_deadline_clear(context->loop, &upstream->connect_deadline);
@@ -87,7 +86,7 @@ static void upstream_enter(
             context->stats->upstream_connect_failures++;
             upstream->address_stats->connect_failures++;
         }
-        net_event_publish(context->events, was_connected ? event_of_end(end) : NET_EVENT_EXCEPTION,
+        net_event_publish(context->events, was_connected ? event_of_end(end) : EVENT_EXCEPTION,
             upstream->name, upstream->id, cause);
         return;
     }

@@ -272,6 +272,10 @@ static void attempt_succeeded(struct upstream_address *address)
     address->n_ready++;
     address->must_probe = false;
     address->cause[0] = '\0';
+    if (address->backoff.n_failures > 0) {
+        net_event_note(context_of(address)->events, EVENT_IN_USE, false,
+            upstream_address_name(address), "after %u attempts", address->backoff.n_failures);
+    }
     backoff_succeed(&address->backoff);
     attempt_enter(address, ATTEMPT_NONE);
     waiting_send(address);
@@ -288,6 +292,10 @@ static void attempt_failed(struct upstream_address *address, const char *cause)
         /* It was one more for an address that works. */
         address->pause_until_ms = clock_after(context->loop->now_ms, ADDRESS_PAUSE_MS);
         return;
+    }
+    if (address->backoff.n_failures == 0) {
+        net_event_note(context->events, EVENT_OUT_OF_USE, true, upstream_address_name(address),
+            "%s", address->cause);
     }
     backoff_fail(&address->backoff, context->loop->now_ms, loop_random(context->loop));
     waiting_give_up(address);

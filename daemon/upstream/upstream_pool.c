@@ -443,6 +443,20 @@ size_t upstream_pool_drain_address(struct upstream_pool *pool, struct span name,
     return n;
 }
 
+size_t upstream_pool_reconnect(struct upstream_pool *pool, struct span name, const char *cause)
+{
+    static const enum pool_class classes[] = { POOL_NORMAL, POOL_LONG_POLL };
+    size_t n = upstream_pool_drain_address(pool, name, cause);
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+        struct upstream_address *address = address_find(pool, name, classes[i]);
+        if (address) {
+            upstream_address_hurry(address);
+            upstream_address_want(address);
+        }
+    }
+    return n;
+}
+
 /* --- the pool --- */
 
 static void idle_close(const struct upstream_pool *pool, struct upstream_address *address)

@@ -69,6 +69,11 @@ void upstream_pool_hurry(struct upstream_pool *pool, struct span address, enum p
  */
 size_t upstream_pool_drain_address(
     struct upstream_pool *pool, struct span address, const char *cause);
+/*
+ * The same, and new connections are tried for at once, also where the address is in its backoff.
+ * Addresses that nobody has asked for stay alone.
+ */
+size_t upstream_pool_reconnect(struct upstream_pool *pool, struct span address, const char *cause);
 /* Bytes of requests that were given to connections and not written yet. */
 size_t upstream_pool_unwritten(const struct upstream_pool *pool);
 /* Fails everything that waits, and closes every connection. */

@@ -26,7 +26,7 @@ REMOTINGCTL = os.environ.get("REMOTINGCTL", "build/client/remotingctl")
 PATIENCE_S = 30
 RESPONSE = 1
 ONEWAY = 2
-COMMANDS = ["status", "health", "send", "receive", "peek", "offsets", "route", "bench", "invoke", "ping", "show", "events", "reachable", "close", "nameservers", "drain"]
+COMMANDS = ["status", "health", "errors", "top", "reconnect", "kill-session", "log-level", "send", "receive", "peek", "offsets", "route", "bench", "invoke", "ping", "show", "events", "reachable", "close", "nameservers", "drain"]
 
 
 class Request:
@@ -1121,7 +1121,7 @@ def events_are_a_line_each_as_they_come():
         lines = [process.stdout.readline().decode() for _ in range(3)]
         process.terminate()
         process.communicate(timeout=PATIENCE_S)
-        equal((daemon.requests[0].code, daemon.requests[0].ext), (30009, {}))
+        equal((daemon.requests[0].code, daemon.requests[0].ext), (30009, {"all": "true"}))
         equal(lines[0].split()[1:], ["CONNECTED", "10.0.0.7:10911", "1"])
         equal(lines[1], "# 17 events before this one were lost\n")
         equal(lines[2].split()[1:], ["EXCEPTION", "10.0.0.7:10911", "2", "Connection", "refused"])
@@ -1399,7 +1399,7 @@ def wrong_usage_is_exit_code_2_and_points_to_help():
         (["invoke", "30", "--body", "x", "--body-file", "-"], "exclude"),
         (["invoke", "30", "--body-file", "/nonexistent"], "/nonexistent"), (["ping", "x"], "'x' is too much"),
         (["ping", "--count", "-1"], "--count '-1'"), (["show"], "show WHAT"),
-        (["show", "brokers"], "'brokers' cannot be shown"), (["show", "pools", "stats"], "'stats' is too much"),
+        (["show", "everything"], "'brokers' cannot be shown"), (["show", "pools", "stats"], "'stats' is too much"),
         (["events", "x"], "'x' is too much"), (["reachable"], "reachable ADDR"), (["close"], "close ADDR"),
         (["reachable", *["h:1"] * 65], "'h:1' is too much"), (["close", *["h:1"] * 65], "'h:1' is too much"),
         (["reachable", "h:1", "--timeout", "5"], "as in 500ms, 5s"), (["nameservers"], "nameservers set ADDR"),
