@@ -1399,7 +1399,7 @@ def wrong_usage_is_exit_code_2_and_points_to_help():
         (["invoke", "30", "--body", "x", "--body-file", "-"], "exclude"),
         (["invoke", "30", "--body-file", "/nonexistent"], "/nonexistent"), (["ping", "x"], "'x' is too much"),
         (["ping", "--count", "-1"], "--count '-1'"), (["show"], "show WHAT"),
-        (["show", "everything"], "'brokers' cannot be shown"), (["show", "pools", "stats"], "'stats' is too much"),
+        (["show", "everything"], "'everything' cannot be shown"), (["show", "pools", "stats"], "'stats' is too much"),
         (["events", "x"], "'x' is too much"), (["reachable"], "reachable ADDR"), (["close"], "close ADDR"),
         (["reachable", *["h:1"] * 65], "'h:1' is too much"), (["close", *["h:1"] * 65], "'h:1' is too much"),
         (["reachable", "h:1", "--timeout", "5"], "as in 500ms, 5s"), (["nameservers"], "nameservers set ADDR"),
