@@ -9,8 +9,6 @@
 #include "client/table.h"
 #include "protocol/code.h"
 
-DEFINE_CLEANUP(json_t *, json_decref)
-
 static const char events_help[] =
     "remotingctl events [--follow]\n"
     "\n"

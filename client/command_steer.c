@@ -9,8 +9,6 @@
 #include "client/output.h"
 #include "protocol/code.h"
 
-DEFINE_CLEANUP(json_t *, json_decref)
-
 #define ADDRESSES_MAX IN_FLIGHT_MAX
 
 static const char reconnect_help[] =

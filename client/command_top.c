@@ -10,8 +10,6 @@
 #include "client/table.h"
 #include "protocol/code.h"
 
-DEFINE_CLEANUP(json_t *, json_decref)
-
 static const char help[] =
     "remotingctl top [--interval DURATION] [--count N]\n"
     "\n"

@@ -697,7 +697,7 @@ static int view_one(const struct config *config, const struct setting *setting, 
     void (*visit)(void *context, const struct config_view *view), void *context)
 {
     char section[SECTION_SIZE];
-    char *value = setting_text(setting, config, at);
+    char *value = setting_value(setting, config, at);
     if (!value) {
         return -ENOMEM;
     }

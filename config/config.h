@@ -38,6 +38,12 @@ enum config_log_level {
     CONFIG_LOG_DEBUG,
 };
 
+enum config_log_target {
+    CONFIG_LOG_AUTO,
+    CONFIG_LOG_JOURNAL,
+    CONFIG_LOG_STDERR,
+};
+
 enum config_compression {
     CONFIG_COMPRESS_ZLIB,
     CONFIG_COMPRESS_LZ4,
@@ -191,7 +197,12 @@ struct config {
         uint64_t timeout_ms; /* 30s */
     } drain;
     struct {
-        enum config_log_level level; /* info */
+        char *listen;   /* an absolute path, or an address and port; "" = none */
+        char *textfile; /* an absolute path; "" = none */
+    } metrics;
+    struct {
+        enum config_log_level level;   /* info */
+        enum config_log_target target; /* auto */
     } log;
 };
 

@@ -242,6 +242,13 @@ const struct setting settings[] = {
     DURATION(drain, timeout, "30s", 0, H(1),
         .sentence = "How long requests in flight may take to finish when the daemon stops."),
 
+    TEXT(SETTING_LISTEN, metrics, listen, "", SOCKET_PATH_MAX, .is_fixed = true,
+        .example = "127.0.0.1:9464",
+        .sentence = "Where metrics can be read by HTTP: the path of a Unix socket, or an IP address and port."),
+    TEXT(SETTING_FILE, metrics, textfile, "", FILE_PATH_MAX, .is_fixed = true,
+        .example = "/var/lib/prometheus/node-exporter/remotingd.prom",
+        .sentence = "A file that metrics are written to every 15 s, for a collector of textfiles."),
+
     CHOICE(config_log_level, log, level, "info",
         .choices = {
             [CONFIG_LOG_ERROR] = "error",
@@ -250,6 +257,13 @@ const struct setting settings[] = {
             [CONFIG_LOG_DEBUG] = "debug",
         },
         .sentence = "The least weighty line that is logged: error, warning, info or debug."),
+    CHOICE(config_log_target, log, target, "auto", .is_fixed = true,
+        .choices = {
+            [CONFIG_LOG_AUTO] = "auto",
+            [CONFIG_LOG_JOURNAL] = "journal",
+            [CONFIG_LOG_STDERR] = "stderr",
+        },
+        .sentence = "journal, stderr, or auto: the journal where the service manager connects with it."),
 };
 /* clang-format on */
 
@@ -421,6 +435,8 @@ static int apply_text(const struct setting *setting, struct config *config, size
         [SETTING_ROCKETMQ_GROUP] = value_check_rocketmq_group,
         [SETTING_WORD] = value_check_word,
         [SETTING_CREDENTIAL] = value_check_credential,
+        [SETTING_LISTEN] = value_check_listen,
+        [SETTING_FILE] = value_check_file,
     };
     if (!checks[setting->kind](text, (size_t)setting->range.max, ret_reason)) {
         return -EINVAL;
@@ -635,15 +651,11 @@ static void dump_list(
     fputs(list->n > 0 ? "\n" : "", file);
 }
 
-char *setting_text(const struct setting *setting, const struct config *config, size_t at)
+char *setting_value(const struct setting *setting, const struct config *config, size_t at)
 {
-    if (setting_is_number(setting)) {
-        char number[VALUE_NUMBER_MAX];
-        setting_format_number(setting, setting_number(setting, config, at), number);
-        return strdup(number);
-    }
+    char number[VALUE_NUMBER_MAX];
     if (!setting_is_list(setting)) {
-        return strdup(*text_field(setting, config, at));
+        return strdup(setting_text(setting, config, at, number));
     }
     char *text = NULL;
     size_t n = 0;

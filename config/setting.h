@@ -34,6 +34,8 @@ enum setting_kind {
     SETTING_ROCKETMQ_GROUP,
     SETTING_WORD,
     SETTING_CREDENTIAL,
+    SETTING_LISTEN,
+    SETTING_FILE,
     SETTING_ADDRESSES, /* the lists come last */
     SETTING_NETWORKS,
     SETTING_TARGETS, /* addresses and networks */
@@ -95,7 +97,7 @@ const char *setting_text(const struct setting *setting, const struct config *con
 /* config NULL stands for the defaults. */
 bool setting_is_default(const struct setting *setting, const struct config *config, size_t at);
 /* Its value as one text on the heap; the items of a list are separated by ;. NULL without memory. */
-char *setting_text(const struct setting *setting, const struct config *config, size_t at);
+char *setting_value(const struct setting *setting, const struct config *config, size_t at);
 /*
  * As config_dump() describes it; config NULL stands for the defaults, and for an example of a
  * section with a name. comment is what begins a line that is commented out.

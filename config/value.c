@@ -341,6 +341,33 @@ bool value_check_credential(const char *text, size_t max_bytes, struct value_rea
     return true;
 }
 
+bool value_check_file(const char *text, size_t max_bytes, struct value_reason *ret_reason)
+{
+    return text[0] == '\0' || value_check_path(text, max_bytes, ret_reason);
+}
+
+bool value_check_listen(const char *text, size_t max_bytes, struct value_reason *ret_reason)
+{
+    struct value_address address;
+    struct value_reason ignored;
+    char host[INET6_ADDRSTRLEN];
+    uint8_t bytes[sizeof(struct in6_addr)];
+    if (text[0] == '\0' || text[0] == '/') {
+        return value_check_file(text, max_bytes, ret_reason);
+    }
+    bool is_address = value_read_address(text, &address, &ignored) && address.host.n < sizeof(host);
+    if (is_address) {
+        (void)snprintf(host, sizeof(host), "%.*s", SPAN_ARGS(address.host));
+    }
+    if (!is_address ||
+        (inet_pton(AF_INET, host, bytes) != 1 && inet_pton(AF_INET6, host, bytes) != 1)) {
+        return refuse(ret_reason,
+            "the absolute path of a socket is accepted, or an IP address and port, such as "
+            "127.0.0.1:9464 or [::1]:9464");
+    }
+    return true;
+}
+
 bool value_check_field(const char *text, struct value_reason *ret_reason)
 {
     const char *equals = strchr(text, '=');

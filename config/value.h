@@ -89,6 +89,10 @@ bool value_check_word(const char *text, size_t max_bytes, struct value_reason *r
  * manager hands over ($CREDENTIALS_DIRECTORY/NAME). Empty means none.
  */
 bool value_check_credential(const char *text, size_t max_bytes, struct value_reason *ret_reason);
+/* An absolute path; empty means none. */
+bool value_check_file(const char *text, size_t max_bytes, struct value_reason *ret_reason);
+/* What a socket of ours can be bound to: an absolute path, or IP:port. Empty means none. */
+bool value_check_listen(const char *text, size_t max_bytes, struct value_reason *ret_reason);
 /* key=value, both of printable ASCII; the value may be empty. */
 bool value_check_field(const char *text, struct value_reason *ret_reason);
 

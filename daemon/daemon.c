@@ -1,5 +1,6 @@
 #include "daemon/daemon.h"
 
+#include "daemon/admin/exporter.h"
 #include "daemon/admin/monitor.h"
 #include "daemon/completion/classic.h"
 #include "daemon/completion/invoke.h"
@@ -55,6 +56,7 @@ struct daemon {
     struct listener *listeners[CONFIG_NAMED_MAX]; /* as many as config has; NULL: not open */
     struct service service;
     struct handover handover;
+    struct exporter *exporter;
     struct event signal_events[N_SIGNALS];
     struct monitor *monitor;
     struct deadline drain_deadline;
@@ -289,6 +291,16 @@ static int tls_make(struct daemon *daemon, char *problem, size_t problem_size)
 }
 
 /* --- reload --- */
+
+static void log_target_take(const struct config *config)
+{
+    static const enum log_target targets[] = {
+        [CONFIG_LOG_AUTO] = LOG_TARGET_AUTO,
+        [CONFIG_LOG_JOURNAL] = LOG_TARGET_JOURNAL,
+        [CONFIG_LOG_STDERR] = LOG_TARGET_STDERR,
+    };
+    log_set_target(targets[config->log.target]);
+}
 
 static void log_level_take(const struct config *config)
 {
@@ -554,6 +566,7 @@ struct daemon *daemon_new(struct config *config, char *problem, size_t problem_s
     daemon->loop.on_turn = on_turn;
     daemon->loop.on_turn_context = daemon;
     log_level_take(config);
+    log_target_take(config);
     service_init(&daemon->service, &daemon->loop, on_describe, daemon);
     (void)snprintf(problem, problem_size, "out of memory");
     if (roles_make(daemon, problem, problem_size) < 0 || parts_make(daemon) < 0 ||
@@ -570,6 +583,11 @@ struct daemon *daemon_new(struct config *config, char *problem, size_t problem_s
         if (!daemon->listeners[i]) {
             return daemon_free(daemon);
         }
+    }
+    monitor_start(daemon->monitor);
+    daemon->exporter = exporter_new(&daemon->invoker, problem, problem_size);
+    if (!daemon->exporter) {
+        return daemon_free(daemon);
     }
     handover_take_callers(&daemon->handover);
     return daemon;
@@ -589,7 +607,6 @@ void daemon_run(struct daemon *daemon)
             listener->name[0] ? " listener=" : "", listener->name,
             listener->role[0] ? " role=" : "", listener->role);
     }
-    monitor_start(daemon->monitor);
     service_ready(&daemon->service);
     loop_run(&daemon->loop);
     invoker_abort(&daemon->invoker);
@@ -627,6 +644,7 @@ struct daemon *daemon_free(struct daemon *daemon)
             (void)event_del(&daemon->signal_events[i]);
         }
     }
+    daemon->exporter = exporter_free(daemon->exporter);
     daemon->monitor = monitor_free(daemon->monitor);
     invoker_deinit(&daemon->invoker);
     daemon->classic = classic_free(daemon->classic);

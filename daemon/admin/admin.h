@@ -34,6 +34,8 @@ json_t *admin_json_count(uint64_t value);
 
 /* The memory that the process has, in bytes; 0 where that cannot be seen. */
 uint64_t admin_resident_bytes(void);
+/* Descriptors in use. */
+size_t admin_open_files(void);
 /* How the drain goes: {state, inFlightAtStart, millisLeft}. */
 json_t *admin_drain_json(const struct invoker *invoker);
 

@@ -39,7 +39,7 @@ void admin_get_config(struct invocation *invocation, const struct remoting_comma
 
 /* --- memory --- */
 
-static size_t open_files(void)
+size_t admin_open_files(void)
 {
     size_t n = 0;
     DIR *directory = opendir("/proc/self/fd");
@@ -89,8 +89,8 @@ static json_t *memory_rows(const struct invoker *invoker)
     add_row(rows, "output blocks kept for reuse", invoker->memory->blocks.n,
         invoker->memory->blocks.n_max, NULL);
     add_row(rows, "resident, bytes", admin_resident_bytes(), 0, NULL);
-    add_row(rows, "open files", open_files(), files.rlim_cur == RLIM_INFINITY ? 0 : files.rlim_cur,
-        "LimitNOFILE");
+    add_row(rows, "open files", admin_open_files(),
+        files.rlim_cur == RLIM_INFINITY ? 0 : files.rlim_cur, "LimitNOFILE");
     for (size_t i = 0; i < config->listener.n; i++) {
         const struct session_entrance *entrance = &invoker->sessions->entrances[i];
         char what[sizeof(entrance->config->name) + 16];

@@ -209,6 +209,10 @@ static json_t *status_json(struct invocation *invocation)
             admin_json_count(invoker->memory->limit), "resident",
             admin_json_count(admin_resident_bytes())));
     json_object_set_new(body, "lateMillis", admin_json_count(report.facts.late_ms));
+    json_object_set_new(body, "reload",
+        json_pack("{s:o, s:o, s:b}", "done", admin_json_count(invoker->stats->reloads), "failed",
+            admin_json_count(invoker->stats->reloads_failed), "lastFailed",
+            invoker->stats->last_reload_failed));
     json_object_set_new(body, "drain", admin_drain_json(invoker));
     return body;
 }

@@ -173,6 +173,7 @@ void monitor_examine(const struct monitor *monitor, struct health_report *ret_re
             .memory_used = invoker->memory->used,
             .memory_limit = invoker->memory->limit,
             .n_in_flight = invoker->n_in_flight,
+            .last_reload_failed = invoker->stats->last_reload_failed,
             .n_in_flight_max = invoker->config->limits.max_in_flight,
             .late_ms = (late_us > late_now_us ? late_us : late_now_us) / 1000,
         },

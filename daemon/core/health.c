@@ -120,6 +120,17 @@ static void too_many_in_flight_describe(
         reason, "%zu requests are in flight: limits.max_in_flight is reached", facts->n_in_flight);
 }
 
+static bool has_failed_reload(const struct health_facts *facts)
+{
+    return facts->last_reload_failed;
+}
+
+static void failed_reload_describe(const struct health_facts *facts, char reason[HEALTH_REASON_SIZE])
+{
+    (void)facts;
+    DESCRIBE(reason, "the last reload failed: the configuration before it is in force");
+}
+
 static bool is_overloaded(const struct health_facts *facts)
 {
     return facts->n_overloaded >= HEALTH_FAILURES_MIN &&
@@ -181,6 +192,9 @@ const struct health_condition health_conditions[] = {
         "remotingctl show memory", has_no_memory, no_memory_describe },
     { "in-flight-full", HEALTH_DEGRADED, "limits.max_in_flight requests are in flight.",
         "remotingctl show sessions", has_too_many_in_flight, too_many_in_flight_describe },
+    { "reload-failed", HEALTH_DEGRADED,
+        "The last reload failed: the configuration before it is in force.",
+        "remotingctl reload --wait", has_failed_reload, failed_reload_describe },
     { "overloaded", HEALTH_DEGRADED,
         "In the last minute one request of a hundred, and at least ten, met a limit.",
         "remotingctl errors", is_overloaded, overloaded_describe },

@@ -50,6 +50,7 @@ struct health_facts {
     size_t memory_limit;
     size_t n_in_flight;
     size_t n_in_flight_max;
+    bool last_reload_failed;
     /* lately */
     uint64_t n_requests;
     uint64_t n_overloaded; /* of them */

@@ -39,6 +39,7 @@ static uint64_t bucket_last_us(size_t bucket)
 void latency_add(struct latency *latency, uint64_t value_us)
 {
     latency->n++;
+    latency->sum_us += value_us;
     latency->buckets[bucket_of(value_us)]++;
     if (value_us > latency->max_us) {
         latency->max_us = value_us;
@@ -48,6 +49,7 @@ void latency_add(struct latency *latency, uint64_t value_us)
 void latency_merge(struct latency *latency, const struct latency *from)
 {
     latency->n += from->n;
+    latency->sum_us += from->sum_us;
     for (size_t i = 0; i < LATENCY_BUCKETS; i++) {
         latency->buckets[i] += from->buckets[i];
     }
@@ -70,4 +72,13 @@ uint64_t latency_quantile_us(const struct latency *latency, unsigned per_mille)
         }
     }
     return latency->max_us;
+}
+
+uint64_t latency_count_below(const struct latency *latency, uint64_t bound_us)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < BEYOND && bucket_last_us(i) < bound_us; i++) {
+        n += latency->buckets[i];
+    }
+    return n;
 }

@@ -20,6 +20,7 @@
 struct latency {
     uint64_t n;
     uint64_t max_us;
+    uint64_t sum_us;
     uint64_t buckets[LATENCY_BUCKETS];
 };
 
@@ -31,3 +32,8 @@ void latency_merge(struct latency *latency, const struct latency *from);
  * for 1000, 0 where nothing was added.
  */
 uint64_t latency_quantile_us(const struct latency *latency, unsigned per_mille);
+/*
+ * How many values were below bound_us: exact where the bound is 64 us times a power of two, up to
+ * 33 s; otherwise what shares its bucket is left out.
+ */
+uint64_t latency_count_below(const struct latency *latency, uint64_t bound_us);

@@ -47,6 +47,11 @@ struct stats {
     /* messages that a POP brought for the hash of their tag only, acknowledged */
     uint64_t pop_filtered;
     uint64_t pop_dead_lettered; /* moved to the dead-letter topic (sidecar.maxReconsume) */
+    /* of connections that are closed; those that are open have their own */
+    uint64_t session_bytes_received;
+    uint64_t session_bytes_sent;
+    uint64_t upstream_bytes_received;
+    uint64_t upstream_bytes_sent;
     uint64_t retries;           /* attempts after the first, of one request */
     uint64_t reloads;           /* that took the new configuration */
     uint64_t reloads_failed;    /* that left everything as it was */

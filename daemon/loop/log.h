@@ -1,12 +1,16 @@
 /*
  * Log
  *
- * One event, one line on standard error, key=value, the session or upstream first. Whoever decides
- * logs, once; everything below it only returns. Text that came from a peer or a caller goes through
- * log_quote(), so that nobody can forge a line.
+ * One event, one line, key=value, the session or upstream first: to the journal, with each key as a
+ * field of its own (REMOTINGD_SESSION=42), where the service manager has connected standard error
+ * with it, else to standard error. Whoever decides logs, once; everything below it only returns. Text
+ * that came from a peer or a caller goes through log_quote(), so that nobody can forge a line.
  *
- * Requests come first: where standard error takes nothing at the moment (a pipe that nobody reads)
- * a line is dropped and counted, and a line says how many were once it takes some again.
+ * Requests come first, and nothing waits for the log: a line that cannot be written at once (a pipe
+ * that nobody reads, a journal that is stopped) is dropped and counted, and a line says how many were
+ * once it can. Of one kind (one format) LOG_LINES_PER_SECOND are written, and the rest is counted.
+ * sd_journal_send() waits for a journal that is full or stopped; so its protocol is spoken here, a
+ * datagram a line.
  */
 #pragma once
 
@@ -21,6 +25,18 @@ enum log_level {
     LOG_LEVEL_INFO,
     LOG_LEVEL_DEBUG,
 };
+
+/* Of one format. How many were left out is told with the first one that is written again. */
+#define LOG_LINES_PER_SECOND 100
+
+enum log_target {
+    LOG_TARGET_AUTO, /* the journal where standard error is connected with it */
+    LOG_TARGET_JOURNAL,
+    LOG_TARGET_STDERR,
+};
+void log_set_target(enum log_target target);
+/* The same, and those that were too many of their kind. */
+uint64_t log_lines_missing(void);
 
 /*
  * How many lines about one kind of event were written in this second. What a peer can repeat at will
@@ -39,7 +55,7 @@ struct log_budget {
 bool log_budget_take(struct log_budget *budget, uint64_t now_ms, const char *what);
 
 void log_set_level(enum log_level level);
-/* Lines that standard error did not take, ever. */
+/* Lines that standard error or the journal did not take, ever. */
 uint64_t log_dropped(void);
 enum log_level log_get_level(void);
 const char *log_level_name(enum log_level level);

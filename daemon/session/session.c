@@ -134,6 +134,8 @@ static void session_enter(struct session *session, enum session_state state)
         transport_flush_later(&session->transport);
         return;
     case SESSION_CLOSED:
+        session->sessions->stats->session_bytes_received += session->transport.bytes_received;
+        session->sessions->stats->session_bytes_sent += session->transport.bytes_sent;
         log_debug("session=%" PRIu64 " closed reason=%s requests=%" PRIu64, session->id,
             session_end_name(session->end), session->n_requests);
         if (session->end != SESSION_END_CALLER && session->end != SESSION_END_DRAIN &&

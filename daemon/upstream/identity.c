@@ -453,9 +453,11 @@ void identity_each_consumer(const struct identity *identity,
     void *context)
 {
     for (const struct member *member = identity->members; member; member = member->hh.next) {
-        for (size_t i = 0; i < json_array_size(member->consumers); i++) {
+        json_t *consumers = consumers_read(member);
+        for (size_t i = 0; i < json_array_size(consumers); i++) {
             visit(context, member->session_id, member->client_id,
-                heartbeat_group_name(json_array_get(member->consumers, i)));
+                heartbeat_group_name(json_array_get(consumers, i)));
         }
+        json_decref(consumers);
     }
 }

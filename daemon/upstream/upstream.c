@@ -78,6 +78,8 @@ static void upstream_enter(
         return;
     case UPSTREAM_CLOSED:
         loop_deadline_clear(context->loop, &upstream->connect_deadline);
+        context->stats->upstream_bytes_received += upstream->transport.bytes_received;
+        context->stats->upstream_bytes_sent += upstream->transport.bytes_sent;
         if (was_connected) {
             context->stats->upstream_losses += end == UPSTREAM_END_PEER ||
                                                end == UPSTREAM_END_GARBAGE ||

@@ -26,7 +26,7 @@ REMOTINGCTL = os.environ.get("REMOTINGCTL", "build/client/remotingctl")
 PATIENCE_S = 30
 RESPONSE = 1
 ONEWAY = 2
-COMMANDS = ["status", "health", "errors", "top", "reconnect", "kill-session", "log-level", "send", "receive", "peek", "offsets", "route", "bench", "invoke", "ping", "show", "events", "reachable", "close", "nameservers", "drain"]
+COMMANDS = ["status", "health", "errors", "top", "reconnect", "kill-session", "log-level", "reload", "send", "receive", "peek", "offsets", "route", "bench", "invoke", "ping", "show", "events", "reachable", "close", "nameservers", "drain"]
 
 
 class Request:

@@ -100,6 +100,9 @@ START_TEST(limits_that_are_reached_are_degraded)
     facts.stopped_socket = "/run/a.sock";
     assert_worst(facts, HEALTH_DEGRADED, "listener-stopped");
     facts = fine();
+    facts.last_reload_failed = true;
+    assert_worst(facts, HEALTH_DEGRADED, "reload-failed");
+    facts = fine();
     facts.late_ms = HEALTH_LATE_MS;
     assert_worst(facts, HEALTH_DEGRADED, "late");
 }
