@@ -228,8 +228,10 @@ static void failure_log(struct invocation *invocation, const struct failure_repo
         invocation->session_id, (int)invocation->code, report->cause);
     struct session_list *sessions = invoker->sessions;
     bool is_refusal = report->failure == FAILURE_FORBIDDEN;
-    if (!log_budget_take(is_refusal ? &sessions->refusals : &invoker->failures_logged,
-            invoker->loop->now_ms, is_refusal ? "refusals" : "failures")) {
+    struct log_budget *budget =
+        is_refusal ? &sessions->refusals : &invoker->failures_logged[report->failure];
+    if (!log_budget_take(budget, invoker->loop->now_ms,
+            is_refusal ? "refusals" : failure_name(report->failure))) {
         return;
     }
     /* Oneway requests do not know their session, which may be gone; looking for it takes a while. */

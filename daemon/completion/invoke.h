@@ -160,7 +160,7 @@ struct invoker {
     struct invocation **opaques; /* by session and client opaque */
     uint64_t next_id;
     uint64_t mix_quiet_until_ms;       /* complete_receive.c */
-    struct log_budget failures_logged; /* refusals have the sessions' own */
+    struct log_budget failures_logged[FAILURES]; /* refusals have the sessions' own */
 };
 
 int invoker_init(struct invoker *invoker);

@@ -40,8 +40,8 @@ START_TEST(what_is_cut_ends_with_the_line)
         const char *at = lines[i];
         struct span key, value;
         while (log_fields_next(&at, &key, &value)) {
-            ck_assert_ptr_ge(value.data, lines[i]);
-            ck_assert_ptr_le(value.data + value.n, lines[i] + strlen(lines[i]));
+            ck_assert(value.data >= lines[i]);
+            ck_assert(value.data + value.n <= lines[i] + strlen(lines[i]));
         }
         ck_assert_ptr_eq(at, lines[i] + strlen(lines[i]));
     }
