@@ -56,9 +56,9 @@ struct daemon {
     struct listener *listeners[CONFIG_NAMED_MAX]; /* as many as config has; NULL: not open */
     struct service service;
     struct handover handover;
+    struct monitor *monitor;
     struct exporter *exporter;
     struct event signal_events[N_SIGNALS];
-    struct monitor *monitor;
     struct deadline drain_deadline;
     uint64_t oneway_written_before; /* stats.oneway_written when the drain began */
 };

@@ -20,7 +20,7 @@
 #define INVOCATIONS_KEPT 256
 /* A topic (255 with its retry prefix), a broker name, an address. */
 #define WAY_NAME_MAX      (ADDRESS_TEXT_MAX - 1)
-#define FAILURE_LINE_SIZE (SESSION_TEXT_SIZE + LOG_QUOTE_SIZE + 192)
+#define FAILURE_LINE_SIZE (SESSION_TEXT_SIZE + LOG_QUOTE_SIZE + 256)
 
 /* --- the table of client opaques --- */
 
@@ -112,6 +112,7 @@ static struct invocation *invocation_new(struct invoker *invoker, struct session
         return NULL;
     }
     memset(invocation, 0, offsetof(struct invocation, address) + 1);
+    invocation->trace[0] = '\0';
     invocation->invoker = invoker;
     invocation->id = ++invoker->next_id;
     invocation->session_id = session->id;
@@ -240,10 +241,11 @@ static void failure_log(struct invocation *invocation, const struct failure_repo
     char line[FAILURE_LINE_SIZE], caller[SESSION_TEXT_SIZE], quoted[LOG_QUOTE_SIZE];
     (void)snprintf(caller, sizeof(caller), "session=%" PRIu64, invocation->session_id);
     (void)snprintf(line, sizeof(line),
-        "request=%" PRIu64 " %s code=%d name=%s error=%s sent=%s oneway=%d cause=%s",
+        "request=%" PRIu64 " %s code=%d name=%s error=%s sent=%s oneway=%d%s%s cause=%s",
         invocation->id, session ? session_text(session, caller) : caller, (int)invocation->code,
         name ? name : "?", failure_name(report->failure), report->maybe_sent ? "maybe" : "no",
-        invocation->is_oneway, log_quote(report->cause, strlen(report->cause), quoted));
+        invocation->is_oneway, invocation->trace[0] ? " trace=" : "", invocation->trace,
+        log_quote(report->cause, strlen(report->cause), quoted));
     if (is_refusal) {
         log_warning("audit %s", line);
     } else {
@@ -738,6 +740,10 @@ static bool sidecar_fields_read(struct invocation *invocation, struct remoting_c
             &command->ext_fields, max_timeout_ms, &invocation->sidecar, problem, sizeof(problem))) {
         invocation_fail(invocation, FAILURE_INVALID, false, "%s", problem);
         return false;
+    }
+    struct span trace = invocation->sidecar.traceparent;
+    if (!span_is_empty(trace)) {
+        (void)snprintf(invocation->trace, sizeof(invocation->trace), "%.*s", SPAN_ARGS(trace));
     }
     if (command->code == SIDECAR_HELLO && invocation->sidecar.has_code) {
         invocation->code = command->code = invocation->sidecar.code;

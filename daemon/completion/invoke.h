@@ -39,6 +39,8 @@
 #include <assert.h>
 #include <sys/queue.h>
 
+/* A traceparent with its zero; what a version to come has behind is not logged. */
+#define INVOCATION_TRACE_SIZE 56
 /* Fields that completion may add to a kept command. */
 #define INVOCATION_SPARE_FIELDS 24
 static_assert(INVOCATION_SPARE_FIELDS <= RPC_HOOK_COMPLETED_FIELDS_MAX, "hooks have room for them");
@@ -120,6 +122,7 @@ struct invocation {
     struct loop_reapable reapable;
     /* where it was sent last; empty until then. What follows the first byte is not zeroed. */
     char address[ADDRESS_TEXT_MAX];
+    char trace[INVOCATION_TRACE_SIZE]; /* sidecar.traceparent, for the log; "" = none */
 };
 
 struct invoker {
@@ -159,7 +162,7 @@ struct invoker {
     size_t n_busy_sessions;      /* with something in flight */
     struct invocation **opaques; /* by session and client opaque */
     uint64_t next_id;
-    uint64_t mix_quiet_until_ms;       /* complete_receive.c */
+    uint64_t mix_quiet_until_ms;                 /* complete_receive.c */
     struct log_budget failures_logged[FAILURES]; /* refusals have the sessions' own */
 };
 

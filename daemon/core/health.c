@@ -125,7 +125,8 @@ static bool has_failed_reload(const struct health_facts *facts)
     return facts->last_reload_failed;
 }
 
-static void failed_reload_describe(const struct health_facts *facts, char reason[HEALTH_REASON_SIZE])
+static void failed_reload_describe(
+    const struct health_facts *facts, char reason[HEALTH_REASON_SIZE])
 {
     (void)facts;
     DESCRIBE(reason, "the last reload failed: the configuration before it is in force");

@@ -52,8 +52,8 @@ struct stats {
     uint64_t session_bytes_sent;
     uint64_t upstream_bytes_received;
     uint64_t upstream_bytes_sent;
-    uint64_t retries;           /* attempts after the first, of one request */
-    uint64_t reloads;           /* that took the new configuration */
-    uint64_t reloads_failed;    /* that left everything as it was */
+    uint64_t retries;        /* attempts after the first, of one request */
+    uint64_t reloads;        /* that took the new configuration */
+    uint64_t reloads_failed; /* that left everything as it was */
     bool last_reload_failed;
 };
