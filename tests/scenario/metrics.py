@@ -16,7 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from daemon_process import ROOT, Daemon
 from fake_broker import FakeBroker
-from remoting import GET_BROKER_CLUSTER_INFO, SEND_MESSAGE
+from remoting import GET_BROKER_CLUSTER_INFO, GET_ROUTEINFO_BY_TOPIC, SEND_MESSAGE
 from scenario import is_own, stage
 from tap import check, contains, equal, less, main, skip, test, wait_until
 
@@ -193,6 +193,8 @@ def readiness_is_the_health():
     with served({"nameserver": {"probe_interval": "100ms"}}) as (on, path):
         equal(get(path, "/readyz")[::2], (200, "healthy\n"), "a daemon that works")
         on.nameserver.refuse()
+        asked = on.client().call(GET_ROUTEINFO_BY_TOPIC, {"topic": "x"})
+        equal(asked.error, "no-nameserver", "a question for a route")
         wait_until(lambda: get(path, "/readyz")[0] == 503, 10, "down")
         contains(get(path, "/readyz")[2], "down: no nameserver", "why")
         equal(value(path, "remotingd_health_state", 'state="down"'), 1, "the same as a metric")

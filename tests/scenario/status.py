@@ -93,13 +93,14 @@ def one_broker_of_three_that_is_away_is_told_and_is_no_condition():
 @test
 def no_nameserver_is_degraded_with_kept_routes_and_down_without():
     with stage({"nameserver": {"probe_interval": "100ms"}}) as on:
+        client = on.client()
         on.nameserver.refuse()
+        equal(client.call(GET_ROUTEINFO_BY_TOPIC, {"topic": "x"}).error, "no-nameserver", "asked")
         wait_until(lambda: health(on.daemon)[0] == 2, 10, "down, for nothing is known")
         contains(health(on.daemon)[1], "no nameserver of 1 answers, and no route", "the reason")
         contains(health(on.daemon)[1], "try: remotingctl show nameservers", "what to type")
         on.nameserver.listen()
         wait_until(lambda: health(on.daemon)[0] == 0, 10, "healthy again")
-        client = on.client()
         equal(client.call(GET_ROUTEINFO_BY_TOPIC, {"topic": TOPIC}).code, 0, "a route")
         on.nameserver.refuse()
         equal(client.call(GET_ROUTEINFO_BY_TOPIC, {"topic": "x"}).error, "no-nameserver", "another")
