@@ -15,8 +15,8 @@ from tap import check, equal, main, note, skip, test
 
 # What strace makes of every so many calls. What a kernel does not do to these calls is not asked.
 FAULTS = {
-    "interrupted reads and writes": ["recvfrom,sendmsg,writev:error=EINTR:when=5+7"],
-    "writes that find no buffers": ["sendmsg,writev:error=EAGAIN:when=3+5"],
+    "interrupted reads and writes": ["recvfrom,readv,sendto,sendmsg,writev:error=EINTR:when=5+7"],
+    "writes that find no buffers": ["sendto,sendmsg,writev:error=EAGAIN:when=3+5"],
     "callers that went before they were accepted": ["accept4:error=ECONNABORTED:when=1+3"],
     "no buffers for a caller": ["accept4:error=ENOBUFS:when=2+3"],
     "interrupted waits": ["epoll_wait:error=EINTR:when=2+3"],
@@ -69,7 +69,7 @@ def everything_is_answered_as_without():
 
 @test(deadline=60)
 def a_connection_that_breaks_with_each_write_ends_in_words():
-    with traced(["sendmsg,writev:error=EPIPE:when=20+20"]) as on:
+    with traced(["sendto,sendmsg,writev:error=EPIPE:when=20+13"]) as on:
         n_own = n_told = n_ended = 0
         for n in range(60):
             client = on.client(timeout=20)
@@ -84,9 +84,11 @@ def a_connection_that_breaks_with_each_write_ends_in_words():
             else:
                 is_own(answer, n)
                 n_own += 1
-        note(f"{n_own} answered, {n_told} told, {n_ended} ended")
+        # What was on its way to the broker and not written goes over the next connection.
+        n_broken = on.daemon.log().count("READY -> CLOSED")
+        note(f"{n_own} answered, {n_told} told, {n_ended} ended, {n_broken} connections broken")
         check(n_own > 40, "most are answered")
-        check(n_told + n_ended > 0, "some were met by it")
+        check(n_ended + n_broken > 0, "some were met by it")
 
 
 main()
