@@ -1,10 +1,10 @@
 #!/bin/bash
 # Installs what is missing on a Debian 12 to build and run remotingd with a RocketMQ beside it ("run"), to test it too
 # ("tests"), to measure it beside HAProxy and nginx ("bench"; Debian starts both as services where it can), to fuzz it
-# ("fuzz") and to count its line coverage ("coverage"). Asks the package list for nothing, and needs no rights, when
-# everything is there.
+# ("fuzz"), to count its line coverage ("coverage") and to analyse it ("analyze"). Asks the package list for nothing, and
+# needs no rights, when everything is there.
 #
-#     tests/support/install_packages.sh run|tests|bench|fuzz|coverage
+#     tests/support/install_packages.sh run|tests|bench|fuzz|coverage|analyze
 set -euo pipefail
 
 run_packages=(
@@ -19,6 +19,7 @@ tests_packages=(
 bench_packages=(haproxy nginx-light libnginx-mod-stream strace linux-perf)
 fuzz_packages=(clang)
 coverage_packages=(gcovr)
+analyze_packages=(check clang-tidy cppcheck)
 
 case "${1:-}" in
 run) wanted=("${run_packages[@]}") ;;
@@ -26,8 +27,9 @@ tests) wanted=("${run_packages[@]}" "${tests_packages[@]}") ;;
 bench) wanted=("${run_packages[@]}" "${bench_packages[@]}") ;;
 fuzz) wanted=("${run_packages[@]}" "${fuzz_packages[@]}") ;;
 coverage) wanted=("${run_packages[@]}" "${tests_packages[@]}" "${coverage_packages[@]}") ;;
+analyze) wanted=("${run_packages[@]}" "${analyze_packages[@]}") ;;
 *)
-    echo "usage: install_packages.sh run|tests|bench|fuzz|coverage" >&2
+    echo "usage: install_packages.sh run|tests|bench|fuzz|coverage|analyze" >&2
     exit 2
     ;;
 esac
@@ -39,7 +41,7 @@ is_there() {
     openjdk-17-jdk-headless) command -v javac ;;
     maven) command -v mvn ;;
     linux-perf) command -v perf ;;
-    clang | gcc | gcovr | meson | pkg-config | python3 | openssl | haproxy | strace | valgrind) command -v "$1" ;;
+    clang | clang-tidy | cppcheck | gcc | gcovr | meson | pkg-config | python3 | openssl | haproxy | strace | valgrind) command -v "$1" ;;
     ninja-build) command -v ninja ;;
     php-cli) command -v php ;;
     ruby | perl) command -v "$1" ;;
