@@ -46,6 +46,12 @@ static inline size_t digits_of(uint32_t number)
 
 __attribute__((always_inline)) static inline void put_integer(struct sink *sink, int32_t number)
 {
+    if ((uint32_t)number < 10) {
+        /* Most are: codes of answers, flags. */
+        char digit = (char)('0' + number);
+        put(sink, &digit, 1);
+        return;
+    }
     uint32_t rest = number < 0 ? 0 - (uint32_t)number : (uint32_t)number;
     if (number < 0) {
         PUT_LITERAL(sink, "-");
@@ -77,23 +83,13 @@ static inline void put_unicode_escape(struct sink *sink, unsigned character)
 /* The letter behind the backslash for bytes that have one; 0 for those that have none. */
 static inline char escape_letter(unsigned char byte)
 {
-    switch (byte) {
-    case '"':
-    case '\\':
-        return (char)byte;
-    case '\b':
-        return 'b';
-    case '\f':
-        return 'f';
-    case '\n':
-        return 'n';
-    case '\r':
-        return 'r';
-    case '\t':
-        return 't';
-    default:
-        return '\0';
+    static const char letters[' '] = {
+        ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'
+    };
+    if (byte < ' ') {
+        return letters[byte];
     }
+    return byte == '"' || byte == '\\' ? (char)byte : '\0';
 }
 
 /*

@@ -111,8 +111,9 @@ static struct invocation *invocation_new(struct invoker *invoker, struct session
     if (!invocation) {
         return NULL;
     }
-    memset(invocation, 0, offsetof(struct invocation, address) + 1);
     invocation->trace[0] = '\0';
+    memset(invocation, 0, offsetof(struct invocation, request));
+    invocation->address[0] = '\0';
     invocation->invoker = invoker;
     invocation->id = ++invoker->next_id;
     invocation->session_id = session->id;

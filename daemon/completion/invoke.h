@@ -107,20 +107,21 @@ struct invocation {
     uint64_t deadline_ms;
     /* set while it waits for a route; on the way the request has its own */
     struct deadline deadline;
-    struct sidecar_fields sidecar;
     /*
      * The topic, broker name or address of its way. Like the spans of `sidecar` it points into the
      * request: what is not kept has no name any more once it was sent.
      */
     struct span name;
     const struct invocation_steps *steps;
-    void *state; /* of the steps */
-    struct pending_request request;
+    void *state;                  /* of the steps */
     struct invocation_call *call; /* NULL: it asks no nameserver */
     struct route_waiter waiter;
     struct span uniq_key; /* in state; told with failures */
     struct loop_reapable reapable;
-    /* where it was sent last; empty until then. What follows the first byte is not zeroed. */
+    /* From here on nothing is zeroed that is not initialised anyway. */
+    struct pending_request request;
+    struct sidecar_fields sidecar;
+    /* where it was sent last; empty until then */
     char address[ADDRESS_TEXT_MAX];
     char trace[INVOCATION_TRACE_SIZE]; /* sidecar.traceparent, for the log; "" = none */
 };

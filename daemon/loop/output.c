@@ -122,6 +122,24 @@ void output_give_back(struct output *output, size_t n)
     output->size -= n;
 }
 
+uint8_t *output_append_head(struct output *output, const struct remoting_command *command,
+    enum serialize_type serialize_type, size_t head_room, struct span behind, size_t *ret_size)
+{
+    uint8_t *room = output_reserve(output, head_room + behind.n);
+    if (!room) {
+        return NULL;
+    }
+    size_t head_size = remoting_command_encode_head(command, serialize_type, room);
+    output_give_back(output, head_room - head_size);
+    if (behind.n > 0) {
+        memcpy(room + head_size, behind.data, behind.n);
+    }
+    if (ret_size) {
+        *ret_size = head_size + behind.n;
+    }
+    return room;
+}
+
 struct output_chunk *output_keep_last(struct output *output)
 {
     struct output_chunk *block = output->last;

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "daemon/loop/memory.h"
+#include "protocol/remoting_command.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -45,6 +46,13 @@ void output_deinit(struct output *output);
 uint8_t *output_reserve(struct output *output, size_t n);
 /* The last n bytes that output_reserve() gave are not needed after all. */
 void output_give_back(struct output *output, size_t n);
+/*
+ * Appends the head of a command, for which remoting_command_head_room() said that so much room does,
+ * and in one piece with it the bytes `behind`, which may be none. Where they lie; NULL without
+ * memory. *ret_size: of the piece; may be NULL.
+ */
+uint8_t *output_append_head(struct output *output, const struct remoting_command *command,
+    enum serialize_type serialize_type, size_t head_room, struct span behind, size_t *ret_size);
 /*
  * The block that the last output_reserve() gave room in, with a reference: its bytes stay after
  * they were written, so that a request can be repeated. NULL where the room is in no block.

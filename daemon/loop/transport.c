@@ -449,6 +449,7 @@ static void receive(struct transport *transport)
         take_end(transport, n);
         return;
     }
+    transport->bytes_received += (size_t)n;
     transport->received_ms = transport->loop->now_ms;
     if (n_held_room > 0) {
         transport->n_held += (uint32_t)n;

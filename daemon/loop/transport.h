@@ -102,7 +102,7 @@ struct transport {
     bool is_ended;       /* end of file was read */
     bool stops_at_frame; /* no more is read than what completes the frame that has begun */
     bool is_blocked;     /* the write event is set */
-    uint64_t bytes_sent;
+    uint64_t bytes_received, bytes_sent;
     uint64_t received_ms; /* when bytes last came */
 };
 

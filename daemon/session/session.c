@@ -233,14 +233,9 @@ static bool frame_write(struct session *session, const struct remoting_command *
     enum serialize_type serialize_type, size_t head_room, struct frame_buffer *body_owner)
 {
     struct transport *transport = &session->transport;
-    uint8_t *room = output_reserve(&transport->output, head_room);
-    if (!room) {
-        session_close(session, SESSION_END_MEMORY);
-        return false;
-    }
-    size_t head_size = remoting_command_encode_head(command, serialize_type, room);
-    output_give_back(&transport->output, head_room - head_size);
-    if (output_append(&transport->output, command->body.data, command->body.n, body_owner) < 0) {
+    struct output *output = &transport->output;
+    if (!output_append_head(output, command, serialize_type, head_room, SPAN_ABSENT, NULL) ||
+        output_append(output, command->body.data, command->body.n, body_owner) < 0) {
         session_close(session, SESSION_END_MEMORY);
         return false;
     }

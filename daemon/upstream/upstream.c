@@ -275,12 +275,9 @@ void upstream_answer(
             upstream->name, upstream->id);
         return;
     }
-    uint8_t *room = output_reserve(output, head_room);
-    if (!room) {
+    if (!output_append_head(output, answer, SERIALIZE_JSON, head_room, SPAN_ABSENT, NULL)) {
         return;
     }
-    output_give_back(
-        output, head_room - remoting_command_encode_head(answer, SERIALIZE_JSON, room));
     if (output_append(output, answer->body.data, answer->body.n, body_owner) < 0) {
         upstream_close(upstream, UPSTREAM_END_GARBAGE, "out of memory within a frame");
         return;
@@ -622,22 +619,19 @@ static int command_write(struct upstream *upstream, const struct remoting_comman
         refers = body.n >= OUTPUT_REFER_SIZE;
     }
     struct output *output = &upstream->transport.output;
-    size_t n_together = refers || head_room + body.n > OUTPUT_BLOCK_SIZE ? 0 : body.n;
-    uint8_t *room = output_reserve(output, head_room + n_together);
-    if (!room) {
+    struct span together = refers || head_room + body.n > OUTPUT_BLOCK_SIZE ? SPAN_ABSENT : body;
+    size_t size;
+    uint8_t *data =
+        output_append_head(output, &upstream_command, SERIALIZE_JSON, head_room, together, &size);
+    if (!data) {
         return -ENOMEM;
-    }
-    size_t head_size = remoting_command_encode_head(&upstream_command, SERIALIZE_JSON, room);
-    output_give_back(output, head_room - head_size);
-    if (n_together > 0) {
-        memcpy(room + head_size, body.data, n_together);
     }
     if (!is_oneway) {
         written->block = output_keep_last(output);
-        written->data = room;
-        written->size = head_size + n_together;
+        written->data = data;
+        written->size = size;
     }
-    if (n_together == body.n) {
+    if (together.n == body.n) {
         return 0;
     }
     if (written->block) {
