@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Faults that an operator recognises from remotingctl status alone, beside those of status.py"""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+from daemon_process import binary
+from fake_broker import Held, after
+from other_user import OtherUser, needs_root
+from remoting import GET_MAX_OFFSET, SEND_MESSAGE
+from scenario import stage
+from tap import contains, equal, main, test, wait_until
+
+RELOAD = 30015
+GET_STATS = 30012
+
+
+def screen(daemon):
+    done = subprocess.run(
+        [binary("REMOTINGCTL", "build-test/client/remotingctl"), "status", "--socket", daemon.socket],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    equal(done.returncode, 0, f"the exit code of status ({done.stderr})")
+    return done.stdout
+
+
+@test
+def answers_that_come_late():
+    with stage() as on:
+        on.broker.on(GET_MAX_OFFSET, after(0.6))
+        client = on.client()
+        equal(on.call(client, "x", {"sidecar.timeoutMillis": "200"}).error, "timeout", "a request")
+        wait_until(lambda: client.call(GET_STATS).json()["lateResponses"] == 1, 10, "it comes")
+        text = screen(on.daemon)
+        contains(text, "timeout 1 (1)", "the failure")
+        contains(text, "1 late answers", "the answer")
+
+
+@test
+def connections_that_break_under_requests():
+    with stage() as on:
+        held = Held()
+        on.broker.on(GET_MAX_OFFSET, held)
+        client = on.client()
+        opaques = [on.ask(client, n) for n in range(5)]
+        held.wait_for(5)
+        on.broker.close_connections(reset=True)
+        client.gather(opaques)
+        contains(screen(on.daemon), "connection-lost 5 (5)", "the failures")
+
+
+@test
+def limits_that_are_met():
+    with stage({"limits": {"max_in_flight_per_session": "1"}}) as on:
+        held = Held()
+        on.broker.on(GET_MAX_OFFSET, held)
+        client = on.client()
+        first = on.ask(client, "held", {"sidecar.timeoutMillis": "20000"})
+        held.wait_for(1)
+        client.gather([on.ask(client, n) for n in range(20)])
+        text = screen(on.daemon)
+        contains(text, "degraded", "the state")
+        contains(text, "20 of 22 requests of the last minute met a limit", "the reason")
+        contains(text, "try: remotingctl errors", "what to type")
+        connection, request = held.waiting[0]
+        connection.echo(request)
+        client.receive(first)
+
+
+@test
+def a_reload_that_failed():
+    with stage() as on:
+        client = on.client()
+        good = on.daemon.config_path.read_text()
+        on.daemon.config_path.write_text(good + "\n[nonsense]\nx = y\n")
+        client.call(RELOAD)
+        text = screen(on.daemon)
+        contains(text, "the last reload failed", "the reason")
+        contains(text, "try: remotingctl reload --wait", "what to type")
+        on.daemon.config_path.write_text(good)
+        equal(client.call(RELOAD).code, 0, "a reload of the old file")
+        contains(screen(on.daemon), ": healthy", "the state after it")
+
+
+@test
+def callers_without_a_role():
+    needs_root()
+    settings = {
+        "listener": {"socket_mode": "0666"},
+        "role operators": {"users": "root", "admin": "yes", "send": "*", "consume": "*"},
+    }
+    with stage(settings) as on:
+        os.chmod(on.daemon.directory, 0o755)
+        with OtherUser(on.daemon.socket) as stranger:
+            equal(stranger.call(SEND_MESSAGE, {"topic": "a"}).error, "forbidden", "a stranger")
+        text = screen(on.daemon)
+        contains(text, "1 forbidden", "the callers")
+        contains(text, "forbidden 1 (1)", "the failures")
+
+
+main()
