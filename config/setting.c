@@ -243,10 +243,8 @@ const struct setting settings[] = {
         .sentence = "How long requests in flight may take to finish when the daemon stops."),
 
     TEXT(SETTING_LISTEN, metrics, listen, "", SOCKET_PATH_MAX, .is_fixed = true,
-        .example = "127.0.0.1:9464",
-        .sentence = "Where metrics can be read by HTTP: the path of a Unix socket, or an IP address and port."),
+        .sentence = "Where metrics can be read by HTTP: the path of a Unix socket, or as 127.0.0.1:9464."),
     TEXT(SETTING_FILE, metrics, textfile, "", FILE_PATH_MAX, .is_fixed = true,
-        .example = "/var/lib/prometheus/node-exporter/remotingd.prom",
         .sentence = "A file that metrics are written to every 15 s, for a collector of textfiles."),
 
     CHOICE(config_log_level, log, level, "info",
