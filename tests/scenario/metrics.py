@@ -22,6 +22,7 @@ from tap import check, contains, equal, less, main, skip, test, wait_until
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0,text/plain;q=0.5"
 MOST_SERIES = 300
+RELOAD = 30015
 NAME = r"[a-z][a-z0-9_]*"
 SAMPLE = re.compile(rf'({NAME})(?:\{{((?:{NAME}="(?:[^"\\\n]|\\["\\n])*",?)+)\}})? (\S+)')
 
@@ -275,6 +276,32 @@ def an_address_that_is_taken_or_wrong_is_told_in_one_line():
     code, said = fails_to_start({"metrics": {"textfile": "/nowhere/at/all.prom"}})
     equal(code, 1, "the exit code of a textfile that cannot be")
     contains(said, "[metrics] textfile", "the setting")
+
+
+@test
+def a_reload_that_failed_is_a_metric():
+    with served() as (on, path):
+        name = "remotingd_config_last_reload_successful"
+        equal(value(path, name), 1, "before any reload")
+        good = on.daemon.config_path.read_text()
+        on.daemon.config_path.write_text(good + "\n[nonsense]\nx = y\n")
+        client = on.client()
+        client.call(RELOAD)
+        equal(value(path, name), 0, "after one that failed")
+        on.daemon.config_path.write_text(good)
+        equal(client.call(RELOAD).code, 0, "a reload of the old file")
+        equal(value(path, name), 1, "after one that went well")
+
+
+@test
+def secrets_are_in_no_metric():
+    with tempfile.TemporaryDirectory() as directory:
+        key = pathlib.Path(directory) / "key"
+        key.write_text("a secret that nobody sees")
+        key.chmod(0o600)
+        with served({"acl brokers": {"access_key": "me", "secret_key_file": key}}) as (on, path):
+            is_own(on.call(on.client(), "x"), "x")
+            check("a secret that nobody sees" not in get(path)[2], "the secret is in no metric")
 
 
 @test
