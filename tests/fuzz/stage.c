@@ -2,7 +2,6 @@
 
 #include "config/config.h"
 #include "daemon/daemon.h"
-#include "daemon/loop/log.h"
 #include "protocol/code.h"
 #include "tests/fuzz/stage_broker.h"
 #include "tests/fuzz/stage_frames.h"
@@ -104,6 +103,7 @@ static void config_make(void)
     config->limits.max_decompressed = STAGE_FRAME_MAX;
     config->consume.poll_time_ms = 20;
     config->drain.timeout_ms = 100;
+    config->log.level = CONFIG_LOG_ERROR;
 }
 
 static void stage_open(void)
@@ -111,7 +111,6 @@ static void stage_open(void)
     if (directory[0]) {
         return;
     }
-    log_set_level(LOG_LEVEL_ERROR);
     json_object_seed(1);
     (void)setenv("REMOTINGD_FIRST_GENERATION", "1", 1);
     stage_broker_open(&broker);
