@@ -8,6 +8,7 @@ import hmac
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from remoting import (
 from scenario import TOPIC, is_own, stage
 from tap import check, contains, equal, main, test
 
+GET_CONFIG = 30017
 SECRET = b"s3cret/key+"
 
 
@@ -225,6 +227,7 @@ def a_daemon_that_has_read_a_key_leaves_no_core_file_and_shows_its_key_to_nobody
     os.chown(secret, ANOTHER_USER, ANOTHER_USER)
     through = ["setpriv", f"--reuid={ANOTHER_USER}", f"--regid={ANOTHER_USER}", "--clear-groups"]
     for more, owner in (({}, ANOTHER_USER), (settings(secret), 0)):
+        more["metrics"] = {"listen": f"{directory}/metrics"}
         daemon = Daemon(["127.0.0.1:1"], more, through=through)
         os.chown(daemon.directory, ANOTHER_USER, ANOTHER_USER)
         os.chown(daemon.config_path, ANOTHER_USER, ANOTHER_USER)
@@ -236,8 +239,14 @@ def a_daemon_that_has_read_a_key_leaves_no_core_file_and_shows_its_key_to_nobody
                 content = pathlib.Path(f"/proc/{daemon.pid}/{name}").read_bytes()
                 check(SECRET not in content, f"nothing of the key is in its {name}")
             with daemon.client() as client:
-                for code in (GET_RPC_HOOKS, GET_STATS):
+                for code in (GET_RPC_HOOKS, GET_STATS, GET_CONFIG):
                     check(SECRET not in client.call(code).body, "nothing of the key is told")
+            with socket.socket(socket.AF_UNIX) as scraper:
+                scraper.connect(f"{directory}/metrics")
+                scraper.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+                scraped = scraper.makefile("rb").read()
+            contains(scraped, b"remotingd_build_info", "the metrics")
+            check(SECRET not in scraped, "nothing of the key is in the metrics")
             check(SECRET.decode() not in daemon.log(), "nothing of the key is in the log")
 
 
