@@ -533,11 +533,14 @@ static const struct option bench_options[] = {
     { 0 },
 };
 
+static const char *const directions[] = { "send", "receive", NULL };
+
 const struct command command_bench = {
     .name = "bench",
     .synopsis = "bench send|receive TOPIC",
     .summary = "how many messages a second, and how fast",
     .help = help,
     .options = bench_options,
+    .words = directions,
     .run = run_bench,
 };

@@ -287,12 +287,15 @@ static enum exit_code run_nameservers(struct invocation *invocation)
     return exit_code;
 }
 
+static const char *const nameservers_words[] = { "set", NULL };
+
 const struct command command_nameservers = {
     .name = "nameservers",
     .synopsis = "nameservers set ADDR ...",
     .summary = "replace its list of nameservers",
     .help = nameservers_help,
     .options = global_options,
+    .words = nameservers_words,
     .run = run_nameservers,
 };
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "client/command.h"
+#include "client/completion.h"
 #include "client/output.h"
 
 const struct command *const commands[] = {
@@ -105,6 +106,12 @@ int main(int argc, char **argv)
      * SIGPIPE.
      */
     signal(SIGPIPE, SIG_DFL);
+
+    /* For the shells alone, and therefore not in the help. */
+    if (argc > 1 && strcmp(argv[1], "--complete") == 0) {
+        completion_print(argc - 2, argv + 2);
+        return output_flush() ? EXIT_CODE_SUCCESS : EXIT_CODE_BROKER;
+    }
 
     struct invocation invocation = {
         .command = &overall,

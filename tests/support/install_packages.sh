@@ -13,7 +13,7 @@ run_packages=(
     python3 openjdk-17-jre-headless maven
 )
 tests_packages=(
-    openjdk-17-jdk-headless check faketime valgrind strace openssl systemd mandoc
+    openjdk-17-jdk-headless check faketime valgrind strace openssl systemd mandoc zsh fish
     php-cli ruby perl nodejs golang-go # the examples
 )
 bench_packages=(haproxy nginx-light libnginx-mod-stream strace linux-perf)
@@ -41,7 +41,7 @@ is_there() {
     openjdk-17-jdk-headless) command -v javac ;;
     maven) command -v mvn ;;
     linux-perf) command -v perf ;;
-    clang | clang-tidy | cppcheck | gcc | gcovr | meson | pkg-config | python3 | openssl | haproxy | strace | valgrind | mandoc) command -v "$1" ;;
+    clang | clang-tidy | cppcheck | gcc | gcovr | meson | pkg-config | python3 | openssl | haproxy | strace | valgrind | mandoc | zsh | fish) command -v "$1" ;;
     ninja-build) command -v ninja ;;
     php-cli) command -v php ;;
     ruby | perl) command -v "$1" ;;
