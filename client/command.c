@@ -1,11 +1,15 @@
 #include "client/command.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "client/output.h"
 #include "protocol/code.h"
@@ -181,6 +185,27 @@ void print_answer_body(const struct remotingclient_answer *answer)
     fputc('\n', stdout);
 }
 
+/* A membership that was given after the login is not in force before the next one. */
+static void report_forbidden(const char *path, int error)
+{
+    struct stat status;
+    fprintf(stderr, "remotingctl: %s may not be opened (%s). ", path, strerror(error));
+    if (stat(path, &status) < 0) {
+        fputs("A directory on the way to it is closed to this user.\n", stderr);
+        return;
+    }
+    const struct group *group = getgrgid(status.st_gid);
+    /* Nobody is to become a member of root, and there may be a group without a name. */
+    if (!(status.st_mode & S_IWGRP) || status.st_gid == 0 || !group) {
+        fputs("[listener] socket_mode and socket_group in remotingd.ini say who may.\n", stderr);
+        return;
+    }
+    fprintf(stderr, "Members of the group %s may. To become one: sudo usermod -aG %s ",
+        group->gr_name, group->gr_name);
+    const struct passwd *user = getpwuid(geteuid());
+    fprintf(stderr, "%s, then log in again.\n", user ? user->pw_name : "USER");
+}
+
 enum exit_code command_connect(
     const struct invocation *invocation, struct remotingclient **ret_client)
 {
@@ -189,9 +214,7 @@ enum exit_code command_connect(
         return EXIT_CODE_SUCCESS;
     }
     if (r == -EACCES || r == -EPERM) {
-        fprintf(stderr,
-            "remotingctl: %s may not be opened (%s). Is this user in the socket's group?\n",
-            invocation->socket_path, strerror(-r));
+        report_forbidden(invocation->socket_path, -r);
     } else {
         fprintf(stderr,
             "remotingctl: no daemon listens at %s (%s). Is remotingd running? Another socket: "

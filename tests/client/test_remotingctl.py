@@ -4,9 +4,11 @@ REMOTINGCTL names the binary. Speaks TAP. Nothing here sleeps: tests wait for pr
 """
 
 import base64
+import grp
 import json
 import os
 import pty
+import pwd
 import select
 import shutil
 import signal
@@ -20,6 +22,7 @@ import threading
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 
 import tap
+from other_user import needs_root
 from tap import test
 
 REMOTINGCTL = os.environ.get("REMOTINGCTL", "build/client/remotingctl")
@@ -1412,6 +1415,33 @@ def wrong_usage_is_exit_code_2_and_points_to_help():
         contains(result.stderr.decode(), expected)
         contains(result.stderr.decode(), "--help")
         equal(result.stdout, b"")
+
+
+@test
+def who_may_not_open_the_socket_is_told_the_way_in():
+    needs_root()
+    daemon, nobody = grp.getgrnam("daemon"), pwd.getpwnam("nobody")
+    membership = f"Members of the group daemon may. To become one: sudo usermod -aG daemon {nobody.pw_name}, then log in"
+    settings = "[listener] socket_mode and socket_group in remotingd.ini say who may"
+    cases = [(0o755, 0o660, daemon.gr_gid, membership), (0o755, 0o600, daemon.gr_gid, settings),
+             (0o755, 0o660, 0, settings), (0o700, 0o660, daemon.gr_gid, "A directory on the way to it is closed")]
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        os.chmod(folder, 0o755)
+        program = shutil.copy(REMOTINGCTL, folder)
+        os.chmod(program, 0o755)
+        inner = os.path.join(folder, "run")
+        os.mkdir(inner)
+        path = os.path.join(inner, "remotingd.sock")
+        listener.bind(path)
+        listener.listen()
+        for folder_mode, mode, group, expected in cases:
+            os.chmod(inner, folder_mode)
+            os.chmod(path, mode)
+            os.chown(path, 0, group)
+            result = subprocess.run([program, "ping", "--socket", path], stdin=subprocess.DEVNULL, capture_output=True,
+                                    timeout=PATIENCE_S, user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[])
+            exits(result, 5)
+            contains(result.stderr.decode(), f"{path} may not be opened (Permission denied). {expected}")
 
 
 @test
