@@ -349,7 +349,8 @@ static bool replacement_make(struct daemon *daemon, struct replacement *new,
     return rules_make_roles(new->roles, new->config, daemon->config->send.producer_group, problem,
                problem_size) == 0 &&
            rules_make_hooks(new->hooks, new->config, problem, problem_size) == 0 &&
-           (!daemon->tls || tls_load(daemon->tls, &new->config->tls, problem, problem_size) == 0);
+           (!daemon->tls || !new->config->tls.enable ||
+               tls_load(daemon->tls, &new->config->tls, problem, problem_size) == 0);
 }
 
 /* Connections to those that leave end when nothing is in flight on them. */
@@ -437,7 +438,10 @@ static bool on_reload(
     char problem[512];
     *ret_problems = (struct config_problems){ .n = 0 };
     *ret_kept = (struct config_problems){ .n = 0 };
-    service_reloading(&daemon->service);
+    bool is_running = daemon->drain.state == DRAIN_RUNNING;
+    if (is_running) {
+        service_reloading(&daemon->service);
+    }
     bool is_done = replacement_make(daemon, &new, ret_problems, problem, sizeof(problem));
     if (is_done) {
         replacement_take(daemon, &new, ret_kept);
@@ -451,7 +455,9 @@ static bool on_reload(
     daemon->stats.last_reload_failed = !is_done;
     replacement_deinit(&new);
     reload_log(daemon, is_done, ret_problems, ret_kept);
-    service_ready(&daemon->service);
+    if (is_running) {
+        service_ready(&daemon->service);
+    }
     return is_done;
 }
 
@@ -589,6 +595,9 @@ struct daemon *daemon_new(struct config *config, char *problem, size_t problem_s
     if (!daemon->exporter) {
         return daemon_free(daemon);
     }
+    for (size_t i = 0; i < config->listener.n; i++) {
+        listener_own(daemon->listeners[i]);
+    }
     handover_take_callers(&daemon->handover);
     return daemon;
 }
@@ -661,6 +670,7 @@ struct daemon *daemon_free(struct daemon *daemon)
         pending_table_deinit(&daemon->pending);
     }
     loop_deadline_clear(&daemon->loop, &daemon->drain_deadline);
+    handover_deinit(&daemon->handover);
     service_deinit(&daemon->service);
     loop_finish(&daemon->loop);
     net_events_deinit(&daemon->events);

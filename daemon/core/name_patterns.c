@@ -40,3 +40,23 @@ bool name_patterns_match(const struct name_patterns *patterns, struct span name)
     }
     return false;
 }
+
+static bool has_pattern(const struct name_patterns *patterns, const struct name_pattern *other)
+{
+    for (size_t i = 0; i < patterns->n; i++) {
+        if (patterns->items[i].is_beginning == other->is_beginning &&
+            span_equals(patterns->items[i].text, other->text)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool name_patterns_include(const struct name_patterns *patterns, const struct name_patterns *others)
+{
+    bool includes = patterns->is_all || !others->is_all;
+    for (size_t i = 0; i < others->n && includes && !patterns->is_all; i++) {
+        includes = has_pattern(patterns, &others->items[i]);
+    }
+    return includes;
+}

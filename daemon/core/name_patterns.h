@@ -27,5 +27,9 @@ struct name_patterns {
 int name_patterns_init(struct name_patterns *patterns, char *const *texts, size_t n);
 void name_patterns_deinit(struct name_patterns *patterns);
 
+/* Whether every pattern of the others is one of these, or these mean every name. */
+bool name_patterns_include(
+    const struct name_patterns *patterns, const struct name_patterns *others);
+
 /* An absent name is one that is not known: only * means it. */
 bool name_patterns_match(const struct name_patterns *patterns, struct span name);

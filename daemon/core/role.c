@@ -96,6 +96,15 @@ const struct role *role_table_successor(const struct role_table *table, const st
     return before->is_admin ? &table->admin : &table->user;
 }
 
+bool role_allows_all_of(const struct role *role, const struct role *before)
+{
+    return role->may_everything ||
+           (!before->may_everything && name_patterns_include(&role->send, &before->send) &&
+               name_patterns_include(&role->producer_groups, &before->producer_groups) &&
+               name_patterns_include(&role->consume, &before->consume) &&
+               name_patterns_include(&role->consumer_groups, &before->consumer_groups));
+}
+
 static bool is_somebody(const struct role_caller *caller)
 {
     return caller->is_known && caller->uid != ROLE_ID_OVERFLOW && caller->uid != (uid_t)-1;

@@ -87,6 +87,8 @@ bool role_add_group(struct role *role, gid_t gid);
 const struct role *role_table_named(const struct role_table *table, const char *name);
 /* What takes the place of a role of another table, for callers that are gone; NULL: nothing does. */
 const struct role *role_table_successor(const struct role_table *table, const struct role *before);
+/* Whether a role allows everything that another one (of a table before) did. */
+bool role_allows_all_of(const struct role *role, const struct role *before);
 /* of_listener is NULL where the listener names none. NULL: the caller is turned away. */
 const struct role *role_table_find(const struct role_table *table, const struct role *of_listener,
     const struct role_caller *caller);

@@ -137,10 +137,13 @@ static void turn_end(struct loop *loop)
         loop->turn_began_us = 0;
     }
     (void)deadline_wheel_expire(&loop->deadlines, loop->now_ms);
-    settle(loop);
-    if (loop->on_turn) {
-        loop->on_turn(loop->on_turn_context);
-    }
+    /* What on_turn does may be written, too, before the loop waits again. */
+    do {
+        settle(loop);
+        if (loop->on_turn) {
+            loop->on_turn(loop->on_turn_context);
+        }
+    } while (loop->dirty || loop->reapable);
 }
 
 /*

@@ -13,6 +13,7 @@
 #define CALLER    VERSION "caller."
 #define LISTENER  VERSION "listener."
 #define NAME_SIZE 128 /* the longest of them and a path of 107 bytes */
+#define LOOK_MS   500
 
 static bool fits_name(const char *path)
 {
@@ -31,23 +32,46 @@ static void name_make(char name[static NAME_SIZE], const char *what, const char 
 
 /* --- giving --- */
 
+static void on_look(struct deadline *deadline, uint64_t now_ms)
+{
+    struct handover *handover =
+        (struct handover *)(void *)((char *)deadline - offsetof(struct handover, look));
+    /* The turn that this makes ends with handover_callers(). */
+    loop_deadline_set(handover->sessions->loop, deadline, clock_after(now_ms, LOOK_MS));
+}
+
 void handover_init(
     struct handover *handover, struct service *service, struct session_list *sessions)
 {
     *handover = (struct handover){ .service = service, .sessions = sessions };
+    deadline_init(&handover->look, on_look);
+}
+
+void handover_deinit(struct handover *handover)
+{
+    if (handover->sessions) {
+        loop_deadline_clear(handover->sessions->loop, &handover->look);
+    }
 }
 
 bool handover_begin(struct handover *handover)
 {
+    struct session_list *sessions = handover->sessions;
+    bool is_first = !handover->is_on;
     handover->is_on = service_room(handover->service) > 0;
-    handover->sessions->hands_over = handover->is_on;
+    if (handover->is_on && is_first) {
+        on_look(&handover->look, sessions->loop->now_ms);
+        for (size_t i = 0; i < sessions->config->listener.n; i++) {
+            sessions->entrances[i].hands_over = fits_name(sessions->entrances[i].config->socket);
+        }
+    }
     return handover->is_on;
 }
 
 bool handover_listener(struct handover *handover, const char *path, int fd)
 {
     char name[NAME_SIZE];
-    if (!handover->is_on || !fits_name(path)) {
+    if (!handover->is_on || service_room(handover->service) == 0 || !fits_name(path)) {
         return false;
     }
     name_make(name, LISTENER, path);
@@ -73,7 +97,8 @@ static void batch_send(struct handover *handover, const char *path, struct batch
     batch->n = 0;
 }
 
-static void entrance_hand_over(struct handover *handover, const struct session_entrance *entrance)
+/* Where there is no more room, callers that still ask hear that the daemon is stopping. */
+static void entrance_hand_over(struct handover *handover, struct session_entrance *entrance)
 {
     struct batch batch = { .n = 0 };
     const char *path = entrance->config->socket;
@@ -81,11 +106,9 @@ static void entrance_hand_over(struct handover *handover, const struct session_e
     for (struct session *session = TAILQ_FIRST(&handover->sessions->list); session;
          session = next) {
         next = TAILQ_NEXT(session, link);
-        if (session->entrance != entrance || !session_comes_to_rest(session)) {
+        if (session->entrance != entrance || batch.n == service_room(handover->service) ||
+            !session_comes_to_rest(session)) {
             continue;
-        }
-        if (batch.n == service_room(handover->service)) {
-            break;
         }
         batch.sessions[batch.n] = session;
         batch.fds[batch.n++] = session->transport.fd;
@@ -94,6 +117,7 @@ static void entrance_hand_over(struct handover *handover, const struct session_e
         }
     }
     batch_send(handover, path, &batch);
+    entrance->hands_over = service_room(handover->service) > 0;
 }
 
 void handover_callers(struct handover *handover)
@@ -101,7 +125,7 @@ void handover_callers(struct handover *handover)
     struct session_list *sessions = handover->sessions;
     for (size_t i = 0; i < sessions->config->listener.n && handover->is_on; i++) {
         struct session_entrance *entrance = &sessions->entrances[i];
-        if (entrance->n > 0 && fits_name(entrance->config->socket)) {
+        if (entrance->hands_over && entrance->n > 0) {
             entrance_hand_over(handover, entrance);
         }
     }
@@ -190,7 +214,8 @@ static bool is_listener_in_use(struct session_list *sessions, const char *name, 
  */
 static bool is_handed_over(const char *name)
 {
-    return name[0] == 'v' && name[1 + strspn(name + 1, "0123456789")] == '.';
+    size_t n_digits = name[0] == 'v' ? strspn(name + 1, "0123456789") : 0;
+    return n_digits > 0 && name[1 + n_digits] == '.';
 }
 
 void handover_take_callers(struct handover *handover)
@@ -203,7 +228,9 @@ void handover_take_callers(struct handover *handover)
             continue;
         }
         /* The manager holds it, too: without this the caller would not see when it is closed. */
-        service_forget(handover->service, name);
+        if (i == 0 || strcmp(given.names[i - 1], name) != 0) {
+            service_forget(handover->service, name);
+        }
         if (is_listener_in_use(handover->sessions, name, given_fd(i))) {
             continue;
         }

@@ -28,10 +28,12 @@ struct handover {
     struct service *service;
     struct session_list *sessions;
     bool is_on;
+    struct deadline look; /* for callers that went while nothing is read from them */
 };
 
 void handover_init(
     struct handover *handover, struct service *service, struct session_list *sessions);
+void handover_deinit(struct handover *handover);
 /* The daemon drains; false where the service manager keeps nothing. */
 bool handover_begin(struct handover *handover);
 /* After every turn of a drain: hands over who has come so far. */

@@ -25,6 +25,7 @@ struct listener {
     struct sockaddr_un address;
     dev_t device;
     ino_t inode;
+    bool was_handed_over; /* by the daemon before this one */
     int fd;
     struct event event;
     struct deadline resume;
@@ -308,9 +309,17 @@ static int handed_over_socket(struct listener *listener, char *problem, size_t p
     if (!mode_set(listener, path, section, problem, problem_size)) {
         return -1;
     }
-    listener->device = status.st_dev;
-    listener->inode = status.st_ino;
+    listener->was_handed_over = true;
     return fd;
+}
+
+void listener_own(struct listener *listener)
+{
+    struct stat status;
+    if (listener->was_handed_over && lstat(listener->address.sun_path, &status) == 0) {
+        listener->device = status.st_dev;
+        listener->inode = status.st_ino;
+    }
 }
 
 void listener_hand_over(struct listener *listener, struct handover *handover)

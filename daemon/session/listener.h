@@ -30,6 +30,11 @@ struct listener;
 struct listener *listener_new(struct loop *loop, struct session_list *sessions,
     struct session_entrance *entrance, char *problem, size_t problem_size);
 /*
+ * The daemon has started: a socket that was handed over is its own from now on, and its file goes
+ * with it. Before that a start that fails leaves both to the next one.
+ */
+void listener_own(struct listener *listener);
+/*
  * Gives the next daemon its socket, unless the service manager listens on it anyway: the file stays.
  */
 void listener_hand_over(struct listener *listener, struct handover *handover);

@@ -19,6 +19,7 @@
  * When to come back after `overloaded`: long enough to matter, short enough to be worth waiting
  * for.
  */
+#define TURNED_AWAY_MS 1000 /* between two looks whether its last answer was given */
 #define RETRY_AFTER_MS "100"
 /*
  * Of limits.total_memory the unwritten answers of one caller take one part in so many; where it is
@@ -172,14 +173,31 @@ void session_end(struct session *session, enum session_end end)
 
 bool session_is_served_to_its_end(const struct session *session)
 {
-    return session->sessions->hands_over && !session->is_bound;
+    return session->entrance->hands_over && !session->is_bound && !session->is_turned_away;
+}
+
+/* Whether the caller is gone altogether, and not only done with asking. */
+static bool caller_is_gone(const struct session *session)
+{
+    struct pollfd poll_fd = { .fd = session->transport.fd, .events = POLLIN };
+    return poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & (POLLHUP | POLLERR));
+}
+
+/* Nothing is read, so that nobody else would see it. */
+static bool caller_went(struct session *session)
+{
+    if (TAILQ_EMPTY(&session->invocations) || !caller_is_gone(session)) {
+        return false;
+    }
+    session_close(session, SESSION_END_CALLER);
+    return true;
 }
 
 bool session_comes_to_rest(struct session *session)
 {
     return session->state == SESSION_OPEN && !session->is_turned_away && !session->is_bound &&
-           transport_stop_at_frame(&session->transport) && TAILQ_EMPTY(&session->invocations) &&
-           session->transport.output.size == 0;
+           transport_stop_at_frame(&session->transport) && !caller_went(session) &&
+           TAILQ_EMPTY(&session->invocations) && session->transport.output.size == 0;
 }
 
 void session_handed_over(struct session *session)
@@ -515,13 +533,6 @@ static bool on_no_room(struct transport *transport, uint8_t *data, size_t n)
     return session->state == SESSION_OPEN;
 }
 
-/* After end of file: whether the caller is gone altogether, and not only done with asking. */
-static bool caller_is_gone(const struct session *session)
-{
-    struct pollfd poll_fd = { .fd = session->transport.fd, .events = POLLIN };
-    return poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & (POLLHUP | POLLERR));
-}
-
 static void on_end(struct transport *transport, enum transport_end end, int error)
 {
     (void)error;
@@ -608,11 +619,15 @@ static const struct transport_handler session_transport_handler = {
 
 static void on_frame_deadline(struct deadline *deadline, uint64_t now_ms)
 {
-    (void)now_ms;
     struct session *session =
         (struct session *)(void *)((char *)deadline - offsetof(struct session, frame_deadline));
     if (session->transport.is_paused) {
         return; /* it is we who do not read */
+    }
+    if (session->is_turned_away && !TAILQ_EMPTY(&session->invocations)) {
+        /* It lost its role, and still gets its answers. */
+        loop_deadline_set(session->sessions->loop, deadline, clock_after(now_ms, TURNED_AWAY_MS));
+        return;
     }
     char text[SESSION_TEXT_SIZE];
     log_warning("%s sent no whole frame in time", session_text(session, text));
@@ -677,7 +692,10 @@ size_t session_list_unwritten(const struct session_list *sessions)
     size_t unwritten = 0;
     const struct session *session;
     TAILQ_FOREACH (session, &sessions->list, link) {
-        unwritten += answers_unwritten(session);
+        /* A frame that has begun is waited for where its request will be answered. */
+        bool is_awaited = session->state == SESSION_OPEN && session_is_served_to_its_end(session) &&
+                          transport_has_partial_frame(&session->transport);
+        unwritten += answers_unwritten(session) + is_awaited;
     }
     return unwritten;
 }
@@ -761,12 +779,23 @@ static void session_judge_again(struct session *session)
     struct session_list *sessions = session->sessions;
     const struct role *role =
         peer_role(session->transport.fd, &session->peer, sessions->roles, session->entrance->role);
-    bool was_forbidden = !session->role;
+    const struct role *before = session->role;
+    bool was_forbidden = !before;
     session->role = role;
+    if (role && session->net_events) {
+        session->net_events->is_admin = role->is_admin;
+    }
     if (role && was_forbidden) {
-        session->entrance->n_forbidden--;
-        session->is_turned_away = false;
-        loop_deadline_clear(sessions->loop, &session->frame_deadline);
+        struct session_entrance *entrance = session->entrance;
+        entrance->n_forbidden--;
+        session->is_turned_away =
+            entrance->n - entrance->n_forbidden > entrance->config->max_sessions;
+        if (!session->is_turned_away) {
+            loop_deadline_clear(sessions->loop, &session->frame_deadline);
+        }
+    } else if (role && session->is_bound && !role_allows_all_of(role, before)) {
+        /* Groups and processors that it may not have any more: it has to ask for each anew. */
+        session_end(session, SESSION_END_FORBIDDEN);
     } else if (!role && !was_forbidden) {
         session_forbid(session, "after a reload");
         session_resign(session);

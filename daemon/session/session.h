@@ -68,7 +68,7 @@ enum session_end {
     SESSION_END_FORBIDDEN, /* it has no role */
     SESSION_END_DRAIN,
     SESSION_END_HANDED_OVER, /* to the next daemon */
-    SESSION_END_KILLED, /* an operator ended it */
+    SESSION_END_KILLED,      /* an operator ended it */
 };
 
 struct session {
@@ -108,6 +108,7 @@ struct session_entrance {
     size_t n_forbidden; /* of them, without a role */
     bool is_starved;    /* nobody can be accepted: no open files, or no memory */
     int listening_fd;
+    bool hands_over; /* the daemon drains, and callers go to the next one (handover.h) */
     void (*on_left)(void *context); /* a session is gone: there is room for another */
     void *on_left_context;
 };
@@ -124,8 +125,7 @@ struct session_list {
     const struct config *config;
     const struct role_table *roles;
     struct session_entrance entrances[CONFIG_NAMED_MAX]; /* as many as config has listeners */
-    bool hands_over;            /* the daemon drains, and callers go to the next one (handover.h) */
-    struct log_budget refusals; /* of the log: a line each, so many a second */
+    struct log_budget refusals;      /* of the log: a line each, so many a second */
     struct remoting_command request; /* the one that is being read, with its fields */
     struct ext_field request_fields[EXT_FIELDS_MAX];
 };

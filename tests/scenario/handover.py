@@ -5,7 +5,9 @@ import contextlib
 import os
 import pathlib
 import socket
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -17,7 +19,7 @@ from fake_broker import FakeBroker, Held, echo
 from remoting import GET_MAX_OFFSET, GET_STATS, HEART_BEAT
 from scenario import Stage, is_own
 from service_manager import ServiceManager
-from tap import check, contains, equal, main, note, test, wait_until
+from tap import check, contains, equal, less, main, note, test, wait_until
 
 SUBSCRIBE_NET_EVENTS = 30009
 MANY = 300
@@ -131,6 +133,77 @@ def a_frame_that_has_begun_is_completed_and_answered_and_what_follows_it_waits()
                 equal(on.daemon.wait(), 0, "the exit code")
                 on.daemon.start()
                 is_own(client.receive(2), "2")
+
+
+@test
+def a_frame_that_has_begun_is_waited_for_when_nothing_else_is():
+    with managed() as (on, manager):
+        with connected(on) as client:
+            ext = {"token": "late", "sidecar.addr": on.broker.address}
+            frame = remoting.encode(remoting.Command(code=GET_MAX_OFFSET, opaque=7, ext=ext))
+            client.send_bytes(frame[:30])
+            wait_until(lambda: stats(on)["sessions"] >= 2, 5, "the session")
+            on.daemon.terminate()
+            wait_until(lambda: "drain DRAINING" in on.daemon.log(), 5, "the drain")
+            client.send_bytes(frame[30:])
+            is_own(client.receive(7), "late")
+            equal(on.daemon.wait(), 0, "the exit code")
+            equal(len(manager.names()), 2, "the listening socket and the caller")
+            on.daemon.start()
+            is_own(on.call(client, "next"), "next")
+
+
+@test
+def a_caller_that_goes_meanwhile_holds_nothing_up():
+    with managed(settings={"drain": {"timeout": "20s"}}) as (on, _):
+        held = Held()
+        on.broker.on(GET_MAX_OFFSET, held)
+        with connected(on) as client:
+            on.ask(client, "never answered", {"sidecar.timeoutMillis": "20000"})
+            held.wait_for(1)
+            on.daemon.terminate()
+            wait_until(lambda: "drain DRAINING" in on.daemon.log(), 5, "the drain")
+        began = time.monotonic()
+        equal(on.daemon.wait(), 0, "the exit code")
+        less(time.monotonic() - began, 5, "seconds until the drain was over")
+        contains(on.daemon.log(), "callers_left=1", "the last line")
+        on.daemon.start()
+
+
+@test
+def with_more_listeners_than_room_the_daemon_ends_as_ever():
+    with tempfile.TemporaryDirectory() as directory:
+        more = {"listener web": {"socket": f"{directory}/web.sock"}}
+        with managed(room=1, settings=more) as (on, manager):
+            on.daemon.terminate()
+            equal(on.daemon.wait(), 0, "the exit code")
+            equal(len(manager.names()), 1, "what the manager keeps")
+            on.daemon.start()
+
+
+@test
+def a_start_that_fails_leaves_the_socket_and_its_queue_to_the_next():
+    with managed() as (on, manager):
+        inode = os.stat(on.daemon.socket).st_ino
+        on.daemon.terminate()
+        equal(on.daemon.wait(), 0, "the exit code")
+        good = on.daemon.config_path.read_text()
+        with connected(on) as early, socket.socket() as taken:
+            waiting = on.ask(early, "early")
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            on.daemon.config_path.write_text(good + f"[metrics]\nlisten = 127.0.0.1:{port}\n")
+            failed = subprocess.run(
+                [*manager.through(), on.daemon.binary, "--config", str(on.daemon.config_path)],
+                capture_output=True,
+                timeout=20,
+            )
+            equal(failed.returncode, 1, f"the exit code of the start that fails ({failed.stderr})")
+            on.daemon.config_path.write_text(good)
+            on.daemon.start()
+            equal(os.stat(on.daemon.socket).st_ino, inode, "the socket's file")
+            is_own(early.receive(waiting), "early")
 
 
 @test

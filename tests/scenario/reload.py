@@ -20,6 +20,7 @@ from remoting import (
     GET_RPC_HOOKS,
     GET_STATS,
     NO_PERMISSION,
+    REGISTER_PROCESSOR,
     RELOAD,
     SEND_MESSAGE,
 )
@@ -261,6 +262,31 @@ def callers_are_judged_by_the_new_roles_at_once():
             rewrite(on, {**open_to_all, "role admin": admin, "role shop": shop})
             is_reloaded(on)
             equal(idle.call(GET_STATS).error, None, "who had no role meanwhile, and asked nothing")
+
+
+@test
+def who_may_less_than_before_loses_what_it_was_registered_for_and_others_keep_it():
+    needs_root()
+    everything = {"send": "*", "producer_groups": "*", "consume": "*", "consumer_groups": "*"}
+    admin = {"users": "root", "admin": "yes", **everything}
+    shop = {"users": str(ANOTHER_USER), "consumer_groups": "G;H", "consume": TOPIC}
+    open_to_all = {"listener": {"socket_mode": "0666"}}
+    with stage({**open_to_all, "role admin": admin, "role shop": shop}) as on:
+        on.daemon.directory.chmod(0o755)
+        with OtherUser(on.daemon.socket) as client:
+            asked = {"codes": "221", "groups": "G"}
+            equal(client.call(REGISTER_PROCESSOR, asked).error, None, "the registration")
+            for groups in ("G;H", "H;G;I"):
+                shop["consumer_groups"] = groups
+                rewrite(on, {**open_to_all, "role admin": admin, "role shop": shop})
+                is_reloaded(on)
+                equal(client.call(GET_STATS).error, None, f"still there with {groups}")
+            shop["consumer_groups"] = "H"
+            rewrite(on, {**open_to_all, "role admin": admin, "role shop": shop})
+            is_reloaded(on)
+            client.wait_for_end(5)
+        with OtherUser(on.daemon.socket) as client:
+            is_failure(client.call(REGISTER_PROCESSOR, asked), "forbidden", NO_PERMISSION, "no")
 
 
 @test
