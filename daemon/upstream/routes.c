@@ -106,6 +106,12 @@ static void fetch_leave(struct route_fetch *fetch)
     nameserver_call_cancel(&fetch->call);
 }
 
+static void waiter_remove(struct route_waiter *waiter)
+{
+    TAILQ_REMOVE(&waiter->fetch->waiters, waiter, link);
+    waiter->fetch = NULL;
+}
+
 struct routes *routes_free(struct routes *routes)
 {
     if (!routes) {
@@ -114,6 +120,9 @@ struct routes *routes_free(struct routes *routes)
     while (routes->fetches) {
         struct route_fetch *fetch = routes->fetches;
         fetch_leave(fetch);
+        while (!TAILQ_EMPTY(&fetch->waiters)) {
+            waiter_remove(TAILQ_FIRST(&fetch->waiters));
+        }
         on_fetch_reap(&fetch->reapable);
     }
     route_table_free(routes->table);
@@ -124,12 +133,6 @@ struct routes *routes_free(struct routes *routes)
 struct route_table *routes_table(struct routes *routes)
 {
     return routes->table;
-}
-
-static void waiter_remove(struct route_waiter *waiter)
-{
-    TAILQ_REMOVE(&waiter->fetch->waiters, waiter, link);
-    waiter->fetch = NULL;
 }
 
 /* The fetch is over: everybody who waits is told, and may start another. */

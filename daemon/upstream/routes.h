@@ -30,6 +30,7 @@ struct routes *routes_new(
     struct upstream_context *context, struct nameservers *nameservers, const struct config *config);
 /* What is kept stays, as far as the limits are larger. */
 void routes_configure(struct routes *routes, const struct config *config);
+/* Who still waits is forgotten. */
 struct routes *routes_free(struct routes *routes);
 struct route_table *routes_table(struct routes *routes);
 
