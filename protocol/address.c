@@ -9,7 +9,8 @@
 
 static bool host_is_plausible(struct span host, bool is_bracketed)
 {
-    if (host.n == 0 || host.n > ADDRESS_HOST_MAX) {
+    if (host.n == 0 || host.n > ADDRESS_HOST_MAX ||
+        (is_bracketed && !memchr(host.data, ':', host.n))) {
         return false;
     }
     for (size_t i = 0; i < host.n; i++) {

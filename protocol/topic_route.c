@@ -3,13 +3,12 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+#include "protocol/address.h"
 #include "protocol/ext_fields.h"
 #include "protocol/java_json.h"
 
 /* All bits of PermName.java: priority, read, write, inherit. */
 #define PERM_MAX 15
-
-#define PORT_MAX 65535
 
 /*
  * JSON values that an answer may have for each broker (its names, addresses and queue data) and for
@@ -59,39 +58,12 @@ static bool sort_distinct(
     return true;
 }
 
-static bool is_port(struct span text)
-{
-    int64_t port;
-    return text.n > 0 && text.data[0] != '-' && text.data[0] != '+' &&
-           ext_value_parse_i64(text, 1, PORT_MAX, &port);
-}
-
-static bool is_made_of(struct span text, const char *others)
-{
-    for (size_t i = 0; i < text.n; i++) {
-        char c = text.data[i];
-        bool is_alphanumeric =
-            (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-        if (!is_alphanumeric && !strchr(others, c)) {
-            return false;
-        }
-    }
-    return text.n > 0;
-}
-
-/* host:port or [v6]:port. Whether the host exists is the resolver's business. */
+/* Whether the host exists is the resolver's business. */
 static bool is_address(const char *address)
 {
-    const char *colon = strrchr(address, ':');
-    if (!colon || !is_port(span_of(colon + 1))) {
-        return false;
-    }
-    struct span host = { address, (size_t)(colon - address) };
-    if (host.n > 2 && host.data[0] == '[' && host.data[host.n - 1] == ']') {
-        struct span v6 = { host.data + 1, host.n - 2 };
-        return memchr(v6.data, ':', v6.n) && is_made_of(v6, ":.%-_"); /* % is before a zone */
-    }
-    return is_made_of(host, ".-_");
+    struct span host;
+    uint16_t port;
+    return address_parse(span_of(address), &host, &port);
 }
 
 /*

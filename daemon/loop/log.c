@@ -76,11 +76,12 @@ uint64_t log_lines_missing(void)
 void log_set_target(enum log_target target)
 {
     struct stat status;
-    unsigned long long device = 0, inode = 0;
-    const char *stream = getenv("JOURNAL_STREAM");
-    bool is_connected = stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
-                        fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device &&
-                        status.st_ino == inode;
+    char *colon = NULL;
+    const char *stream = getenv("JOURNAL_STREAM"); /* DEVICE:INODE, systemd.exec(5) */
+    unsigned long long device = stream ? strtoull(stream, &colon, 10) : 0;
+    unsigned long long inode = colon && *colon == ':' ? strtoull(colon + 1, NULL, 10) : 0;
+    bool is_connected = inode != 0 && fstat(STDERR_FILENO, &status) == 0 &&
+                        status.st_dev == device && status.st_ino == inode;
     const char *chosen = getenv("REMOTINGD_JOURNAL_SOCKET"); /* by tests */
     (void)snprintf(journal.sun_path, sizeof(journal.sun_path), "%s",
         chosen ? chosen : "/run/systemd/journal/socket");

@@ -104,7 +104,10 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t capacity, unsigne
 {
     struct placed_frame frames[FRAMES_MAX];
     size_t n_frames = frames_find(data, n, frames);
-    if (n_frames == 0 || seed % 4 == 0 || n > capacity) {
+    if (n > capacity) {
+        return LLVMFuzzerMutate(data, capacity, capacity); /* a crossover has made it too large */
+    }
+    if (n_frames == 0 || seed % 4 == 0) {
         return LLVMFuzzerMutate(data, n, capacity);
     }
     size_t i = seed / 4 % n_frames;
