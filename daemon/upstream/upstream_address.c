@@ -387,6 +387,7 @@ static void on_closed(
         attempt_failed(address, address->cause);
     } else if (!upstream->has_answered && upstream->n_in_flight > 0) {
         /* Somebody listens there, but no broker: it is tried again as if it had not accepted. */
+        address->must_probe = upstream->transport.bytes_sent == 0; /* it took nothing: a refusal */
         address->backoff.n_failures = address->n_unanswered++;
         attempt_failed(address, address->cause);
     } else if (!TAILQ_EMPTY(&address->waiting)) {

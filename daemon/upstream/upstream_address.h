@@ -15,8 +15,8 @@
  *
  * There is one way to be out of use: an address whose attempts fail, or whose connection stayed
  * silent through breaker.failures deadlines and a probe, is in its backoff until one attempt
- * succeeds; after silence it has to answer a probe, too. It is wanted while requests wait for it
- * and for POOL_WANTED_MS after somebody asked for it or passed it over as out of use; then the
+ * succeeds; after silence, and where it refused us behind the handshake of TLS 1.3, it has to
+ * answer a probe, too. It is wanted while requests wait for it and for POOL_WANTED_MS after somebody asked for it or passed it over as out of use; then the
  * shorter cap backoff.max_wanted holds, and attempts go on without anybody waiting.
  *
  * Names are resolved anew for every attempt, and their addresses tried one after the other. Where
@@ -77,8 +77,8 @@ struct upstream_address {
     size_t n_ready;                 /* of them, that take requests */
     struct upstream_address *alias; /* whose connections are used instead; NULL: its own */
     struct backoff backoff;
-    unsigned n_unanswered; /* connections in a row that broke under requests, and answered none */
-    bool must_probe;
+    unsigned n_unanswered;   /* connections in a row that broke under requests, and answered none */
+    bool must_probe;         /* the next connection serves once it has answered */
     uint64_t pause_until_ms; /* no attempt before at a connection that nobody waits for */
     bool is_hurried;         /* its next attempt is made out of its turn */
     struct deadline attempt_due;
