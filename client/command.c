@@ -266,6 +266,35 @@ enum exit_code command_read_object(const struct remotingclient_answer *answer, j
     return EXIT_CODE_SUCCESS;
 }
 
+enum exit_code command_ask(
+    const struct invocation *invocation, struct remotingclient_request *request, json_t **ret_body)
+{
+    CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
+    CLEANUP(json_decref) json_t *body = NULL;
+    enum exit_code exit_code = command_call(invocation, request, &answer);
+    if (exit_code == EXIT_CODE_SUCCESS) {
+        exit_code = command_read_object(answer, &body);
+    }
+    if (exit_code == EXIT_CODE_SUCCESS && invocation->json) {
+        print_answer_body(answer);
+    } else if (exit_code == EXIT_CODE_SUCCESS) {
+        *ret_body = TAKE(body);
+    }
+    return exit_code;
+}
+
+char *request_set_addresses(struct remotingclient_request *request, char *const *addresses, int n)
+{
+    json_t *array = json_array();
+    for (int i = 0; i < n; i++) {
+        json_array_append_new(array, json_text(span_of(addresses[i])));
+    }
+    char *text = json_dumps(array, JSON_COMPACT);
+    json_decref(array);
+    remotingclient_request_set_body(request, text, text ? strlen(text) : 0);
+    return text;
+}
+
 enum exit_code command_read_route(
     const struct remotingclient_answer *answer, struct topic_route **ret_route)
 {

@@ -63,6 +63,8 @@ struct command {
 /* Every command, in the order of the help. */
 extern const struct command *const commands[];
 extern const size_t n_commands;
+/* NULL when there is none of this name. */
+const struct command *command_find(const char *name);
 
 extern const struct command command_status;
 extern const struct command command_health;
@@ -168,6 +170,14 @@ enum exit_code command_call(const struct invocation *invocation,
  * is none, and that is told.
  */
 enum exit_code command_read_object(const struct remotingclient_answer *answer, json_t **ret_object);
+/*
+ * The same for commands that people steer with: *ret_body is what they are told, NULL where --json
+ * has printed it all.
+ */
+enum exit_code command_ask(
+    const struct invocation *invocation, struct remotingclient_request *request, json_t **ret_body);
+/* The addresses as a JSON array: what is returned is the body, to be freed after the request. */
+char *request_set_addresses(struct remotingclient_request *request, char *const *addresses, int n);
 /*
  * The body of an answer to GET_ROUTEINFO_BY_TOPIC. EXIT_CODE_NO_DAEMON where it is none, and that is
  * told.

@@ -111,12 +111,7 @@ static enum exit_code take_answer(const struct invocation *invocation,
     } else {
         table_add(table, json_object_text(body, "addr"));
         table_add(table, is_reachable ? SPAN("yes") : SPAN("no"));
-        const json_t *rtt = json_object_get(body, "rttMicros");
-        if (json_is_integer(rtt)) {
-            table_add_number(table, json_integer_value(rtt));
-        } else {
-            table_add(table, SPAN_ABSENT);
-        }
+        table_add_integer(table, json_object_get(body, "rttMicros"));
         table_add(table, json_object_text(body, "cause"));
     }
     return is_reachable ? EXIT_CODE_SUCCESS : EXIT_CODE_DAEMON;
@@ -203,27 +198,10 @@ static enum exit_code control(const struct invocation *invocation, int32_t code,
     CLEANUP(remotingclient_request_free)
     struct remotingclient_request *request = remotingclient_request_new(code);
     if (n > 0) {
-        json_t *array = json_array();
-        for (int i = 0; i < n; i++) {
-            json_array_append_new(array, json_text(span_of(addresses[i])));
-        }
-        text = json_dumps(array, JSON_COMPACT);
-        json_decref(array);
-        remotingclient_request_set_body(request, text, text ? strlen(text) : 0);
+        text = request_set_addresses(request, addresses, n);
     }
-    CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
-    enum exit_code exit_code = command_call(invocation, request, &answer);
+    const enum exit_code exit_code = command_ask(invocation, request, ret_body);
     free(text);
-    if (exit_code != EXIT_CODE_SUCCESS) {
-        return exit_code;
-    }
-    CLEANUP(json_decref) json_t *body = NULL;
-    exit_code = command_read_object(answer, &body);
-    if (exit_code == EXIT_CODE_SUCCESS && invocation->json) {
-        print_answer_body(answer);
-    } else {
-        *ret_body = TAKE(body);
-    }
     return exit_code;
 }
 

@@ -217,23 +217,12 @@ static enum exit_code run_errors(struct invocation *invocation)
         wants_all = true;
     }
     command_count_operands(invocation, 0, 0);
-    CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
     CLEANUP(json_decref) json_t *body = NULL;
     CLEANUP(remotingclient_request_free)
     struct remotingclient_request *request = remotingclient_request_new(SIDECAR_GET_EVENTS);
     remotingclient_request_add(request, "errors", wants_all ? "false" : "true");
-    enum exit_code exit_code = command_call(invocation, request, &answer);
-    if (exit_code == EXIT_CODE_SUCCESS) {
-        exit_code = command_read_object(answer, &body);
-    }
-    if (exit_code != EXIT_CODE_SUCCESS) {
-        return exit_code;
-    }
-    if (invocation->json) {
-        print_answer_body(answer);
-        return EXIT_CODE_SUCCESS;
-    }
-    return print_kept(body) ? EXIT_CODE_SUCCESS : EXIT_CODE_BROKER;
+    const enum exit_code exit_code = command_ask(invocation, request, &body);
+    return body && !print_kept(body) ? EXIT_CODE_BROKER : exit_code;
 }
 
 static const struct option errors_options[] = {

@@ -47,11 +47,6 @@ static const char help[] =
     "  remotingctl show sessions --json | jq '.sessions[] | select(.forbidden > 0)'\n"
     "  remotingctl show config --json | jq '.settings[] | select(.isDefault | not)'\n";
 
-static int64_t number_of(const json_t *object, const char *key)
-{
-    return json_integer_value(json_object_get(object, key));
-}
-
 /* "yes (faster)": the current one, and why it is. */
 static void add_current(struct table *table, bool is_current, struct span reason)
 {
@@ -74,8 +69,8 @@ static void print_nameservers(struct table *table, json_t *body)
             table, json_is_true(json_object_get(row, "isAvailable")) ? SPAN("yes") : SPAN("no"));
         table_add_real(table, json_object_get(row, "score"));
         table_add_real(table, json_object_get(row, "latencyMillis"));
-        table_add_number(table, number_of(row, "successes"));
-        table_add_number(table, number_of(row, "failures"));
+        table_add_number(table, json_object_number(row, "successes"));
+        table_add_number(table, json_object_number(row, "failures"));
     }
 }
 
@@ -83,20 +78,20 @@ static void print_nameservers(struct table *table, json_t *body)
 static void add_counts(struct table *table, const json_t *row)
 {
     const json_t *latencies = json_object_get(row, "latencies");
-    table_add_number(table, number_of(row, "total"));
-    table_add_number(table, number_of(row, "active"));
-    table_add_number(table, number_of(row, "total_requests"));
-    table_add_number(table, number_of(row, "total_errors"));
-    table_add_number(table, number_of(latencies, "p50"));
-    table_add_number(table, number_of(latencies, "p99"));
-    table_add_number(table, number_of(latencies, "max"));
+    table_add_number(table, json_object_number(row, "total"));
+    table_add_number(table, json_object_number(row, "active"));
+    table_add_number(table, json_object_number(row, "total_requests"));
+    table_add_number(table, json_object_number(row, "total_errors"));
+    table_add_number(table, json_object_number(latencies, "p50"));
+    table_add_number(table, json_object_number(latencies, "p99"));
+    table_add_number(table, json_object_number(latencies, "max"));
 }
 
 /* Without a wait the next attempt comes when somebody needs the address, which may be never. */
 static void add_backoff(struct table *table, const json_t *backoff)
 {
-    const int64_t n_failures = number_of(backoff, "failures");
-    const int64_t wait_ms = number_of(backoff, "nextAttemptMillis");
+    const int64_t n_failures = json_object_number(backoff, "failures");
+    const int64_t wait_ms = json_object_number(backoff, "nextAttemptMillis");
     char when[48] = "when it is needed";
     char *text = NULL;
     if (wait_ms > 0) {
@@ -121,8 +116,8 @@ static void print_pools(struct table *table, json_t *body)
         table_add(table, json_object_text(row, "addr"));
         table_add(table, json_object_text(row, "class"));
         table_add(table, json_object_text(row, "state"));
-        table_add_number(table, number_of(row, "waiting"));
-        n_waiting += number_of(row, "waiting");
+        table_add_number(table, json_object_number(row, "waiting"));
+        n_waiting += json_object_number(row, "waiting");
         add_counts(table, row);
         add_backoff(table, json_object_get(row, "backoff"));
     }
@@ -192,16 +187,6 @@ static void print_hooks(struct table *table, json_t *body)
     }
 }
 
-/* What cannot be seen is null: "-", as is what has no name. */
-static void add_number_or_none(struct table *table, const json_t *number)
-{
-    if (json_is_integer(number)) {
-        table_add_number(table, json_integer_value(number));
-    } else {
-        table_add(table, SPAN_ABSENT);
-    }
-}
-
 /* "3s", "5min", "2h", "4d": in the largest unit that there is one of. */
 static void add_age(struct table *table, int64_t age_ms)
 {
@@ -224,20 +209,20 @@ static void print_sessions(struct table *table, json_t *body)
     const json_t *row;
     json_array_foreach(json_object_get(body, "sessions"), i, row)
     {
-        table_add_number(table, number_of(row, "session"));
-        table_add_number(table, number_of(row, "pid"));
-        add_number_or_none(table, json_object_get(row, "uid"));
-        add_number_or_none(table, json_object_get(row, "gid"));
+        table_add_number(table, json_object_number(row, "session"));
+        table_add_number(table, json_object_number(row, "pid"));
+        table_add_integer(table, json_object_get(row, "uid"));
+        table_add_integer(table, json_object_get(row, "gid"));
         table_add(table, json_object_text(row, "unit"));
         table_add(table, json_object_text(row, "listener"));
         table_add(table, json_object_text(row, "role"));
         table_add(table, json_is_true(json_object_get(row, "isAdmin")) ? SPAN("yes") : SPAN_ABSENT);
         table_add(table, json_object_text(row, "state"));
-        add_age(table, number_of(row, "ageMillis"));
-        table_add_number(table, number_of(row, "requests"));
-        table_add_number(table, number_of(row, "forbidden"));
-        table_add_number(table, number_of(row, "inFlight"));
-        table_add_number(table, number_of(row, "longPolls"));
+        add_age(table, json_object_number(row, "ageMillis"));
+        table_add_number(table, json_object_number(row, "requests"));
+        table_add_number(table, json_object_number(row, "forbidden"));
+        table_add_number(table, json_object_number(row, "inFlight"));
+        table_add_number(table, json_object_number(row, "longPolls"));
     }
 }
 
@@ -250,10 +235,10 @@ static void print_brokers(struct table *table, json_t *body)
         table_add(table, json_object_text(row, "name"));
         table_add(table, json_object_text(row, "addr"));
         table_add(table, json_object_text(row, "state"));
-        table_add_number(table, number_of(row, "connections"));
-        table_add_number(table, number_of(row, "requests"));
-        table_add_number(table, number_of(row, "errors"));
-        table_add_number(table, number_of(row, "p99Micros"));
+        table_add_number(table, json_object_number(row, "connections"));
+        table_add_number(table, json_object_number(row, "requests"));
+        table_add_number(table, json_object_number(row, "errors"));
+        table_add_number(table, json_object_number(row, "p99Micros"));
         table_add(table, json_object_text(row, "cause"));
     }
 }
@@ -283,11 +268,11 @@ static void print_routes(struct table *table, json_t *body)
         const json_t *sent = json_object_get(row, "sentMillis");
         table_add(table, json_object_text(row, "topic"));
         table_add(table, json_object_text(row, "state"));
-        table_add_number(table, number_of(row, "readQueues"));
-        table_add_number(table, number_of(row, "writeQueues"));
-        table_add_number(table, number_of(row, "reachableQueues"));
-        add_age(table, number_of(row, "ageMillis"));
-        add_age(table, number_of(row, "usedMillis"));
+        table_add_number(table, json_object_number(row, "readQueues"));
+        table_add_number(table, json_object_number(row, "writeQueues"));
+        table_add_number(table, json_object_number(row, "reachableQueues"));
+        add_age(table, json_object_number(row, "ageMillis"));
+        add_age(table, json_object_number(row, "usedMillis"));
         if (json_is_integer(sent)) {
             add_age(table, json_integer_value(sent));
         } else {
@@ -305,7 +290,7 @@ static void print_groups(struct table *table, json_t *body)
     {
         table_add(table, json_object_text(row, "group"));
         table_add(table, SPAN("producer"));
-        table_add_number(table, number_of(row, "callers"));
+        table_add_number(table, json_object_number(row, "callers"));
         table_add(table, SPAN_ABSENT);
         table_add(table, json_object_text(body, "clientId"));
     }
@@ -314,7 +299,7 @@ static void print_groups(struct table *table, json_t *body)
         table_add(table, json_object_text(row, "group"));
         table_add(table, SPAN("consumer"));
         table_add_number(table, 1);
-        table_add_number(table, number_of(row, "session"));
+        table_add_number(table, json_object_number(row, "session"));
         table_add(table, json_object_text(row, "clientId"));
     }
 }
@@ -340,8 +325,8 @@ static void print_memory(struct table *table, json_t *body)
     json_array_foreach(json_object_get(body, "memory"), i, row)
     {
         table_add(table, json_object_text(row, "what"));
-        table_add_number(table, number_of(row, "used"));
-        add_number_or_none(table, json_object_get(row, "limit"));
+        table_add_number(table, json_object_number(row, "used"));
+        table_add_integer(table, json_object_get(row, "limit"));
         table_add(table, json_object_text(row, "setting"));
     }
 }
@@ -506,7 +491,7 @@ static enum exit_code take_answer(const struct invocation *invocation, const str
     } else {
         view->fill(table, body);
     }
-    *ret_next = number_of(body, "next");
+    *ret_next = json_object_number(body, "next");
     return EXIT_CODE_SUCCESS;
 }
 

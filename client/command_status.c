@@ -45,11 +45,6 @@ static const char health_help[] =
     "  remotingctl health\n"
     "  remotingctl health > /dev/null || echo look\n";
 
-static int64_t number_of(const json_t *object, const char *key)
-{
-    return json_integer_value(json_object_get(object, key));
-}
-
 static enum health_code health_code_of(struct span state)
 {
     if (span_equals(state, SPAN("healthy"))) {
@@ -106,13 +101,13 @@ static void print_duration(int64_t ms)
 
 static double mib(const json_t *object, const char *key)
 {
-    return (double)number_of(object, key) / (1024.0 * 1024.0);
+    return (double)json_object_number(object, key) / (1024.0 * 1024.0);
 }
 
 static void print_nameservers(const json_t *nameservers)
 {
-    printf("nameservers  %" PRId64 " of %" PRId64 " usable", number_of(nameservers, "usable"),
-        number_of(nameservers, "total"));
+    printf("nameservers  %" PRId64 " of %" PRId64 " usable",
+        json_object_number(nameservers, "usable"), json_object_number(nameservers, "total"));
     if (json_is_string(json_object_get(nameservers, "current"))) {
         fputs(", current ", stdout);
         output_text(stdout, json_object_text(nameservers, "current"), OUTPUT_ONE_LINE);
@@ -125,8 +120,8 @@ static void print_brokers(const json_t *brokers)
     size_t i;
     const json_t *row;
     printf("brokers      %" PRId64 " known, %" PRId64 " connected, %" PRId64 " out of use\n",
-        number_of(brokers, "total"), number_of(brokers, "connected"),
-        number_of(brokers, "outOfUse"));
+        json_object_number(brokers, "total"), json_object_number(brokers, "connected"),
+        json_object_number(brokers, "outOfUse"));
     json_array_foreach(json_object_get(brokers, "examples"), i, row)
     {
         fputs("             ", stdout);
@@ -145,18 +140,18 @@ static void print_failures(const json_t *failures)
     const char *cause;
     json_t *row;
     json_t *causes = json_object_get(failures, "byCause");
-    printf("failures     %" PRId64 " (%" PRId64 ")", number_of(failures, "total"),
-        number_of(failures, "lastMinute"));
+    printf("failures     %" PRId64 " (%" PRId64 ")", json_object_number(failures, "total"),
+        json_object_number(failures, "lastMinute"));
     json_object_foreach(causes, cause, row)
     {
-        if (number_of(row, "total") > 0) {
-            printf("%s%s %" PRId64 " (%" PRId64 ")", separator, cause, number_of(row, "total"),
-                number_of(row, "lastMinute"));
+        if (json_object_number(row, "total") > 0) {
+            printf("%s%s %" PRId64 " (%" PRId64 ")", separator, cause,
+                json_object_number(row, "total"), json_object_number(row, "lastMinute"));
             separator = ", ";
         }
     }
-    if (number_of(failures, "onewayFailed") > 0) {
-        printf("; %" PRId64 " oneway", number_of(failures, "onewayFailed"));
+    if (json_object_number(failures, "onewayFailed") > 0) {
+        printf("; %" PRId64 " oneway", json_object_number(failures, "onewayFailed"));
     }
     fputc('\n', stdout);
 }
@@ -167,33 +162,34 @@ static void print_counts(const json_t *status)
     const json_t *sessions = json_object_get(status, "sessions");
     const json_t *requests = json_object_get(status, "requests");
     const json_t *memory = json_object_get(status, "memory");
-    printf("routes       %" PRId64 " topics\n", number_of(status, "routes"));
+    printf("routes       %" PRId64 " topics\n", json_object_number(status, "routes"));
     printf("pools        %" PRId64 " connections, %" PRId64 " ready, %" PRId64 " active; %" PRId64
            " requests wait for one\n",
-        number_of(pools, "connections"), number_of(pools, "ready"), number_of(pools, "active"),
-        number_of(pools, "waiting"));
+        json_object_number(pools, "connections"), json_object_number(pools, "ready"),
+        json_object_number(pools, "active"), json_object_number(pools, "waiting"));
     printf("sessions     %" PRId64 " of %" PRId64 "; %" PRId64 " accepted, %" PRId64
            " refused, %" PRId64 " forbidden\n",
-        number_of(sessions, "total"), number_of(sessions, "max"), number_of(sessions, "accepted"),
-        number_of(sessions, "refused"), number_of(sessions, "forbidden"));
+        json_object_number(sessions, "total"), json_object_number(sessions, "max"),
+        json_object_number(sessions, "accepted"), json_object_number(sessions, "refused"),
+        json_object_number(sessions, "forbidden"));
     printf("requests     %" PRId64 " (%" PRId64 "), %" PRId64 " in flight, %" PRId64
            " retries, %" PRId64 " late answers\n",
-        number_of(requests, "total"), number_of(requests, "lastMinute"),
-        number_of(requests, "inFlight"), number_of(requests, "retries"),
-        number_of(requests, "lateResponses"));
+        json_object_number(requests, "total"), json_object_number(requests, "lastMinute"),
+        json_object_number(requests, "inFlight"), json_object_number(requests, "retries"),
+        json_object_number(requests, "lateResponses"));
     print_failures(json_object_get(status, "failures"));
     printf("memory       %.1f of %.1f MiB of buffers, %.1f MiB resident\n", mib(memory, "used"),
         mib(memory, "limit"), mib(memory, "resident"));
     printf("late         %" PRId64 " ms at most in the last minute\n",
-        number_of(status, "lateMillis"));
+        json_object_number(status, "lateMillis"));
 }
 
 static void print_status(const json_t *status)
 {
     fputs("remotingd ", stdout);
     output_text(stdout, json_object_text(status, "version"), OUTPUT_ONE_LINE);
-    printf(", pid %" PRId64 ", up ", number_of(status, "pid"));
-    print_duration(number_of(status, "uptimeMillis"));
+    printf(", pid %" PRId64 ", up ", json_object_number(status, "pid"));
+    print_duration(json_object_number(status, "uptimeMillis"));
     fputs(": ", stdout);
     print_state(status);
     fputc('\n', stdout);

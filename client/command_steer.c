@@ -49,36 +49,6 @@ static const char log_level_help[] =
     "  remotingctl log-level debug\n"
     "  remotingctl log-level info\n";
 
-/* Sends it; *ret_body is what people are told, NULL where --json has printed it all. */
-static enum exit_code steer(
-    const struct invocation *invocation, struct remotingclient_request *request, json_t **ret_body)
-{
-    CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
-    CLEANUP(json_decref) json_t *body = NULL;
-    enum exit_code exit_code = command_call(invocation, request, &answer);
-    if (exit_code == EXIT_CODE_SUCCESS) {
-        exit_code = command_read_object(answer, &body);
-    }
-    if (exit_code == EXIT_CODE_SUCCESS && invocation->json) {
-        print_answer_body(answer);
-    } else if (exit_code == EXIT_CODE_SUCCESS) {
-        *ret_body = TAKE(body);
-    }
-    return exit_code;
-}
-
-static void addresses_set(
-    struct remotingclient_request *request, char *const *addresses, int n, char **ret_text)
-{
-    json_t *array = json_array();
-    for (int i = 0; i < n; i++) {
-        json_array_append_new(array, json_text(span_of(addresses[i])));
-    }
-    *ret_text = json_dumps(array, JSON_COMPACT);
-    json_decref(array);
-    remotingclient_request_set_body(request, *ret_text, *ret_text ? strlen(*ret_text) : 0);
-}
-
 static enum exit_code run_reconnect(struct invocation *invocation)
 {
     (void)command_next_option(invocation);
@@ -90,9 +60,9 @@ static enum exit_code run_reconnect(struct invocation *invocation)
     CLEANUP(remotingclient_request_free)
     struct remotingclient_request *request = remotingclient_request_new(SIDECAR_RECONNECT);
     if (n > 0) {
-        addresses_set(request, invocation->argv + optind, n, &text);
+        text = request_set_addresses(request, invocation->argv + optind, n);
     }
-    const enum exit_code exit_code = steer(invocation, request, &body);
+    const enum exit_code exit_code = command_ask(invocation, request, &body);
     free(text);
     json_array_foreach(json_object_get(body, "reconnected"), i, row)
     {
@@ -121,7 +91,7 @@ static enum exit_code run_kill_session(struct invocation *invocation)
     CLEANUP(remotingclient_request_free)
     struct remotingclient_request *request = remotingclient_request_new(SIDECAR_KILL_SESSION);
     remotingclient_request_add_number(request, "session", session);
-    const enum exit_code exit_code = steer(invocation, request, &body);
+    const enum exit_code exit_code = command_ask(invocation, request, &body);
     if (body) {
         fputs("ended: ", stdout);
         output_text(stdout, json_object_text(body, "caller"), OUTPUT_ONE_LINE);
@@ -149,7 +119,7 @@ static enum exit_code run_log_level(struct invocation *invocation)
     CLEANUP(remotingclient_request_free)
     struct remotingclient_request *request = remotingclient_request_new(SIDECAR_SET_LOG_LEVEL);
     remotingclient_request_add(request, "level", invocation->argv[optind]);
-    const enum exit_code exit_code = steer(invocation, request, &body);
+    const enum exit_code exit_code = command_ask(invocation, request, &body);
     if (body) {
         output_text(stdout, json_object_text(body, "level"), OUTPUT_ONE_LINE);
         fputs(" (was ", stdout);

@@ -67,11 +67,6 @@ static enum exit_code take(
                : exit_code;
 }
 
-static int64_t number_of(const json_t *object, const char *key)
-{
-    return json_integer_value(json_object_get(object, key));
-}
-
 static double seconds_between(const struct picture *before, const struct picture *now)
 {
     const double s = (double)(now->at.tv_sec - before->at.tv_sec) +
@@ -81,7 +76,7 @@ static double seconds_between(const struct picture *before, const struct picture
 
 static double rate(const json_t *before, const json_t *now, const char *key, double seconds)
 {
-    return (double)(number_of(now, key) - number_of(before, key)) / seconds;
+    return (double)(json_object_number(now, key) - json_object_number(before, key)) / seconds;
 }
 
 /* The row of the picture before; NULL where there was none. */
@@ -122,12 +117,12 @@ static bool print_addresses(const struct picture *before, const struct picture *
         table_add(&table, json_object_text(row, "addr"));
         table_add(&table, json_object_text(row, "class"));
         table_add(&table, json_object_text(row, "state"));
-        table_add_number(&table, number_of(row, "total"));
-        table_add_number(&table, number_of(row, "active"));
-        table_add_number(&table, number_of(row, "waiting"));
+        table_add_number(&table, json_object_number(row, "total"));
+        table_add_number(&table, json_object_number(row, "active"));
+        table_add_number(&table, json_object_number(row, "waiting"));
         table_add_number(&table, (int64_t)rate(old, row, "total_requests", seconds));
         table_add_number(&table, (int64_t)rate(old, row, "total_errors", seconds));
-        table_add_number(&table, number_of(json_object_get(row, "latencies"), "p99"));
+        table_add_number(&table, json_object_number(json_object_get(row, "latencies"), "p99"));
     }
     const bool is_printed = table_print(&table);
     table_deinit(&table);
@@ -159,9 +154,9 @@ static enum exit_code draw(
     }
     printf("\n%.0f requests/s, %.0f failures/s, %" PRId64 " in flight, %" PRId64
            " callers, late %" PRId64 " ms\n\n",
-        n_requests, n_failures, number_of(requests, "inFlight"),
-        number_of(json_object_get(now->status, "sessions"), "total"),
-        number_of(now->status, "lateMillis"));
+        n_requests, n_failures, json_object_number(requests, "inFlight"),
+        json_object_number(json_object_get(now->status, "sessions"), "total"),
+        json_object_number(now->status, "lateMillis"));
     const bool is_printed = print_addresses(before, now, seconds);
     fputs(isatty(STDOUT_FILENO) ? "" : "\n", stdout);
     return is_printed && output_flush() ? EXIT_CODE_SUCCESS : EXIT_CODE_BROKER;

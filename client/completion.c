@@ -41,11 +41,7 @@ static void take_operand(struct place *place, const char *word)
         place->n_operands++;
         return;
     }
-    for (size_t i = 0; i < n_commands; i++) {
-        if (strcmp(commands[i]->name, word) == 0) {
-            place->command = commands[i];
-        }
-    }
+    place->command = command_find(word);
     place->is_unknown = !place->command;
 }
 

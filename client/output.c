@@ -144,6 +144,11 @@ struct span json_object_text(const json_t *object, const char *key)
     return (struct span){ json_string_value(value), json_string_length(value) };
 }
 
+int64_t json_object_number(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
 void output_word(const char *word, enum output_colour colour)
 {
     static const char *const starts[] = {

@@ -30,6 +30,8 @@ json_t *json_text(struct span text);
 json_t *json_number_or_text(struct span text);
 /* A string of a JSON object, or SPAN_ABSENT where it has none of that name. */
 struct span json_object_text(const json_t *object, const char *key);
+/* An integer of a JSON object, or 0 where it has none of that name. */
+int64_t json_object_number(const json_t *object, const char *key);
 
 enum output_colour {
     OUTPUT_GREEN,

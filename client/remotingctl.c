@@ -87,14 +87,14 @@ static const char *command_names(void)
     return names;
 }
 
-static const struct command *find_command(const struct invocation *invocation, const char *name)
+const struct command *command_find(const char *name)
 {
     for (size_t i = 0; i < n_commands; i++) {
         if (strcmp(commands[i]->name, name) == 0) {
             return commands[i];
         }
     }
-    usage_error(invocation, "there is no command '%s': %s", name, command_names());
+    return NULL;
 }
 
 int main(int argc, char **argv)
@@ -125,7 +125,12 @@ int main(int argc, char **argv)
     }
     invocation.argc -= optind;
     invocation.argv += optind;
-    invocation.command = find_command(&invocation, invocation.argv[0]);
+    const struct command *found = command_find(invocation.argv[0]);
+    if (!found) {
+        usage_error(
+            &invocation, "there is no command '%s': %s", invocation.argv[0], command_names());
+    }
+    invocation.command = found;
     optind = 0; /* glibc's getopt starts anew */
 
     const enum exit_code exit_code = invocation.command->run(&invocation);

@@ -50,6 +50,15 @@ void table_add_number(struct table *table, int64_t number)
     table_add(table, span_of(text));
 }
 
+void table_add_integer(struct table *table, const json_t *number)
+{
+    if (json_is_integer(number)) {
+        table_add_number(table, json_integer_value(number));
+    } else {
+        table_add(table, SPAN_ABSENT);
+    }
+}
+
 void table_add_real(struct table *table, const json_t *number)
 {
     char text[32] = "";

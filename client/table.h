@@ -33,6 +33,8 @@ void table_deinit(struct table *table);
 /* The next cell; what is absent or empty is shown as "-". */
 void table_add(struct table *table, struct span text);
 void table_add_number(struct table *table, int64_t number);
+/* What is no JSON integer, such as null for what cannot be seen, is "-". */
+void table_add_integer(struct table *table, const json_t *number);
 /* With one digit behind the point; anything but a JSON number is "-". */
 void table_add_real(struct table *table, const json_t *number);
 /* On the standard output. False: memory was short (told on the standard error). */

@@ -263,14 +263,6 @@ static void upstreams_configure(struct upstream_context *upstreams, const struct
     upstreams->breaker_failures = config->breaker.failures;
 }
 
-static int roles_make(struct daemon *daemon, char *problem, size_t problem_size)
-{
-    daemon->roles = calloc(1, sizeof(*daemon->roles));
-    return daemon->roles ? rules_make_roles(daemon->roles, daemon->config,
-                               daemon->config->send.producer_group, problem, problem_size)
-                         : -ENOMEM;
-}
-
 static struct role_table *roles_free(struct role_table *roles)
 {
     if (roles) {
@@ -278,6 +270,19 @@ static struct role_table *roles_free(struct role_table *roles)
         free(roles);
     }
     return NULL;
+}
+
+/* NULL: problem says why not. */
+static struct role_table *roles_new(const struct config *config, const char *shared_producer_group,
+    char *problem, size_t problem_size)
+{
+    struct role_table *roles = calloc(1, sizeof(*roles));
+    if (!roles) {
+        (void)snprintf(problem, problem_size, "out of memory");
+    } else if (rules_make_roles(roles, config, shared_producer_group, problem, problem_size) < 0) {
+        roles = roles_free(roles);
+    }
+    return roles;
 }
 
 static int tls_make(struct daemon *daemon, char *problem, size_t problem_size)
@@ -340,15 +345,13 @@ static bool replacement_make(struct daemon *daemon, struct replacement *new,
         config_check_change(new->config, daemon->config, source->path, problems) < 0) {
         return false;
     }
-    new->roles = calloc(1, sizeof(*new->roles));
     new->hooks = calloc(1, sizeof(*new->hooks));
-    if (!new->roles || !new->hooks) {
+    if (!new->hooks) {
         (void)snprintf(problem, problem_size, "out of memory");
         return false;
     }
-    return rules_make_roles(new->roles, new->config, daemon->config->send.producer_group, problem,
-               problem_size) == 0 &&
-           rules_make_hooks(new->hooks, new->config, problem, problem_size) == 0 &&
+    new->roles = roles_new(new->config, daemon->config->send.producer_group, problem, problem_size);
+    return new->roles &&rules_make_hooks(new->hooks, new->config, problem, problem_size) == 0 &&
            (!daemon->tls || !new->config->tls.enable ||
                tls_load(daemon->tls, &new->config->tls, problem, problem_size) == 0);
 }
@@ -361,17 +364,11 @@ static void nameservers_take(struct daemon *daemon)
     for (size_t i = 0; i < list->n; i++) {
         addresses[i] = span_of(list->items[i]);
     }
-    for (size_t i = 0; i < nameservers_count(daemon->nameservers); i++) {
-        struct nameserver_view view;
-        bool stays = false;
-        nameservers_view(daemon->nameservers, i, &view);
-        for (size_t j = 0; j < list->n; j++) {
-            stays = stays || span_equals_text(addresses[j], view.address);
-        }
-        if (!stays) {
-            (void)upstream_pool_drain_address(
-                daemon->pool, span_of(view.address), "it is no nameserver any more (reload)");
-        }
+    const char *leaving[CONFIG_ADDRESSES_MAX];
+    size_t n_leaving = nameservers_leaving(daemon->nameservers, addresses, list->n, leaving);
+    for (size_t i = 0; i < n_leaving; i++) {
+        (void)upstream_pool_drain_address(
+            daemon->pool, span_of(leaving[i]), "it is no nameserver any more (reload)");
     }
     if (nameservers_replace(daemon->nameservers, addresses, list->n) < 0) {
         log_error("reload: out of memory: the list of nameservers stays");
@@ -575,8 +572,8 @@ struct daemon *daemon_new(struct config *config, char *problem, size_t problem_s
     log_target_take(config);
     service_init(&daemon->service, &daemon->loop, on_describe, daemon);
     (void)snprintf(problem, problem_size, "out of memory");
-    if (roles_make(daemon, problem, problem_size) < 0 || parts_make(daemon) < 0 ||
-        signals_take(daemon) < 0 ||
+    daemon->roles = roles_new(config, config->send.producer_group, problem, problem_size);
+    if (!daemon->roles || parts_make(daemon) < 0 || signals_take(daemon) < 0 ||
         rules_make_hooks(&daemon->upstreams.hooks, config, problem, problem_size) < 0 ||
         tls_make(daemon, problem, problem_size) < 0) {
         return daemon_free(daemon);

@@ -6,7 +6,6 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 
 #define DEFAULT_CONFIG_PATH "/etc/remotingd/remotingd.ini"

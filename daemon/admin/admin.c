@@ -75,6 +75,7 @@ void admin_refuse_json(struct invocation *invocation, const char *cause, json_t 
         .remark = span_of(cause),
     };
     invocation->invoker->stats->failures++;
+    invocation->invoker->stats->failures_by[FAILURE_INVALID]++;
     answer_with(invocation, answer, body, fields, sizeof(fields) / sizeof(fields[0]));
 }
 

@@ -4,7 +4,6 @@
 #include "daemon/loop/log.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 /* Health as it is known from calls: score and latency in milliseconds, lower is better. */
 static json_t *nameserver_json(const struct nameserver_view *view)
@@ -58,30 +57,17 @@ void admin_get_available_namesrv_list(struct invocation *invocation,
         invocation, json_pack("{s:o}", "nameservers", nameservers_json(invocation->invoker, true)));
 }
 
-static bool is_listed(const struct admin_addresses *addresses, const char *address)
-{
-    for (size_t i = 0; i < addresses->n; i++) {
-        if (span_equals_text(addresses->items[i], address)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* The addresses that are about to leave the list, as JSON strings. */
 static json_t *leaving_json(
-    struct nameservers *nameservers, const struct admin_addresses *addresses)
+    const struct nameservers *nameservers, const struct admin_addresses *addresses)
 {
-    json_t *leaving = json_array();
-    size_t n = nameservers_count(nameservers);
+    json_t *rows = json_array();
+    const char *leaving[CONFIG_ADDRESSES_MAX];
+    size_t n = nameservers_leaving(nameservers, addresses->items, addresses->n, leaving);
     for (size_t i = 0; i < n; i++) {
-        struct nameserver_view view;
-        nameservers_view(nameservers, i, &view);
-        if (!is_listed(addresses, view.address)) {
-            json_array_append_new(leaving, json_string(view.address));
-        }
+        json_array_append_new(rows, json_string(leaving[i]));
     }
-    return leaving;
+    return rows;
 }
 
 void admin_update_namesrv_list(struct invocation *invocation,

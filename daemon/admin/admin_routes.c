@@ -1,8 +1,6 @@
 /* GET_ROUTES and GET_GROUPS: what is known of topics, and the groups that callers speak for. */
 #include "daemon/admin/admin.h"
 
-#include <stdlib.h>
-
 /* Of one answer; `next` says where to go on. */
 #define ROWS_MAX 1000
 

@@ -48,7 +48,7 @@ static json_t *session_json(const struct session *asking, const struct session *
     json_object_set_new(row, "pid", json_integer(peer->pid));
     json_object_set_new(row, "uid", peer->is_known ? json_integer(peer->uid) : json_null());
     json_object_set_new(row, "gid", peer->is_known ? json_integer(peer->gid) : json_null());
-    json_object_set_new(row, "unit", admin_json_name(peer->unit ? peer->unit : ""));
+    json_object_set_new(row, "unit", admin_json_text(peer->unit));
     json_object_set_new(row, "listener", admin_json_name(session->entrance->config->name));
     json_object_set_new(row, "role", admin_json_name(session->role ? session->role->name : ""));
     json_object_set_new(row, "isAdmin", json_boolean(session->role && session->role->is_admin));

@@ -1,8 +1,8 @@
 #include "daemon/admin/exporter.h"
 
-#include "config/value.h"
 #include "daemon/admin/metrics.h"
 #include "daemon/loop/log.h"
+#include "daemon/session/listener.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -104,11 +104,9 @@ static void respond_metrics(struct scrape *scrape, bool wants_openmetrics, bool 
 static void respond_ready(struct scrape *scrape, bool has_body)
 {
     struct health_report report;
-    char reason[HEALTH_REASON_SIZE] = "", text[HEALTH_REASON_SIZE + 16];
+    char reason[HEALTH_REASON_SIZE], text[HEALTH_REASON_SIZE + 16];
     monitor_examine(scrape->exporter->invoker->monitor, &report);
-    if (report.n_found > 0) {
-        report.found[0]->describe(&report.facts, reason);
-    }
+    health_report_reason(&report, reason);
     (void)snprintf(text, sizeof(text), "%s%s%s\n", health_state_name(report.state),
         *reason ? ": " : "", reason);
     respond_text(
@@ -222,14 +220,7 @@ static int unix_address(struct exporter *exporter, const char *path, struct sock
 {
     *address = (struct sockaddr_un){ .sun_family = AF_UNIX };
     (void)snprintf(address->sun_path, sizeof(address->sun_path), "%s", path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool is_alive = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0;
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    if (is_alive) {
-        (void)snprintf(problem, problem_size,
-            "[metrics] listen = %s: somebody listens there already; another path is needed", path);
+    if (!listener_path_is_free(address, "[metrics] listen", problem, problem_size)) {
         return -EADDRINUSE;
     }
     (void)unlink(path);

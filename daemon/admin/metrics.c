@@ -3,7 +3,6 @@
 #include "daemon/admin/admin.h"
 #include "daemon/loop/log.h"
 
-#include <dirent.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -292,7 +291,6 @@ static void write_bytes(
 
 static void write_connections(struct openmetrics *metrics, const struct invoker *invoker)
 {
-    /* Half a kilobyte a bucket array: not for the stack's sake, but it is zero to begin with. */
     struct connections_walk walk = { .n_waiting = 0 };
     upstream_pool_each(invoker->pool, on_address, &walk);
     const struct labelled states[] = {
@@ -374,8 +372,7 @@ static void write_nameservers(struct openmetrics *metrics, const struct invoker 
     for (size_t i = 0; i < n && i < METRICS_NAMESERVERS_MAX; i++) {
         struct nameserver_view view;
         nameservers_view(invoker->nameservers, i, &view);
-        openmetrics_sample(
-            metrics, "nameserver", view.address, view.is_usable && !view.health->is_failing);
+        openmetrics_sample(metrics, "nameserver", view.address, nameserver_view_answers(&view));
     }
 }
 

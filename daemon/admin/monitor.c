@@ -2,7 +2,6 @@
 
 #include "daemon/loop/log.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,7 +125,7 @@ static void facts_of_nameservers(const struct invoker *invoker, struct health_fa
     for (size_t i = 0; i < facts->n_nameservers; i++) {
         struct nameserver_view view;
         nameservers_view(invoker->nameservers, i, &view);
-        facts->n_nameservers_usable += view.is_usable && !view.health->is_failing;
+        facts->n_nameservers_usable += nameserver_view_answers(&view);
     }
 }
 
@@ -199,15 +198,21 @@ uint64_t monitor_uptime_ms(const struct monitor *monitor)
     return monitor->invoker->loop->now_ms - monitor->started_ms;
 }
 
+void health_report_reason(const struct health_report *report, char reason[HEALTH_REASON_SIZE])
+{
+    reason[0] = '\0';
+    if (report->n_found > 0) {
+        report->found[0]->describe(&report->facts, reason);
+    }
+}
+
 void monitor_describe(const struct monitor *monitor, char status[SERVICE_STATUS_SIZE])
 {
     struct health_report report;
-    char reason[HEALTH_REASON_SIZE] = "";
+    char reason[HEALTH_REASON_SIZE];
     monitor_examine(monitor, &report);
     const struct health_facts *facts = &report.facts;
-    if (report.n_found > 0) {
-        report.found[0]->describe(facts, reason);
-    }
+    health_report_reason(&report, reason);
     (void)snprintf(status, SERVICE_STATUS_SIZE,
         "%s: %s%s%zu callers, %zu requests in flight, %zu of %zu nameservers usable",
         health_state_name(report.state), reason, *reason ? "; " : "", monitor->invoker->sessions->n,
@@ -219,13 +224,11 @@ void monitor_describe(const struct monitor *monitor, char status[SERVICE_STATUS_
 /* A change is told once, when a sample sees it. */
 static void state_tell(struct monitor *monitor, const struct health_report *report)
 {
-    char reason[HEALTH_REASON_SIZE] = "", quoted[LOG_QUOTE_SIZE];
+    char reason[HEALTH_REASON_SIZE], quoted[LOG_QUOTE_SIZE];
     if (report->state == monitor->state) {
         return;
     }
-    if (report->n_found > 0) {
-        report->found[0]->describe(&report->facts, reason);
-    }
+    health_report_reason(report, reason);
     void (*tell)(const char *format, ...) =
         report->state == HEALTH_HEALTHY ? log_info : log_warning;
     tell("health %s -> %s%s%s reason=%s", health_state_name(monitor->state),

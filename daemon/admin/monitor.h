@@ -42,6 +42,8 @@ struct health_report {
     const struct health_condition *found[HEALTH_CONDITIONS_MAX]; /* the worst first */
     size_t n_found;
 };
+/* Why the state is what it is: the worst condition in words, "" where there is none. */
+void health_report_reason(const struct health_report *report, char reason[HEALTH_REASON_SIZE]);
 void monitor_examine(const struct monitor *monitor, struct health_report *ret_report);
 /* The counters as they were a minute ago. */
 const struct stats *monitor_minute_ago(const struct monitor *monitor);

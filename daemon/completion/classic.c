@@ -1,7 +1,7 @@
 #include "daemon/completion/classic.h"
 
+#include "daemon/completion/invoke.h"
 #include "daemon/core/message_filter.h"
-#include "daemon/loop/log.h"
 #include "protocol/code.h"
 #include "protocol/message.h"
 
@@ -340,22 +340,20 @@ static bool has_tag(void *context, const struct message *message)
 }
 
 /* Brokers compare hashes of tags: what has another tag of the same hash is passed over. */
-static void pull_filter(struct classic_ask *ask, struct remoting_command *response,
-    const struct command_source *source)
+static void pull_filter(
+    struct classic_ask *ask, struct remoting_command *response, const struct command_source *source)
 {
     if (response->code == RESPONSE_SUCCESS &&
         message_filter_has_tags(ask->expression, ask->expression_type)) {
-        /* A body is the end of its frame. */
-        uint8_t *body = source->frame + (source->size - response->body.n);
-        response->body.n = message_filter_body(body, response->body.n, has_tag, ask);
+        response_filter(response, source, has_tag, ask);
         if (response->body.n == 0) {
             response->code = RESPONSE_PULL_NOT_FOUND;
         }
     }
 }
 
-static void pull_take(struct classic_ask *ask, struct remoting_command *response,
-    const struct command_source *source)
+static void pull_take(
+    struct classic_ask *ask, struct remoting_command *response, const struct command_source *source)
 {
     struct classic_queue *queue = &queue_of(ask)->queue;
     int64_t next = number_of(response, "nextBeginOffset");

@@ -69,19 +69,7 @@ static void batch_on_end(struct invocation *invocation)
 
 static void batch_answer(struct batch *batch)
 {
-    char *text = batch->is_incomplete ? NULL : json_dumps(batch->rows, JSON_COMPACT);
-    if (!text) {
-        invocation_fail(batch->invocation, FAILURE_OVERLOADED, true, "out of memory");
-        return;
-    }
-    struct remoting_command answer = {
-        .code = RESPONSE_SUCCESS,
-        .version = REMOTING_VERSION,
-        .language = LANGUAGE_CPP,
-        .body = span_of(text),
-    };
-    invocation_answer(batch->invocation, &answer, NULL);
-    free(text);
+    invocation_answer_rows(batch->invocation, batch->is_incomplete ? NULL : batch->rows);
 }
 
 /* --- what became of one --- */

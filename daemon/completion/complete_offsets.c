@@ -67,19 +67,7 @@ static void on_all(struct fan_out *fan_out)
         invocation_fail_report(invocation, &report);
         return;
     }
-    char *text = json_dumps(fan_out->rows, JSON_COMPACT);
-    if (!text) {
-        invocation_fail(invocation, FAILURE_OVERLOADED, true, "out of memory");
-        return;
-    }
-    struct remoting_command answer = {
-        .code = RESPONSE_SUCCESS,
-        .version = REMOTING_VERSION,
-        .language = LANGUAGE_CPP,
-        .body = span_of(text),
-    };
-    invocation_answer(invocation, &answer, NULL);
-    free(text);
+    invocation_answer_rows(invocation, fan_out->rows);
 }
 
 static const struct fan_out_steps offset_parts = {

@@ -49,9 +49,9 @@
  * year 2100, no two clocks are compared. It says nothing else where the poll time is 0. For 0 brokers
  * put their own time in, but not RocketMQ 5.3 with ACL 2.0, to which every such POP is too late.
  */
-#define BORN_TIME "4102444800000"
+#define BORN_TIME    "4102444800000"
+#define MIX_QUIET_MS 60000 /* between two lines about groups that are consumed in both ways */
 /* What is kept of the deadline to hand over what comes at the end of the poll time. */
-#define MIX_QUIET_MS       60000 /* between two lines about groups that are consumed in both ways */
 #define RECEIVE_RESERVE_MS 1000
 
 struct receive_master {

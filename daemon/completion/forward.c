@@ -114,7 +114,6 @@ static void topic_on_response(struct invocation *invocation, struct remoting_com
         invocation->sidecar.wants_json ? broker_of_topic(invocation) : SPAN_ABSENT);
 }
 
-/* What a completion has added (complete_pull.c). */
 /* A part of the cluster, by what its nameservers say. */
 static bool address_is_known(const struct invoker *invoker, struct span address)
 {

@@ -37,7 +37,7 @@ static struct invocation **opaque_bucket(
     return &invoker->opaques[((from >> 50) + opaque) % OPAQUE_BUCKETS];
 }
 
-static bool opaque_is_in_flight(
+bool invoke_opaque_is_in_flight(
     struct invoker *invoker, const struct session *session, int32_t client_opaque)
 {
     const struct invocation *invocation = *opaque_bucket(invoker, session, client_opaque);
@@ -47,12 +47,6 @@ static bool opaque_is_in_flight(
         }
     }
     return false;
-}
-
-bool invoke_opaque_is_free(
-    struct invoker *invoker, const struct session *session, int32_t client_opaque)
-{
-    return !opaque_is_in_flight(invoker, session, client_opaque);
 }
 
 static void opaque_remove(struct invocation *invocation)
@@ -216,6 +210,23 @@ void invocation_answer(struct invocation *invocation, struct remoting_command *r
     if (!invocation->is_ended) {
         invocation_end_as(invocation, DRAIN_COMPLETED);
     }
+}
+
+void invocation_answer_rows(struct invocation *invocation, const json_t *rows)
+{
+    char *text = rows ? json_dumps(rows, JSON_COMPACT) : NULL;
+    if (!text) {
+        invocation_fail(invocation, FAILURE_OVERLOADED, true, "out of memory");
+        return;
+    }
+    struct remoting_command answer = {
+        .code = RESPONSE_SUCCESS,
+        .version = REMOTING_VERSION,
+        .language = LANGUAGE_CPP,
+        .body = span_of(text),
+    };
+    invocation_answer(invocation, &answer, NULL);
+    free(text);
 }
 
 /*
@@ -973,7 +984,7 @@ void invoke_request(struct invoker *invoker, struct session *session,
     bool is_oneway = remoting_command_is_oneway(command);
     if (is_oneway) {
         invoker->stats->requests_oneway++;
-    } else if (opaque_is_in_flight(invoker, session, command->opaque)) {
+    } else if (invoke_opaque_is_in_flight(invoker, session, command->opaque)) {
         log_warning("session=%" PRIu64 " opaque=%d is in flight already", session->id,
             (int)command->opaque);
         session_end(session, SESSION_END_OPAQUE);

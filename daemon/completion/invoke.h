@@ -37,6 +37,7 @@
 #include "protocol/address.h"
 
 #include <assert.h>
+#include <jansson.h>
 #include <sys/queue.h>
 
 /* A traceparent with its zero; what a version to come has behind is not logged. */
@@ -179,8 +180,8 @@ void invoke_request(struct invoker *invoker, struct session *session,
     const struct command_source *source);
 /* Sessions have other roles now: so has what they asked for. */
 void invoker_roles_changed(struct invoker *invoker, const struct role_table *roles);
-/* Whether a request with this opaque may be answered: none with it is in flight. */
-bool invoke_opaque_is_free(
+/* Whether a request with this opaque waits for its answer. */
+bool invoke_opaque_is_in_flight(
     struct invoker *invoker, const struct session *session, int32_t client_opaque);
 /* The caller went: its invocations end without an answer. */
 void invoke_session_gone(struct invoker *invoker, struct session *session);
@@ -190,6 +191,8 @@ void invoke_session_gone(struct invoker *invoker, struct session *session);
 /* Ends it with this response; opaque and flag are set here. */
 void invocation_answer(struct invocation *invocation, struct remoting_command *response,
     struct frame_buffer *body_owner);
+/* Ends it with this JSON as the body of a success; NULL is "out of memory". */
+void invocation_answer_rows(struct invocation *invocation, const json_t *rows);
 /* These two tell the caller `maybe` also where only an earlier attempt may have been sent. */
 void invocation_fail_report(struct invocation *invocation, const struct failure_report *last);
 __attribute__((format(printf, 4, 5))) void invocation_fail(

@@ -2,7 +2,7 @@
  * Clock
  *
  * Time in the whole daemon is milliseconds of the monotonic clock in a uint64_t, handed in by
- * whoever calls. Nothing outside daemon/loop/loop reads a clock.
+ * whoever calls. Nothing outside daemon/loop reads a clock.
  */
 #pragma once
 

@@ -35,7 +35,7 @@ enum health_state {
 struct health_facts {
     bool is_draining;
     size_t n_nameservers;
-    size_t n_nameservers_usable; /* of them, that are not out of use */
+    size_t n_nameservers_usable; /* of them: not out of use, and the last call was answered */
     bool no_nameserver_answers;
     size_t n_routes; /* topics whose route is kept */
     size_t n_brokers;
@@ -57,7 +57,7 @@ struct health_facts {
     uint64_t
         n_undelivered; /* of them: timeout, unreachable, connection-lost, no-nameserver, no-broker */
     const char *undelivered_cause; /* the most frequent of these words */
-    uint64_t late_ms;              /* of the latest turn */
+    uint64_t late_ms;              /* the worst, deadlines seen late included */
 };
 
 struct health_condition {

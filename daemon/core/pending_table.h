@@ -33,7 +33,7 @@
 #define PENDING_TABLE_CAPACITY_MAX 65535
 #define PENDING_QUARANTINE_MS      120000
 
-struct pending_request; /* daemon/upstream/upstream.h */
+struct pending_request; /* daemon/upstream/pending_request.h */
 
 enum pending_slot_state {
     PENDING_SLOT_FREE,

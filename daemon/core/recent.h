@@ -2,7 +2,7 @@
  * Recent
  *
  * What was counted lately: copies of the counters, taken every RECENT_SAMPLE_MS and kept for a
- * minute, so that "in the last minute" is a subtraction. Plain data; time is handed in.
+ * minute, so that "in the last minute" is a subtraction. Plain data; no clock is read.
  */
 #pragma once
 

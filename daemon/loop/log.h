@@ -35,8 +35,6 @@ enum log_target {
     LOG_TARGET_STDERR,
 };
 void log_set_target(enum log_target target);
-/* The same, and those that were too many of their kind. */
-uint64_t log_lines_missing(void);
 
 /*
  * How many lines about one kind of event were written in this second. What a peer can repeat at will
@@ -57,6 +55,8 @@ bool log_budget_take(struct log_budget *budget, uint64_t now_ms, const char *wha
 void log_set_level(enum log_level level);
 /* Lines that standard error or the journal did not take, ever. */
 uint64_t log_dropped(void);
+/* The same, and those that were too many of their kind. */
+uint64_t log_lines_missing(void);
 enum log_level log_get_level(void);
 const char *log_level_name(enum log_level level);
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

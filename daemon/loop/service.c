@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
-#include <time.h>
 
 /* A sign may come late by a slow turn, and one may be lost: three in each of the manager's times. */
 #define BEATS_PER_WATCHDOG 3
@@ -99,10 +98,8 @@ void service_ready(struct service *service)
 
 void service_reloading(struct service *service)
 {
-    struct timespec now;
-    if (is_watched(service) && clock_gettime(CLOCK_MONOTONIC, &now) == 0) {
-        (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
-            (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
+    if (is_watched(service)) {
+        (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, service->loop->now_us);
     }
 }
 

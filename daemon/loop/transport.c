@@ -441,8 +441,9 @@ static void receive(struct transport *transport)
         data = expected->data;
         n_room = expected->capacity; /* the size of the last frame, not what was allocated */
     }
-    if (transport->stops_at_frame && frame_rest(transport) < n_room) {
-        n_room = frame_rest(transport);
+    if (transport->stops_at_frame) {
+        size_t n_rest = frame_rest(transport);
+        n_room = n_rest < n_room ? n_rest : n_room;
     }
     ssize_t n = bytes_read(transport, data, n_room);
     if (n <= 0) {

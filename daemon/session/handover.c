@@ -2,7 +2,6 @@
 
 #include "daemon/loop/log.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +36,7 @@ static void on_look(struct deadline *deadline, uint64_t now_ms)
     struct handover *handover =
         (struct handover *)(void *)((char *)deadline - offsetof(struct handover, look));
     /* The turn that this makes ends with handover_callers(). */
+    handover->looks = true;
     loop_deadline_set(handover->sessions->loop, deadline, clock_after(now_ms, LOOK_MS));
 }
 
@@ -107,7 +107,7 @@ static void entrance_hand_over(struct handover *handover, struct session_entranc
          session = next) {
         next = TAILQ_NEXT(session, link);
         if (session->entrance != entrance || batch.n == service_room(handover->service) ||
-            !session_comes_to_rest(session)) {
+            !session_comes_to_rest(session, handover->looks)) {
             continue;
         }
         batch.sessions[batch.n] = session;
@@ -129,6 +129,7 @@ void handover_callers(struct handover *handover)
             entrance_hand_over(handover, entrance);
         }
     }
+    handover->looks = false;
 }
 
 /* --- taking --- */

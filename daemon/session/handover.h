@@ -29,6 +29,7 @@ struct handover {
     struct session_list *sessions;
     bool is_on;
     struct deadline look; /* for callers that went while nothing is read from them */
+    bool looks;           /* in this turn */
 };
 
 void handover_init(

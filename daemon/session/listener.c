@@ -147,26 +147,24 @@ static bool directory_make(const char *path, char *problem, size_t problem_size)
     return false;
 }
 
-/* Whether there is nothing at the path, or what an earlier daemon left behind. */
-static bool path_is_free(
-    const struct listener *listener, const char *section, char *problem, size_t problem_size)
+bool listener_path_is_free(
+    const struct sockaddr_un *address, const char *setting, char *problem, size_t problem_size)
 {
-    const struct sockaddr_un *address = &listener->address;
     struct stat status;
     if (lstat(address->sun_path, &status) < 0) {
         return true;
     }
     if (!S_ISSOCK(status.st_mode)) {
         (void)snprintf(problem, problem_size,
-            "%s exists and is no socket: move it away, or set %s socket to another path",
-            address->sun_path, section);
+            "%s exists and is no socket: move it away, or set %s to another path",
+            address->sun_path, setting);
         return false;
     }
     if (is_listened_on(address)) {
         (void)snprintf(problem, problem_size,
             "another process listens on %s: stop it, or give this instance a socket of its own "
-            "(%s socket)",
-            address->sun_path, section);
+            "(%s)",
+            address->sun_path, setting);
         return false;
     }
     return true;
@@ -224,7 +222,9 @@ static bool path_take(struct listener *listener, const char *first, const char *
         listener->device = status.st_dev;
         listener->inode = status.st_ino;
     }
-    if (!path_is_free(listener, section, problem, problem_size)) {
+    char setting[SECTION_SIZE + 16];
+    (void)snprintf(setting, sizeof(setting), "%s socket", section);
+    if (!listener_path_is_free(&listener->address, setting, problem, problem_size)) {
         return false;
     }
     if (rename(first, path) < 0) {

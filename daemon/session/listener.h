@@ -21,10 +21,19 @@
 #include "daemon/session/handover.h"
 #include "daemon/session/session.h"
 
+#include <sys/un.h>
+
 #define LISTENER_SURPLUS_MAX 64
 #define LISTENER_PAUSE_MS    200
 
 struct listener;
+
+/*
+ * Whether there is nothing at the path of a socket, or one that an earlier daemon left behind.
+ * Otherwise problem says what is there; setting, as "[listener] socket", is what may name another.
+ */
+bool listener_path_is_free(
+    const struct sockaddr_un *address, const char *setting, char *problem, size_t problem_size);
 
 /* On failure NULL, and problem says in words what is wrong and what to do. */
 struct listener *listener_new(struct loop *loop, struct session_list *sessions,

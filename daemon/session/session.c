@@ -15,11 +15,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define TURNED_AWAY_MS 1000 /* between two looks whether its last answer was given */
 /*
  * When to come back after `overloaded`: long enough to matter, short enough to be worth waiting
  * for.
  */
-#define TURNED_AWAY_MS 1000 /* between two looks whether its last answer was given */
 #define RETRY_AFTER_MS "100"
 /*
  * Of limits.total_memory the unwritten answers of one caller take one part in so many; where it is
@@ -193,10 +193,10 @@ static bool caller_went(struct session *session)
     return true;
 }
 
-bool session_comes_to_rest(struct session *session)
+bool session_comes_to_rest(struct session *session, bool looks)
 {
     return session->state == SESSION_OPEN && !session->is_turned_away && !session->is_bound &&
-           transport_stop_at_frame(&session->transport) && !caller_went(session) &&
+           transport_stop_at_frame(&session->transport) && !(looks && caller_went(session)) &&
            TAILQ_EMPTY(&session->invocations) && session->transport.output.size == 0;
 }
 
@@ -513,7 +513,7 @@ static bool on_no_room(struct transport *transport, uint8_t *data, size_t n)
     bool is_request = command && !session->is_turned_away &&
                       !remoting_command_is_response(command) &&
                       (remoting_command_is_oneway(command) ||
-                          invoke_opaque_is_free(sessions->invoker, session, command->opaque));
+                          !invoke_opaque_is_in_flight(sessions->invoker, session, command->opaque));
     if (!is_request) {
         return false;
     }

@@ -183,9 +183,10 @@ bool session_request(struct session *session, const struct remoting_command *com
     enum serialize_type serialize_type, struct frame_buffer *body_owner);
 /*
  * While the sessions are handed over: reads no more from this one than the rest of a frame that has
- * begun. True: nothing of it is here any more, so that it can go.
+ * begun. True: nothing of it is here any more, so that it can go. looks: now and then, whether a
+ * caller that still waits for answers is there at all.
  */
-bool session_comes_to_rest(struct session *session);
+bool session_comes_to_rest(struct session *session, bool looks);
 /* Whether what it still asks is answered, although the daemon drains. */
 bool session_is_served_to_its_end(const struct session *session);
 /* Another process has its connection. */

@@ -203,10 +203,15 @@ json_t *identity_consumer(const struct identity *identity, uint64_t session_id, 
 bool identity_has_consumer(const struct identity *identity, struct span group)
 {
     bool has = false;
+    char said[ROCKETMQ_NAME_MAX + 32]; /* as heartbeats say it */
+    if (group.n > ROCKETMQ_NAME_MAX) {
+        return false;
+    }
+    (void)snprintf(said, sizeof(said), "\"groupName\":\"%.*s\"", SPAN_ARGS(group));
     for (const struct member *member = identity->members; member && !has;
          member = member->hh.next) {
         /* Reading all that members say for every request would be dear: most do not name it. */
-        if (span_contains(control_identity_said(member->control), group)) {
+        if (span_contains(control_identity_said(member->control), span_of(said))) {
             json_t *consumer = identity_consumer(identity, member->session_id, group);
             has = consumer != NULL;
             json_decref(consumer);

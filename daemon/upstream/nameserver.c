@@ -103,6 +103,28 @@ int nameservers_replace(
     return 0;
 }
 
+static bool is_listed(const char *address, const struct span *addresses, size_t n_addresses)
+{
+    for (size_t i = 0; i < n_addresses; i++) {
+        if (span_equals_text(addresses[i], address)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+size_t nameservers_leaving(const struct nameservers *nameservers, const struct span *addresses,
+    size_t n_addresses, const char *ret_leaving[static CONFIG_ADDRESSES_MAX])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < nameservers->n; i++) {
+        if (!is_listed(nameservers->list[i].address, addresses, n_addresses)) {
+            ret_leaving[n++] = nameservers->list[i].address;
+        }
+    }
+    return n;
+}
+
 /* --- choice and health --- */
 
 static void usable_find(struct nameservers *nameservers, bool *usable)

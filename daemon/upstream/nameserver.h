@@ -74,6 +74,13 @@ const char *nameservers_current(const struct nameservers *nameservers);
 int nameservers_replace(
     struct nameservers *nameservers, const struct span *addresses, size_t n_addresses);
 
+/*
+ * Those that a replacement by these addresses would take out of the list: how many. They are valid
+ * until then.
+ */
+size_t nameservers_leaving(const struct nameservers *nameservers, const struct span *addresses,
+    size_t n_addresses, const char *ret_leaving[static CONFIG_ADDRESSES_MAX]);
+
 /* What can be seen of one. */
 struct nameserver_view {
     const char *address;
@@ -82,6 +89,10 @@ struct nameserver_view {
     double score_ms;
     const struct server_health *health;
 };
+static inline bool nameserver_view_answers(const struct nameserver_view *view)
+{
+    return view->is_usable && !view->health->is_failing;
+}
 size_t nameservers_count(const struct nameservers *nameservers);
 void nameservers_view(
     struct nameservers *nameservers, size_t index, struct nameserver_view *ret_view);

@@ -11,11 +11,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import remoting
 from bad_frames import BAD, HEADER
 from fake_broker import Held
-from remoting import GET_MAX_OFFSET, MESSAGE_ILLEGAL
+from remoting import GET_MAX_OFFSET, GET_STATS, MESSAGE_ILLEGAL
 from scenario import is_own, stage
 from tap import check, contains, equal, less, main, note, test, wait_until
 
-GET_STATS = 30012
 N_SLOW = 1000
 LARGEST = 16777212  # that a frame's length may say
 

@@ -8,13 +8,12 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from fake_broker import FakeBroker, Held, echo
-from remoting import GET_MAX_OFFSET, ONEWAY, SYSTEM_BUSY, Command, encode
+from fake_broker import FakeBroker, Held, Valve, echo
+from remoting import GET_MAX_OFFSET, GET_STATS, ONEWAY, SYSTEM_BUSY, Command, encode
 from scenario import is_failure, is_own, stage
 from tap import check, contains, equal, less, main, note, test, wait_until
 
 PATIENT = {"sidecar.timeoutMillis": 20000}
-GET_STATS = 30012
 MEBIBYTE = 1 << 20
 
 
@@ -23,20 +22,6 @@ def is_refused(answer, setting, what):
     contains(answer.remark, setting, f"the remark of {what}")
     millis = answer.ext.get("sidecar.retryAfterMillis", "")
     check(millis.isdigit() and int(millis) > 0, f"{what} says when to come back (saw '{millis}')")
-
-
-class Valve:
-    """A broker that accepts connections and reads nothing until it is opened."""
-
-    def __init__(self, broker):
-        self.opened = threading.Event()
-        self.ordinary = broker.serve
-        broker.serve = self.serve
-
-    def serve(self, connection):
-        self.opened.wait()
-        if connection.is_open:
-            self.ordinary(connection)
 
 
 def fill(on, client, body, most=2000):

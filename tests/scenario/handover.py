@@ -2,6 +2,7 @@
 """A planned restart that nobody notices: callers and sockets are handed over to the next daemon"""
 
 import contextlib
+import itertools
 import os
 import pathlib
 import socket
@@ -41,9 +42,13 @@ def managed(room=1000, settings=None):
                 yield Stage(daemon, nameserver, broker), manager
 
 
-def restart(on):
+def stop(on):
     on.daemon.terminate()
-    equal(on.daemon.wait(), 0, "the exit code of the first daemon")
+    equal(on.daemon.wait(), 0, "the exit code")
+
+
+def restart(on):
+    stop(on)
     on.daemon.start()
 
 
@@ -64,8 +69,7 @@ def an_idle_caller_stays_connected_and_its_next_request_is_answered_by_the_next_
             is_own(on.call(client, "first"), "first")
             pid, inode = on.daemon.pid, os.stat(on.daemon.socket).st_ino
             log_before = on.daemon.log
-            on.daemon.terminate()
-            equal(on.daemon.wait(), 0, "the exit code")
+            stop(on)
             contains(log_before(), "handed_over=2", "the last line")
             equal(len(manager.names()), 3, f"what the manager keeps: {manager.names()}")
             opaque = on.ask(client, "between")  # nobody is there to read it
@@ -175,8 +179,7 @@ def with_more_listeners_than_room_the_daemon_ends_as_ever():
     with tempfile.TemporaryDirectory() as directory:
         more = {"listener web": {"socket": f"{directory}/web.sock"}}
         with managed(room=1, settings=more) as (on, manager):
-            on.daemon.terminate()
-            equal(on.daemon.wait(), 0, "the exit code")
+            stop(on)
             equal(len(manager.names()), 1, "what the manager keeps")
             on.daemon.start()
 
@@ -185,8 +188,7 @@ def with_more_listeners_than_room_the_daemon_ends_as_ever():
 def a_start_that_fails_leaves_the_socket_and_its_queue_to_the_next():
     with managed() as (on, manager):
         inode = os.stat(on.daemon.socket).st_ino
-        on.daemon.terminate()
-        equal(on.daemon.wait(), 0, "the exit code")
+        stop(on)
         good = on.daemon.config_path.read_text()
         with connected(on) as early, socket.socket() as taken:
             waiting = on.ask(early, "early")
@@ -233,8 +235,7 @@ def callers_that_the_daemon_speaks_for_see_the_end_and_so_do_those_without_room(
 @test
 def what_has_another_version_or_no_listener_is_closed():
     with managed() as (on, manager):
-        on.daemon.terminate()
-        equal(on.daemon.wait(), 0, "the exit code")
+        stop(on)
         pairs = []
         for name in ("v2.caller./x", "v1.caller./nowhere.sock", "v1.listener./nowhere.sock", "v1."):
             ours, theirs = socket.socketpair(socket.AF_UNIX)
@@ -255,8 +256,7 @@ def a_stop_that_no_start_follows_ends_the_callers():
     with managed() as (on, manager):
         with connected(on) as client:
             is_own(on.call(client, "first"), "first")
-            on.daemon.terminate()
-            equal(on.daemon.wait(), 0, "the exit code")
+            stop(on)
             manager.forget_all()
             client.wait_for_end(5)
             on.daemon.start()
@@ -267,30 +267,24 @@ def a_stop_that_no_start_follows_ends_the_callers():
 @test
 def under_load_no_restart_refuses_a_connection_loses_a_request_or_ends_a_caller():
     with managed() as (on, _):
-        failures, answered, stop = [], [0], threading.Event()
+        failures, answered, is_over = [], [0], threading.Event()
+
+        def ask(client, token):
+            answer = on.call(client, token, {"sidecar.timeoutMillis": "15000"}, timeout=20)
+            if answer.error or answer.ext.get("echo.token") != token:
+                failures.append(answer)
+            answered[0] += 1
 
         def stay(number):
             """One connection all the time."""
             with connected(on) as client:
-                n = 0
-                while not stop.is_set():
-                    token = f"{number}-{n}"
-                    answer = on.call(client, token, {"sidecar.timeoutMillis": "15000"}, timeout=20)
-                    if answer.error or answer.ext.get("echo.token") != token:
-                        failures.append(answer)
-                    answered[0] += 1
-                    n += 1
+                for n in itertools.takewhile(lambda _: not is_over.is_set(), itertools.count()):
+                    ask(client, f"{number}-{n}")
 
         def come_and_go(number):
-            n = 0
-            while not stop.is_set():
+            for n in itertools.takewhile(lambda _: not is_over.is_set(), itertools.count()):
                 with connected(on) as client:
-                    token = f"{number}-{n}"
-                    answer = on.call(client, token, {"sidecar.timeoutMillis": "15000"}, timeout=20)
-                    if answer.error or answer.ext.get("echo.token") != token:
-                        failures.append(answer)
-                    answered[0] += 1
-                    n += 1
+                    ask(client, f"{number}-{n}")
 
         def guarded(run, number):
             try:
@@ -314,7 +308,7 @@ def under_load_no_restart_refuses_a_connection_loses_a_request_or_ends_a_caller(
                 began = time.monotonic()
                 restart(on)
                 longest = max(longest, time.monotonic() - began)
-            stop.set()
+            is_over.set()
             for thread in threads:
                 thread.join(40)
             equal([repr(each) for each in failures[:2]], [], f"failures of {answered[0]} requests")

@@ -10,6 +10,7 @@ from fake_broker import Held, answers, echo, silence
 from remoting import (
     GET_MAX_OFFSET,
     GET_ROUTEINFO_BY_TOPIC,
+    GET_STATS,
     NOTIFICATION,
     POLLING_TIMEOUT,
     POP_MESSAGE,
@@ -21,7 +22,6 @@ from scenario import TOPIC, is_failure, is_own, stage
 from tap import check, equal, less, main, test, wait_until
 
 GET_POOL_STATS = 30006
-GET_STATS = 30012
 DRAIN = 30016
 
 

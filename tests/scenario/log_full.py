@@ -6,11 +6,10 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from remoting import Client
+from remoting import GET_STATS, Client
 from scenario import is_own, stage
 from tap import contains, equal, main, note, test, wait_until
 
-GET_STATS = 30012
 # Standard error is a pipe to a process that passes the first line on, and the rest of them when a
 # file says so. It ends with the daemon, which has taken its parent's place.
 READER = """

@@ -16,13 +16,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from daemon_process import ROOT, Daemon
 from fake_broker import FakeBroker
-from remoting import GET_BROKER_CLUSTER_INFO, GET_ROUTEINFO_BY_TOPIC, SEND_MESSAGE
+from remoting import GET_BROKER_CLUSTER_INFO, GET_ROUTEINFO_BY_TOPIC, RELOAD, SEND_MESSAGE
 from scenario import is_own, stage
 from tap import check, contains, equal, less, main, skip, test, wait_until
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0,text/plain;q=0.5"
 MOST_SERIES = 300
-RELOAD = 30015
 NAME = r"[a-z][a-z0-9_]*"
 SAMPLE = re.compile(rf'({NAME})(?:\{{((?:{NAME}="(?:[^"\\\n]|\\["\\n])*",?)+)\}})? (\S+)')
 

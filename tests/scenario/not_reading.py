@@ -10,7 +10,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from fake_broker import FakeBroker
+from fake_broker import FakeBroker, Valve
 from remoting import SYSTEM_BUSY, decode, measure
 from scenario import is_failure, is_own, stage
 from tap import check, contains, equal, less, main, test, wait_until
@@ -22,20 +22,6 @@ BODY = bytes(60000)
 
 CLOSE_CLIENTS = 30005
 GET_STATS = 30012
-
-
-class Valve:
-    """What a broker's connections do: nothing is read until opened; then as ever."""
-
-    def __init__(self, broker):
-        self.opened = threading.Event()
-        self.ordinary = broker.serve
-        broker.serve = self.serve
-
-    def serve(self, connection):
-        self.opened.wait()
-        if connection.is_open:
-            self.ordinary(connection)
 
 
 def ask_until_refused(on, client):

@@ -11,12 +11,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from daemon_process import binary
 from fake_broker import Held, after
 from other_user import OtherUser, needs_root
-from remoting import GET_MAX_OFFSET, SEND_MESSAGE
+from remoting import GET_MAX_OFFSET, GET_STATS, RELOAD, SEND_MESSAGE
 from scenario import stage
 from tap import contains, equal, main, test, wait_until
 
-RELOAD = 30015
-GET_STATS = 30012
 
 
 def screen(daemon):

@@ -8,11 +8,10 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from fake_broker import answers
-from remoting import GET_MIN_OFFSET, Command, encode
+from remoting import GET_MIN_OFFSET, GET_STATS, Command, encode
 from scenario import is_own, stage
 from tap import check, contains, equal, less, main, note, test, wait_until
 
-GET_STATS = 30012
 KIBIBYTE, MEBIBYTE = 1 << 10, 1 << 20
 LARGE = 512 * KIBIBYTE
 

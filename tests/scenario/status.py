@@ -17,13 +17,13 @@ from remoting import (
     GET_BROKER_CLUSTER_INFO,
     GET_MAX_OFFSET,
     GET_ROUTEINFO_BY_TOPIC,
+    GET_STATS,
     SEND_MESSAGE,
 )
 from scenario import TOPIC, is_own, stage
 from tap import check, contains, equal, main, test, wait_until
 
 PATIENCE_S = 30
-GET_STATS = 30012
 GET_STATUS = 30024
 
 

@@ -21,21 +21,19 @@
 #include "tests/support/failing_allocator.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
-#define PATH_SIZE       64
-#define PROBLEM_SIZE    256
-#define DESCRIPTORS_MAX 1024
-#define LIVES_WARM      3
-#define ANSWERS_MIN     40       /* where nothing fails */
-#define ANSWERS_US      10000000 /* longer than any deadline of what is asked */
-#define SEED            1
-#define ROW             5 /* in a row, where more than one fails */
+#define PATH_SIZE    64
+#define PROBLEM_SIZE 256
+#define LIVES_WARM   3
+#define ANSWERS_MIN  40       /* where nothing fails */
+#define ANSWERS_US   10000000 /* longer than any deadline of what is asked */
+#define SEED         1
+#define ROW          5 /* in a row, where more than one fails */
 
 enum phase {
     PHASE_ASKING,
@@ -46,8 +44,6 @@ enum phase {
 static char directory[PATH_SIZE];
 static enum phase phase;
 static uint64_t phase_until_us;
-
-size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
 
 bool world_step(void)
 {
@@ -152,21 +148,6 @@ static bool life_play(size_t n, size_t n_refused)
     return was_refused;
 }
 
-/* The C library counts what it keeps for reuse as in use: only the sanitizer knows. */
-static size_t heap_size(void)
-{
-    return __sanitizer_get_current_allocated_bytes ? __sanitizer_get_current_allocated_bytes() : 0;
-}
-
-static size_t descriptors_count(void)
-{
-    size_t n = 0;
-    for (int fd = 0; fd < DESCRIPTORS_MAX; fd++) {
-        n += fcntl(fd, F_GETFD) >= 0;
-    }
-    return n;
-}
-
 static size_t lives_play(size_t first, size_t step, size_t n_refused)
 {
     for (int i = 0; i < LIVES_WARM; i++) {
@@ -174,14 +155,15 @@ static size_t lives_play(size_t first, size_t step, size_t n_refused)
         promise(
             sim_callers_n_answers() >= ANSWERS_MIN, "%" PRIu64 " answers", sim_callers_n_answers());
     }
-    size_t heap_before = heap_size();
-    size_t n_descriptors = descriptors_count();
+    size_t heap_before = machine_heap_size();
+    size_t n_descriptors = machine_n_descriptors();
     for (size_t n = first;; n += step) {
         bool was_refused = life_play(n, n_refused);
-        promise(heap_size() <= heap_before, "allocation %zu: %zu bytes are left behind", n,
-            heap_size() - heap_before);
-        promise(descriptors_count() == n_descriptors, "allocation %zu: %zu descriptors, %zu before",
-            n, descriptors_count(), n_descriptors);
+        promise(machine_heap_size() <= heap_before, "allocation %zu: %zu bytes are left behind", n,
+            machine_heap_size() - heap_before);
+        promise(machine_n_descriptors() == n_descriptors,
+            "allocation %zu: %zu descriptors, %zu before", n, machine_n_descriptors(),
+            n_descriptors);
         if (!was_refused) {
             return n - 1;
         }

@@ -43,6 +43,11 @@ uint64_t machine_n_accepted(void);
 /* When it was last refused one for want of descriptors; 0. */
 uint64_t machine_accept_failed_us(void);
 
+/* What a life that is over may not have added to: bytes of the heap, 0 where no sanitizer counts them; */
+size_t machine_heap_size(void);
+/* and descriptors. */
+size_t machine_n_descriptors(void);
+
 /* --- the world's own descriptors --- */
 
 struct machine_watch {

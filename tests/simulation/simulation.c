@@ -31,7 +31,6 @@
 #include "tests/simulation/world.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <signal.h>
@@ -42,19 +41,18 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STEPS_DEFAULT   1000000
-#define EPISODE_STEPS   2000
-#define PATH_SIZE       64
-#define PROBLEM_SIZE    256
-#define DESCRIPTORS_MAX 1024
-#define STUCK_S         60
-#define REST_US         20000000 /* longer than the daemon waits for orphaned messages */
-#define STOP_MAX_MS     40000
-#define STOP_ONE        4000
-#define SERVERS_SHARE   6
-#define MEMORY_AT_REST  65536
-#define EPISODES_WARM   2 /* libraries keep what they made the first time */
-#define DRAIN_SLACK_US  1000000
+#define STEPS_DEFAULT  1000000
+#define EPISODE_STEPS  2000
+#define PATH_SIZE      64
+#define PROBLEM_SIZE   256
+#define STUCK_S        60
+#define REST_US        20000000 /* longer than the daemon waits for orphaned messages */
+#define STOP_MAX_MS    40000
+#define STOP_ONE       4000
+#define SERVERS_SHARE  6
+#define MEMORY_AT_REST 65536
+#define EPISODES_WARM  2 /* libraries keep what they made the first time */
+#define DRAIN_SLACK_US 1000000
 
 enum phase {
     PHASE_PLAYING,
@@ -80,9 +78,6 @@ static enum phase phase;
 static uint64_t n_steps_left;
 static uint64_t phase_until_us;
 static bool drains_at_once;
-
-/* Of the address sanitizer, where it is in. */
-size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
 
 /* --- the world --- */
 
@@ -213,21 +208,6 @@ static void config_draw(void)
     drains_at_once = chance_one_in(4);
 }
 
-/* The C library counts what it keeps for reuse as in use: only the sanitizer knows. */
-static size_t heap_size(void)
-{
-    return __sanitizer_get_current_allocated_bytes ? __sanitizer_get_current_allocated_bytes() : 0;
-}
-
-static size_t descriptors_count(void)
-{
-    size_t n = 0;
-    for (int fd = 0; fd < DESCRIPTORS_MAX; fd++) {
-        n += fcntl(fd, F_GETFD) >= 0;
-    }
-    return n;
-}
-
 static void episode_play(uint64_t seed, uint64_t n_steps)
 {
     char problem[PROBLEM_SIZE];
@@ -286,14 +266,14 @@ static void episodes_play(const struct options *options)
         episode_play(seed, EPISODE_STEPS);
         size_t n = seed - options->first + 1;
         if (n == EPISODES_WARM) {
-            heap_before = heap_size();
-            n_descriptors = descriptors_count();
+            heap_before = machine_heap_size();
+            n_descriptors = machine_n_descriptors();
         }
         if (n > EPISODES_WARM) {
-            promise(
-                heap_size() <= heap_before, "%zu bytes are left behind", heap_size() - heap_before);
-            promise(descriptors_count() == n_descriptors, "%zu descriptors, %zu before",
-                descriptors_count(), n_descriptors);
+            promise(machine_heap_size() <= heap_before, "%zu bytes are left behind",
+                machine_heap_size() - heap_before);
+            promise(machine_n_descriptors() == n_descriptors, "%zu descriptors, %zu before",
+                machine_n_descriptors(), n_descriptors);
         }
         bool is_over =
             options->seconds > 0 ? wall_seconds() >= ends_s : progress->n_steps >= options->n_steps;

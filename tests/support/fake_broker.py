@@ -165,6 +165,20 @@ class Held:
         return list(self.waiting)
 
 
+class Valve:
+    """What a broker's connections do: nothing is read until it is opened; then as ever."""
+
+    def __init__(self, broker):
+        self.opened = threading.Event()
+        self.ordinary = broker.serve
+        broker.serve = self.serve
+
+    def serve(self, connection):
+        self.opened.wait()
+        if connection.is_open:
+            self.ordinary(connection)
+
+
 class FakeBroker:
     def __init__(self, name="broker-a", port=0, listening=True, host="127.0.0.1", tls=None):
         """tls: the ssl.SSLContext of a server; without one it speaks plain text."""
