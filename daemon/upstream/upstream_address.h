@@ -16,8 +16,9 @@
  * There is one way to be out of use: an address whose attempts fail, or whose connection stayed
  * silent through breaker.failures deadlines and a probe, is in its backoff until one attempt
  * succeeds; after silence, and where it refused us behind the handshake of TLS 1.3, it has to
- * answer a probe, too. It is wanted while requests wait for it and for POOL_WANTED_MS after somebody asked for it or passed it over as out of use; then the
- * shorter cap backoff.max_wanted holds, and attempts go on without anybody waiting.
+ * answer a probe, too. It is wanted while requests wait for it and for POOL_WANTED_MS after
+ * somebody asked for it or passed it over as out of use; then the shorter cap backoff.max_wanted
+ * holds, and attempts go on without anybody waiting.
  *
  * Names are resolved anew for every attempt, and their addresses tried one after the other. Where
  * another name of the same class has a connection to the same socket address, that one is used
