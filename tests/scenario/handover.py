@@ -2,14 +2,12 @@
 """A planned restart that nobody notices: callers and sockets are handed over to the next daemon"""
 
 import contextlib
-import itertools
 import os
 import pathlib
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -18,6 +16,7 @@ import remoting
 from daemon_process import Daemon
 from fake_broker import FakeBroker, Held, echo
 from remoting import GET_MAX_OFFSET, GET_STATS, HEART_BEAT
+from restart_load import RestartLoad
 from scenario import Stage, is_own
 from service_manager import ServiceManager
 from tap import check, contains, equal, less, main, note, test, wait_until
@@ -267,54 +266,17 @@ def a_stop_that_no_start_follows_ends_the_callers():
 @test
 def under_load_no_restart_refuses_a_connection_loses_a_request_or_ends_a_caller():
     with managed() as (on, _):
-        failures, answered, is_over = [], [0], threading.Event()
-
-        def ask(client, token):
-            answer = on.call(client, token, {"sidecar.timeoutMillis": "15000"}, timeout=20)
-            if answer.error or answer.ext.get("echo.token") != token:
-                failures.append(answer)
-            answered[0] += 1
-
-        def stay(number):
-            """One connection all the time."""
-            with connected(on) as client:
-                for n in itertools.takewhile(lambda _: not is_over.is_set(), itertools.count()):
-                    ask(client, f"{number}-{n}")
-
-        def come_and_go(number):
-            for n in itertools.takewhile(lambda _: not is_over.is_set(), itertools.count()):
-                with connected(on) as client:
-                    ask(client, f"{number}-{n}")
-
-        def guarded(run, number):
-            try:
-                run(number)
-            except Exception as error:  # a connection refused, or ended
-                failures.append(error)
-
-        threads = [
-            threading.Thread(target=guarded, args=(run, f"{run.__name__}{number}"))
-            for run in (stay, come_and_go)
-            for number in range(N_CALLERS)
-        ]
-        with contextlib.ExitStack() as stack:
-            idle = [stack.enter_context(connected(on)) for _ in range(MANY)]
-            for thread in threads:
-                thread.start()
+        with RestartLoad(lambda: connected(on), on.broker.address, N_CALLERS, MANY) as load:
             longest = 0.0
             for _ in range(N_RESTARTS):
-                n_before = answered[0]
-                wait_until(lambda: answered[0] > n_before + 50 or failures, 20, "requests")
+                load.wait_for_more(50)
                 began = time.monotonic()
                 restart(on)
                 longest = max(longest, time.monotonic() - began)
-            is_over.set()
-            for thread in threads:
-                thread.join(40)
-            equal([repr(each) for each in failures[:2]], [], f"failures of {answered[0]} requests")
-            for n, client in enumerate(idle):
-                is_own(on.call(client, n), n)
-            note(f"{answered[0]} requests, {N_RESTARTS} restarts of at most {longest:.1f} s")
+            load.stop()
+            load.ask_idle()
+            equal(load.failures[:2], [], f"failures of {load.answered} requests")
+            note(f"{load.answered} requests, {N_RESTARTS} restarts of at most {longest:.1f} s")
 
 
 main()
