@@ -124,14 +124,17 @@ static struct invocation *invocation_new(struct invoker *invoker, struct session
     invocation->request.is_oneway = invocation->is_oneway;
     invocation->request.session_id = session->id;
     TAILQ_INSERT_TAIL(&invoker->invocations, invocation, link);
+    invocation->size = (uint32_t)size;
     invoker->n_in_flight++;
-    if (!invocation->is_oneway) {
+    if (invocation->is_oneway) {
+        invoker->n_oneway++;
+        invoker->oneway_bytes += size;
+    } else {
         struct invocation **bucket = opaque_bucket(invoker, session, command->opaque);
         invocation->session = session;
         invocation->opaque_next = *bucket;
         *bucket = invocation;
         TAILQ_INSERT_TAIL(&session->invocations, invocation, session_link);
-        invocation->size = (uint32_t)size;
         session->request_bytes += size;
         invoker->n_busy_sessions += session->n_in_flight++ == 0;
     }
@@ -185,6 +188,10 @@ static void invocation_end_as(struct invocation *invocation, enum drain_outcome 
     kept_command_deinit(&invocation->request.kept);
     TAILQ_REMOVE(&invoker->invocations, invocation, link);
     invoker->n_in_flight--;
+    if (invocation->is_oneway) {
+        invoker->n_oneway--;
+        invoker->oneway_bytes -= invocation->size;
+    }
     loop_reap(invoker->loop, &invocation->reapable, on_invocation_reap);
 }
 
@@ -673,15 +680,21 @@ static bool is_acknowledgement(int32_t code)
     return code == REQUEST_ACK_MESSAGE || code == REQUEST_BATCH_ACK_MESSAGE;
 }
 
-/* Of what all callers share. False when the invocation was refused, and has ended. */
+/*
+ * Of what all callers share. False when the invocation was refused, and has ended. Oneway requests
+ * have no caller any more: all of them together are held as by one.
+ */
 static bool has_share(struct invocation *invocation, const struct session *session)
 {
     const struct invoker *invoker = invocation->invoker;
     const struct memory *memory = invoker->memory;
+    bool is_oneway = invocation->is_oneway;
     size_t limit = invoker->config->limits.max_in_flight;
     size_t used = invoker->n_in_flight - 1; /* it is among them already */
-    size_t own = session->n_in_flight - !invocation->is_oneway;
-    size_t n_others = invoker->n_busy_sessions - (session->n_in_flight > 0);
+    size_t own = (is_oneway ? invoker->n_oneway : session->n_in_flight) - 1;
+    size_t own_bytes =
+        (is_oneway ? invoker->oneway_bytes : session->request_bytes) - invocation->size;
+    size_t n_others = invoker->n_busy_sessions + (invoker->n_oneway > 0) - 1;
     if (used >= limit && admin_serves_drain(invocation->code)) {
         /* What shows a full daemon, and drains it, is answered at once and takes nobody's place. */
         return true;
@@ -698,8 +711,7 @@ static bool has_share(struct invocation *invocation, const struct session *sessi
             "%zu requests are in flight, and the %zu of this connection are its share of "
             "limits.max_in_flight (%zu)",
             used, own, limit);
-    } else if (!fair_share_admits(memory->used, memory->limit,
-                   session->request_bytes - invocation->size, n_others)) {
+    } else if (!fair_share_admits(memory->used, memory->limit, own_bytes, n_others)) {
         invocation_fail(invocation, FAILURE_OVERLOADED, false,
             "%zu bytes are in use, and the requests of this connection have their share of "
             "limits.total_memory (%zu)",

@@ -94,7 +94,7 @@ struct invocation {
     const struct role *role; /* the session's */
     uint64_t id;
     uint64_t session_id; /* for the log */
-    uint32_t size;       /* of its frame; 0 for oneway ones */
+    uint32_t size;       /* of its frame */
     int32_t client_opaque;
     int32_t code; /* after sidecar.code */
     enum serialize_type serialize_type;
@@ -162,6 +162,8 @@ struct invoker {
     struct free_list free_invocations;
     size_t n_in_flight;
     size_t n_busy_sessions;      /* with something in flight */
+    size_t n_oneway;             /* of those in flight */
+    size_t oneway_bytes;         /* their frames */
     struct invocation **opaques; /* by session and client opaque */
     uint64_t next_id;
     uint64_t mix_quiet_until_ms;                 /* complete_receive.c */

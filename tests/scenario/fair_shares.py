@@ -9,7 +9,16 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from fake_broker import FakeBroker, Held, Valve, echo
-from remoting import GET_MAX_OFFSET, GET_STATS, ONEWAY, SYSTEM_BUSY, Command, encode
+from remoting import (
+    GET_MAX_OFFSET,
+    GET_ROUTEINFO_BY_TOPIC,
+    GET_STATS,
+    ONEWAY,
+    SEND_MESSAGE,
+    SYSTEM_BUSY,
+    Command,
+    encode,
+)
 from scenario import is_failure, is_own, stage
 from tap import check, contains, equal, less, main, note, test, wait_until
 
@@ -107,6 +116,29 @@ def the_last_quarter_of_all_places_is_for_callers_that_hold_little():
             if answer.error:
                 is_refused(answer, "limits.max_in_flight", "a second request")
         is_own(on.call(hog, "again"), "again")
+
+
+@test
+def oneway_requests_that_wait_for_a_route_leave_places_for_others():
+    """All oneway requests together have the share of one caller, however many connections sent them"""
+    with stage({"limits": {"max_in_flight": 400, "max_in_flight_per_session": 400}}) as on:
+        on.call(on.client(), "connected")
+        held = Held()
+        on.nameserver.on(GET_ROUTEINFO_BY_TOPIC, held)
+        quiet = encode(Command(SEND_MESSAGE, {"topic": "Unknown"}, b"quiet", 1, ONEWAY))
+        hogs = [on.client() for _ in range(4)]
+        for hog in hogs:
+            hog.send_bytes(quiet * 200)
+        before = on.client()
+
+        def stats():
+            return before.call(GET_STATS).json()
+
+        wait_until(lambda: stats()["onewayFailed"] >= 400, 10, "what has no place is dropped")
+        less(stats()["inFlight"], 302, "places that oneway requests have, and the one that asks")
+        others = [on.client() for _ in range(20)]
+        for n, other in enumerate(others):
+            is_own(on.call(other, n), n, "a request of another caller")
 
 
 @test

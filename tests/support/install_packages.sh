@@ -20,7 +20,7 @@ bench_packages=(haproxy nginx-light libnginx-mod-stream strace linux-perf)
 fuzz_packages=(clang)
 coverage_packages=(gcovr)
 analyze_packages=(check clang-tidy cppcheck)
-systemd_packages=(dpkg-dev debhelper dh-sequence-installsysusers debootstrap e2fsprogs qemu-system-x86 seabios git)
+systemd_packages=(dpkg-dev debhelper debootstrap e2fsprogs qemu-system-x86 seabios git)
 
 case "${1:-}" in
 run) wanted=("${run_packages[@]}") ;;
