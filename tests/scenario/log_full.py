@@ -2,6 +2,7 @@
 """Where nobody reads the log, requests are answered as ever, and what is lost of it is counted"""
 
 import pathlib
+import resource
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -29,6 +30,15 @@ if os.fork() == 0:
 os.dup2(into, 2)
 os.close(into)
 os.close(out)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+# Standard error is a file that may not grow beyond so many bytes, as on a disk that is full.
+DISK_SIZE = 4096
+SMALL_DISK = f"""
+import os, resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({DISK_SIZE}, resource.RLIM_INFINITY))
 os.execv(sys.argv[1], sys.argv[1:])
 """
 
@@ -63,6 +73,29 @@ def a_pipe_that_nobody_reads_holds_up_no_request():
         before = dropped()
         is_own(on.call(client, "last"), "last")
         equal(dropped(), before, "lines that were dropped since it is read")
+
+
+@test
+def a_disk_that_is_full_holds_up_no_request_and_the_log_goes_on_when_there_is_room():
+    with stage(through=[sys.executable, "-c", SMALL_DISK]) as on:
+        client = on.client()
+
+        def dropped():
+            return client.call(GET_STATS).json()["logLinesDropped"]
+
+        def come_and_go():
+            Client(on.daemon.socket).close()
+
+        wait_until(lambda: come_and_go() or dropped() > 0, 20, "lines are dropped")
+        for n in range(100):
+            is_own(on.call(client, n), n)
+        equal(len(on.daemon.log()), DISK_SIZE, "bytes of the log")
+        resource.prlimit(on.daemon.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        told = "dropped: standard error took nothing"
+        wait_until(lambda: come_and_go() or told in on.daemon.log(), 10, "the log says so")
+        before = dropped()
+        is_own(on.call(client, "last"), "last")
+        equal(dropped(), before, "lines that were dropped since there is room")
 
 
 main()
