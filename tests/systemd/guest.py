@@ -282,7 +282,10 @@ def secrets_come_as_credentials_of_the_unit():
     configuration(CONFIG, **{"acl mine": {"access_key": "reader", "secret_key_file": "secret"}})
     drop_in("remotingd.service", f"[Service]\nLoadCredential=secret:{secret}\n")
     run("systemctl", "restart", "remotingd.service")
-    is_served(token="signed")
+    with remoting.Client(SOCKET, timeout=PATIENCE) as client:
+        # By its name: addresses that only a caller names are not signed for.
+        answer = client.call(GET_MAX_OFFSET, {"topic": "Any", "sidecar.broker": broker.name})
+        equal(answer.error, None, f"the answer (remark: {answer.remark})")
     check("Signature" in broker.seen(GET_MAX_OFFSET)[-1].ext, "it is signed")
     configuration(CONFIG)
     drop_in("remotingd.service", "")
