@@ -29,6 +29,7 @@ enum exit_code {
     EXIT_CODE_NO_DAEMON = 5, /* no daemon, no answer, or one that cannot be understood */
     EXIT_CODE_ROLLED_BACK = 6,
     EXIT_CODE_UNDECIDED = 7,
+    EXIT_CODE_COMMAND = 8, /* the command of a worker cannot be run */
 };
 
 DEFINE_CLEANUP(json_t *, json_decref)

@@ -1,6 +1,7 @@
 #include "client/command.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -8,6 +9,8 @@
 #include <time.h>
 
 #include "client/output.h"
+#include "client/receive.h"
+#include "client/worker.h"
 #include "protocol/code.h"
 
 static const char help[] =
@@ -37,9 +40,51 @@ static const char help[] =
     "A daemon that stops (drains) ends --follow with exit code 5. Start it again when the daemon\n"
     "is back: what was not acknowledged comes again.\n"
     "\n"
-    "Exit codes: 0 messages came (--follow: interrupted), 1 a broker refused or the output cannot\n"
-    "be written, 2 wrong usage, 3 the daemon refused or could not deliver, also an\n"
-    "acknowledgement, 4 no messages, 5 no daemon (--follow: it stopped).\n"
+    "A worker: with --exec nothing is printed, and each message is given to a command, which\n"
+    "/bin/sh -c runs. It goes on until SIGTERM or SIGINT (or --max), also while brokers or the\n"
+    "daemon are away.\n"
+    "\n"
+    "  --exec COMMAND         run it for each message, the body is its standard input\n"
+    "  -j, --jobs N           up to N commands at once, 256 at most; default 1. No more messages\n"
+    "                         are taken than can run at once\n"
+    "  --time-limit DURATION  a command that takes longer gets SIGTERM, with all of its process\n"
+    "                         group, 10 s later SIGKILL, and counts as failed\n"
+    "  --invisible DURATION   with --exec 60s, and extended for as long as the command runs\n"
+    "  --retry-delay DURATION what is given back comes again that much later; default 10s,\n"
+    "                         doubled with each further time, up to 2h\n"
+    "  --max-reconsume N      what came again N times and comes once more is a dead letter;\n"
+    "                         default 16\n"
+    "  --verbose              a line for every message; without it for those that fail\n"
+    "\n"
+    "The exit code of the command decides about its message:\n"
+    "\n"
+    "  0         done: it is acknowledged\n"
+    "  75        not now (EX_TEMPFAIL): it is given back, and comes again after --retry-delay\n"
+    "  65        never (EX_DATAERR): it goes to the group's dead letters, %DLQ%GROUP\n"
+    "  126, 127  the command cannot be run: the message is given back at once, nothing more is\n"
+    "            taken, and the worker ends with 8 when what runs has finished\n"
+    "  others    and death by a signal: failed, as 75\n"
+    "\n"
+    "The command finds in its environment MQ_TOPIC, MQ_GROUP, MQ_MSG_ID (the UNIQ_KEY), MQ_KEYS,\n"
+    "MQ_TAGS, MQ_RECONSUME_TIMES (0 the first time), MQ_BORN_TIMESTAMP (ms), MQ_BROKER,\n"
+    "MQ_QUEUE_ID, MQ_QUEUE_OFFSET, MQ_PROPERTY_NAME for each property, and TRACEPARENT where it "
+    "has\n"
+    "a property traceparent. What a message has not got is not set. In the name of a property all\n"
+    "but letters, digits and _ becomes _; of two that become the same, one that was so from the\n"
+    "start is set, else the first. A value with a NUL is left out, and so is what is more than "
+    "1024\n"
+    "variables or 128 KiB in all: MQ_LEFT_OUT counts them.\n"
+    "\n"
+    "The first SIGTERM or SIGINT lets what runs finish and takes nothing new; every further one\n"
+    "is passed on to the commands. A command has a process group of its own. A message may come\n"
+    "twice, as when the daemon is away for longer than its invisible time: the command has to "
+    "bear\n"
+    "that. The messages of an inner batch run one after the other, and come again together.\n"
+    "\n"
+    "Exit codes: 0 messages came (--follow, --exec: interrupted), 1 a broker refused or the\n"
+    "output cannot be written, 2 wrong usage, 3 the daemon refused or could not deliver, also an\n"
+    "acknowledgement, 4 no messages, 5 no daemon (--follow: it stopped), 8 the command of --exec\n"
+    "cannot be run.\n"
     "\n"
     "Examples:\n"
     "  remotingctl receive orders billing\n"
@@ -47,7 +92,8 @@ static const char help[] =
     "  remotingctl receive orders billing --filter 'paid || shipped'\n"
     "  remotingctl receive orders vip --sql \"amount > 100 AND region = 'eu'\"\n"
     "  remotingctl receive photos archive -n 1 --format raw > photo.jpg\n"
-    "  remotingctl receive orders billing --follow | while read -r body; do echo \"$body\"; done\n";
+    "  remotingctl receive orders billing --follow | while read -r body; do echo \"$body\"; done\n"
+    "  remotingctl receive orders billing --exec './book \"$MQ_MSG_ID\"' -j 4 --time-limit 5min\n";
 
 enum {
     OPTION_FOLLOW = OPTION_OWN,
@@ -58,6 +104,11 @@ enum {
     OPTION_FORMAT,
     OPTION_NO_ACK,
     OPTION_INVISIBLE,
+    OPTION_EXEC,
+    OPTION_TIME_LIMIT,
+    OPTION_RETRY_DELAY,
+    OPTION_MAX_RECONSUME,
+    OPTION_VERBOSE,
 };
 
 enum format {
@@ -66,24 +117,25 @@ enum format {
     FORMAT_JSON,
 };
 
-#define BATCH_MAX       32 /* what a broker gives at most for one POP */
 #define DEFAULT_WAIT_MS 5000
-#define PAUSE_MS        1000 /* between two questions when the answer was "nothing" at once */
+/* Of --exec. Who sees its messages come too early says --invisible; less is over before it is extended. */
+#define DEFAULT_LEASE_MS       60000
+#define MIN_LEASE_MS           1000
+#define MIN_RETRY_DELAY_MS     1000
+#define DEFAULT_RETRY_DELAY_MS 10000
+#define DEFAULT_MAX_RECONSUME  16 /* as Java's consumers */
 
 struct receive_run {
     const struct invocation *invocation;
     struct remotingclient *client;
-    const char *topic;
-    const char *group;
-    const char *expression_type; /* with the expression; NULL: everything */
-    const char *expression;
+    struct receive_source source;
+    struct worker_options worker; /* where its command has a text */
     enum format format;
     int64_t max; /* 0: no limit */
-    int64_t wait_ms;
-    int64_t invisible_ms; /* -1: the daemon's */
     bool follow;
     bool acknowledge;
-    bool daemon_stops; /* it said so, or closed the connection */
+    bool has_worker_option; /* one that only --exec knows */
+    bool daemon_stops;      /* it said so, or closed the connection */
     int64_t n_received;
     enum exit_code exit_code; /* of the first acknowledgement that failed */
     sigset_t wait_mask;       /* lets the signals through that are blocked while following */
@@ -136,12 +188,77 @@ static enum format parse_format(const struct invocation *invocation, const char 
 static void set_filter(
     const struct invocation *invocation, struct receive_run *run, const char *type)
 {
-    if (run->expression) {
+    if (run->source.expression) {
         usage_error(
             invocation, "--tag, --filter and --sql exclude each other: a group has one filter");
     }
-    run->expression_type = type;
-    run->expression = optarg;
+    run->source.expression_type = type;
+    run->source.expression = optarg;
+}
+
+static void read_worker_option(
+    const struct invocation *invocation, struct receive_run *run, int option)
+{
+    struct worker_options *worker = &run->worker;
+    run->has_worker_option |= option != OPTION_EXEC;
+    switch (option) {
+    case OPTION_EXEC:
+        worker->command.text = optarg;
+        break;
+    case 'j':
+        worker->n_places = option_count(invocation, "--jobs", optarg);
+        break;
+    case OPTION_TIME_LIMIT:
+        worker->command.time_limit_ms = option_duration_ms(invocation, "--time-limit", optarg);
+        break;
+    case OPTION_RETRY_DELAY:
+        worker->retry_delay_ms = option_duration_ms(invocation, "--retry-delay", optarg);
+        if (worker->retry_delay_ms < MIN_RETRY_DELAY_MS) {
+            usage_error(invocation, "--retry-delay is at least 1s");
+        }
+        break;
+    case OPTION_MAX_RECONSUME:
+        run->source.max_reconsume = option_count(invocation, "--max-reconsume", optarg);
+        break;
+    case OPTION_VERBOSE:
+        worker->is_verbose = true;
+        break;
+    }
+}
+
+/* What --exec needs, and what has no meaning with it or without it. */
+static void check_worker(struct receive_run *run)
+{
+    const struct invocation *invocation = run->invocation;
+    struct worker_options *worker = &run->worker;
+    if (!worker->command.text) {
+        if (run->has_worker_option) {
+            usage_error(invocation, "-j, --time-limit, --retry-delay, --max-reconsume and "
+                                    "--verbose are for --exec");
+        }
+        return;
+    }
+    if (run->format != FORMAT_TEXT || !run->acknowledge) {
+        usage_error(invocation, "--exec prints no messages, and its command decides what is "
+                                "acknowledged: not with --format, --json or --no-ack");
+    }
+    if (worker->n_places > WORKER_PLACES_MAX) {
+        usage_error(invocation, "-j '%" PRId64 "' is too much: at most %d commands run at once",
+            worker->n_places, WORKER_PLACES_MAX);
+    }
+    if (run->source.invisible_ms < 0) {
+        run->source.invisible_ms = DEFAULT_LEASE_MS;
+    }
+    if (run->source.invisible_ms < MIN_LEASE_MS) {
+        usage_error(invocation, "--invisible is at least 1s with --exec: it is extended meanwhile");
+    }
+    if (run->source.max_reconsume < 0) {
+        run->source.max_reconsume = DEFAULT_MAX_RECONSUME;
+    }
+    worker->invocation = invocation;
+    worker->source = run->source;
+    worker->command.group = run->source.group;
+    worker->max = run->max;
 }
 
 static void read_options(struct invocation *invocation, struct receive_run *run)
@@ -156,7 +273,7 @@ static void read_options(struct invocation *invocation, struct receive_run *run)
             run->follow = true;
             break;
         case OPTION_WAIT:
-            run->wait_ms = option_duration_ms(invocation, "--wait", optarg);
+            run->source.wait_ms = option_duration_ms(invocation, "--wait", optarg);
             break;
         case OPTION_TAG:
         case OPTION_FILTER:
@@ -172,7 +289,10 @@ static void read_options(struct invocation *invocation, struct receive_run *run)
             run->acknowledge = false;
             break;
         case OPTION_INVISIBLE:
-            run->invisible_ms = option_duration_ms(invocation, "--invisible", optarg);
+            run->source.invisible_ms = option_duration_ms(invocation, "--invisible", optarg);
+            break;
+        default:
+            read_worker_option(invocation, run, option);
             break;
         }
     }
@@ -180,29 +300,20 @@ static void read_options(struct invocation *invocation, struct receive_run *run)
         run->format = FORMAT_JSON;
     }
     command_count_operands(invocation, 2, 2);
-    run->topic = invocation->argv[optind];
-    run->group = invocation->argv[optind + 1];
+    run->source.topic = invocation->argv[optind];
+    run->source.group = invocation->argv[optind + 1];
+    check_worker(run);
 }
 
 /* Sends one POP_MESSAGE and waits for its answer; an interrupt leaves *ret_answer NULL. */
 static enum exit_code pop(struct receive_run *run, struct remotingclient_answer **ret_answer)
 {
-    int64_t n = BATCH_MAX;
-    if (run->max > 0 && run->max - run->n_received < BATCH_MAX) {
+    int64_t n = RECEIVE_MAX;
+    if (run->max > 0 && run->max - run->n_received < RECEIVE_MAX) {
         n = run->max - run->n_received;
     }
     CLEANUP(remotingclient_request_free)
-    struct remotingclient_request *request = remotingclient_request_new(REQUEST_POP_MESSAGE);
-    remotingclient_request_add(request, "topic", run->topic);
-    remotingclient_request_add(request, "consumerGroup", run->group);
-    remotingclient_request_add_number(request, "maxMsgNums", n);
-    remotingclient_request_add_number(request, "pollTime", run->wait_ms);
-    remotingclient_request_add(request, "expType", run->expression_type);
-    remotingclient_request_add(request, "exp", run->expression);
-    remotingclient_request_add(request, "sidecar.answerFormat", "json");
-    if (run->invisible_ms >= 0) {
-        remotingclient_request_add_number(request, "invisibleTime", run->invisible_ms);
-    }
+    struct remotingclient_request *request = receive_request_new(&run->source, n);
     int r = -EINTR;
     block_interrupts(run->follow);
     if (!is_interrupted) {
@@ -214,12 +325,6 @@ static enum exit_code pop(struct receive_run *run, struct remotingclient_answer 
     run->daemon_stops = r == -ECONNRESET;
     return r == 0 || r == -EINTR ? EXIT_CODE_SUCCESS
                                  : command_report_broken(run->invocation, run->client, r);
-}
-
-static bool is_nothing(int32_t code)
-{
-    return code == RESPONSE_POLLING_TIMEOUT || code == RESPONSE_PULL_NOT_FOUND ||
-           code == RESPONSE_POLLING_FULL;
 }
 
 static void report_undecodable(const struct remotingclient_message *message)
@@ -315,20 +420,6 @@ static enum exit_code print_and_acknowledge(
     return run->acknowledge ? acknowledge(run, messages) : EXIT_CODE_SUCCESS;
 }
 
-/* What ends by itself: who follows waits for it. */
-static bool may_pass(const struct remotingclient_answer *answer)
-{
-    static const char *const passing[] = { "timeout", "unreachable", "connection-lost",
-        "no-nameserver", "no-broker", "overloaded" };
-    const struct span error = answer_field(answer, "sidecar.error");
-    for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++) {
-        if (span_equals_text(error, passing[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /*
  * One request and what it brings. *ret_n is the number of messages; *ret_may_pass tells a failure
  * that is worth another try.
@@ -341,13 +432,12 @@ static enum exit_code receive_batch(struct receive_run *run, int64_t *ret_n, boo
     if (exit_code != EXIT_CODE_SUCCESS || !answer) {
         return exit_code;
     }
-    if (is_nothing(remotingclient_answer_code(answer)) &&
-        span_is_absent(answer_field(answer, "sidecar.error"))) {
+    if (receive_is_nothing(answer)) {
         return EXIT_CODE_SUCCESS;
     }
     exit_code = command_judge(answer);
-    *ret_may_pass = may_pass(answer);
-    run->daemon_stops = span_equals_text(answer_field(answer, "sidecar.error"), "draining");
+    *ret_may_pass = receive_may_pass(answer);
+    run->daemon_stops = receive_daemon_stops(answer);
     if (exit_code == EXIT_CODE_SUCCESS) {
         exit_code = print_and_acknowledge(run, answer);
     }
@@ -365,9 +455,9 @@ static void pause_following(const struct receive_run *run, const struct timespec
     clock_gettime(CLOCK_MONOTONIC, &now);
     const int64_t passed_ms =
         (now.tv_sec - since->tv_sec) * 1000 + (now.tv_nsec - since->tv_nsec) / 1000000;
-    const struct timespec pause = { .tv_sec = PAUSE_MS / 1000 };
+    const struct timespec pause = { .tv_sec = RECEIVE_PAUSE_MS / 1000 };
     block_interrupts(true);
-    if (!is_interrupted && passed_ms < PAUSE_MS) {
+    if (!is_interrupted && passed_ms < RECEIVE_PAUSE_MS) {
         (void)ppoll(NULL, 0, &pause, &run->wait_mask);
     }
     block_interrupts(false);
@@ -408,11 +498,14 @@ static enum exit_code run_receive(struct invocation *invocation)
 {
     struct receive_run run = {
         .invocation = invocation,
-        .wait_ms = DEFAULT_WAIT_MS,
-        .invisible_ms = -1,
+        .source = { .wait_ms = DEFAULT_WAIT_MS, .invisible_ms = -1, .max_reconsume = -1 },
+        .worker = { .n_places = 1, .retry_delay_ms = DEFAULT_RETRY_DELAY_MS },
         .acknowledge = true,
     };
     read_options(invocation, &run);
+    if (run.worker.command.text) {
+        return worker_run(&run.worker);
+    }
     if (run.follow) {
         catch_interrupts(&run);
     }
@@ -436,15 +529,21 @@ static const struct option receive_options[] = {
     { "format", required_argument, NULL, OPTION_FORMAT },
     { "no-ack", no_argument, NULL, OPTION_NO_ACK },
     { "invisible", required_argument, NULL, OPTION_INVISIBLE },
+    { "exec", required_argument, NULL, OPTION_EXEC },
+    { "jobs", required_argument, NULL, 'j' },
+    { "time-limit", required_argument, NULL, OPTION_TIME_LIMIT },
+    { "retry-delay", required_argument, NULL, OPTION_RETRY_DELAY },
+    { "max-reconsume", required_argument, NULL, OPTION_MAX_RECONSUME },
+    { "verbose", no_argument, NULL, OPTION_VERBOSE },
     { 0 },
 };
 
 const struct command command_receive = {
     .name = "receive",
     .synopsis = "receive TOPIC GROUP",
-    .summary = "print messages, then acknowledge them",
+    .summary = "print messages, or have a command run for each",
     .help = help,
     .options = receive_options,
-    .short_options = "n:",
+    .short_options = "j:n:",
     .run = run_receive,
 };

@@ -285,6 +285,12 @@ const struct remotingclient_message *remotingclient_messages_get(
 /* The value of a property of the i-th message. */
 const char *remotingclient_messages_property(
     const struct remotingclient_messages *messages, size_t i, const char *name);
+/*
+ * The property of the i-th message behind the one named `after` (NULL: the first one), with sizes;
+ * false behind the last one, and behind one that it has not got.
+ */
+bool remotingclient_messages_next_property(const struct remotingclient_messages *messages, size_t i,
+    const char *after, struct remotingclient_text *ret_name, struct remotingclient_text *ret_value);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

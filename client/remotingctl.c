@@ -64,6 +64,7 @@ static const char help[] =
     "  5  no daemon at the socket, no answer from it, or none that can be understood\n"
     "     (receive --follow: the daemon stopped)\n"
     "  6  the command of send --transaction rolled the message back; 7 left it undecided\n"
+    "  8  the command of receive --exec cannot be run\n"
     "  health has its own: 0 healthy, 1 degraded, 2 down or not there\n"
     "\n"
     "Durations are a number and its unit: 500ms, 5s, 2min.\n"
@@ -72,6 +73,7 @@ static const char help[] =
     "  remotingctl status\n"
     "  remotingctl send orders 'hello, world' --key order-17\n"
     "  remotingctl receive orders billing --follow\n"
+    "  remotingctl receive orders billing --exec ./book -j 4\n"
     "  remotingctl route orders\n"
     "  remotingctl invoke GET_MAX_OFFSET topic=orders queueId=0 --broker broker-a\n";
 

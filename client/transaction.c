@@ -9,7 +9,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "client/environment.h"
 #include "client/output.h"
+#include "client/shell.h"
 #include "protocol/code.h"
 
 /* MessageSysFlag.java */
@@ -84,15 +86,23 @@ static void take_questions(struct transaction *transaction)
     }
 }
 
-static pid_t command_start(const struct transaction *transaction, const char *command)
+/* 0 or a negative errno: it was not started. */
+static int command_start(const struct transaction *transaction, const char *text, pid_t *ret_pid)
 {
-    const pid_t pid = fork();
-    if (pid == 0) {
-        (void)setenv("REMOTINGCTL_UNIQ_KEY", transaction->uniq_key, 1);
-        (void)execl("/bin/sh", "sh", "-c", command, (char *)NULL);
-        _exit(127);
+    struct environment environment;
+    int r = environment_init(&environment);
+    if (r < 0) {
+        return r;
     }
-    return pid;
+    environment_set(&environment, "REMOTINGCTL_UNIQ_KEY", span_of(transaction->uniq_key));
+    const struct shell_command command = {
+        .text = text,
+        .environment = environment.variables,
+        .stdin_fd = -1,
+    };
+    r = shell_start(&command, ret_pid);
+    environment_deinit(&environment);
+    return r;
 }
 
 /* The wait status of the command, or a negative errno: it could not be waited for. */
@@ -195,8 +205,11 @@ enum exit_code transaction_decide(const struct invocation *invocation,
         return EXIT_CODE_UNDECIDED;
     }
     (void)fflush(stdout); /* what it says comes before what the command says */
-    const pid_t pid = command_start(&transaction, command);
-    const int status = pid < 0 ? -errno : command_wait(&transaction, pid);
+    pid_t pid;
+    int status = command_start(&transaction, command, &pid);
+    if (status == 0) {
+        status = command_wait(&transaction, pid);
+    }
     const enum exit_code exit_code = finish(&transaction, status);
     free(transaction.receipt);
     return exit_code;

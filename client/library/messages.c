@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "client/library/answer.h"
 #include "protocol/base64.h"
@@ -192,4 +193,26 @@ const char *remotingclient_messages_property(
     const struct remotingclient_messages *messages, size_t i, const char *name)
 {
     return text_of(json_object_get(json_array_get(messages->json, i), "properties"), name);
+}
+
+bool remotingclient_messages_next_property(const struct remotingclient_messages *messages, size_t i,
+    const char *after, struct remotingclient_text *ret_name, struct remotingclient_text *ret_value)
+{
+    json_t *properties = json_object_get(json_array_get(messages->json, i), "properties");
+    void *at = after ? json_object_iter_at(properties, after) : json_object_iter(properties);
+    if (after && at) {
+        at = json_object_iter_next(properties, at);
+    }
+    while (at && !json_is_string(json_object_iter_value(at))) {
+        at = json_object_iter_next(properties, at);
+    }
+    if (!at) {
+        return false;
+    }
+    const char *name = json_object_iter_key(at);
+    const json_t *value = json_object_iter_value(at);
+    *ret_name = (struct remotingclient_text){ name, strlen(name) };
+    *ret_value =
+        (struct remotingclient_text){ json_string_value(value), json_string_length(value) };
+    return true;
 }

@@ -22,14 +22,17 @@ from remoting import (
     SEND_MESSAGE,
     SIDECAR,
 )
-from rocketmq_story import cluster, daemon, new_topic, receive, receive_all, succeeded, uses
+from rocketmq_story import (
+    cluster,
+    daemon,
+    new_topic,
+    receive,
+    receive_all,
+    send_all,
+    succeeded,
+    uses,
+)
 from tap import check, equal, less, main, test, wait_until
-
-
-def send_all(client, topic, bodies):
-    opaques = [client.send(SEND_MESSAGE, {"topic": topic}, body.encode()) for body in bodies]
-    for answer in client.gather(opaques).values():
-        succeeded(answer, "the answer to SEND_MESSAGE")
 
 
 def bodies_of(rows):

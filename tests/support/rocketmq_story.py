@@ -105,6 +105,14 @@ def succeeded(answer, what="the answer"):
     return answer
 
 
+def send_all(client, topic, bodies):
+    opaques = [
+        client.send(remoting.SEND_MESSAGE, {"topic": topic}, body.encode()) for body in bodies
+    ]
+    for answer in client.gather(opaques).values():
+        succeeded(answer, "the answer to SEND_MESSAGE")
+
+
 def receive(client, topic, group, *, poll_millis=3000, **more):
     """The messages of one POP in the JSON format; [] when none came in the poll time."""
     ext = {
