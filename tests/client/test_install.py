@@ -29,6 +29,7 @@ FILES = """
 {libdir}/libremotingclient.so.0
 {libdir}/libremotingclient.so.0.1.0
 {libdir}/pkgconfig/remotingclient.pc
+lib/systemd/system/remoting-worker@.service
 lib/systemd/system/remotingd.service
 lib/systemd/system/remotingd.socket
 lib/systemd/system/remotingd@.service
@@ -42,11 +43,13 @@ lib/tmpfiles.d/remotingd.conf
 {datadir}/doc/remotingd/examples/monitoring/alerts.yml
 {datadir}/doc/remotingd/examples/monitoring/dashboard.json
 {datadir}/doc/remotingd/examples/remotingd.ini
+{datadir}/doc/remotingd/examples/worker.env
 {datadir}/fish/vendor_completions.d/remotingctl.fish
 {datadir}/zsh/site-functions/_remotingctl
 {mandir}/man1/remotingctl.1
 {mandir}/man5/remotingd.ini.5
 {mandir}/man7/remotingd-protocol.7
+{mandir}/man8/remoting-worker@.service.8
 {mandir}/man8/remotingd.8
 """
 
@@ -93,15 +96,17 @@ def every_file_is_where_its_readers_look_and_there_is_no_other_one():
 
 
 @test(deadline=120)
-def the_units_start_the_daemon_that_was_installed():
+def the_units_start_the_programs_that_were_installed():
+    units = {"remotingd.service": ["remotingd"] * 2, "remotingd@.service": ["remotingd"] * 2,
+             "remoting-worker@.service": ["remotingctl"]}
     with Installed() as installed:
-        daemon = f"{installed.options['prefix']}/{installed.options['bindir']}/remotingd"
-        for unit in ("remotingd.service", "remotingd@.service"):
+        folder = f"{installed.options['prefix']}/{installed.options['bindir']}"
+        for unit, programs in units.items():
             text = installed.text_of(f"lib/systemd/system/{unit}")
-            programs = re.findall(r"^Exec\w+=(\S*remotingd) ", text, re.M)
-            equal(programs, [daemon] * 2, f"what {unit} starts")
+            seen = re.findall(r"^Exec\w+=(\S*remoting\w+) ", text, re.M)
+            equal(seen, [f"{folder}/{program}" for program in programs], f"what {unit} starts")
             source = (ROOT / "systemd" / unit).read_text()
-            equal(text.replace(f"={daemon} ", "=/usr/bin/remotingd "), source, f"all else in {unit}")
+            equal(text.replace(f"={folder}/remoting", "=/usr/bin/remoting"), source, f"all else in {unit}")
 
 
 @test(deadline=120)

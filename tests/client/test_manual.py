@@ -17,7 +17,8 @@ import tap
 from tap import check, contains, equal, skip, test
 
 ROOT = manual.ROOT
-PAGES = ["daemon/remotingd.8", "client/remotingctl.1", "config/remotingd.ini.5", "client/remotingd-protocol.7"]
+PAGES = ["daemon/remotingd.8", "client/remotingctl.1", "config/remotingd.ini.5", "client/remotingd-protocol.7",
+         "systemd/remoting-worker@.service.8"]
 # What mandoc says of pages that are not installed yet, or that have no revision of a BSD.
 EXPECTED = ("referenced manual not found", "Mdocdate")
 
