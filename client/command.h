@@ -29,7 +29,9 @@ enum exit_code {
     EXIT_CODE_NO_DAEMON = 5, /* no daemon, no answer, or one that cannot be understood */
     EXIT_CODE_ROLLED_BACK = 6,
     EXIT_CODE_UNDECIDED = 7,
-    EXIT_CODE_COMMAND = 8, /* the command of a worker cannot be run */
+    EXIT_CODE_COMMAND = 8,     /* the command of a worker cannot be run */
+    EXIT_CODE_UNDELIVERED = 9, /* messages were not delivered, and are in a file */
+    EXIT_CODE_UNKNOWN = 10,    /* so they are, and of some it is not known whether they arrived */
 };
 
 DEFINE_CLEANUP(json_t *, json_decref)

@@ -2,12 +2,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "client/interrupt.h"
 #include "client/output.h"
 #include "client/receive.h"
 #include "client/worker.h"
@@ -138,41 +137,7 @@ struct receive_run {
     bool daemon_stops;      /* it said so, or closed the connection */
     int64_t n_received;
     enum exit_code exit_code; /* of the first acknowledgement that failed */
-    sigset_t wait_mask;       /* lets the signals through that are blocked while following */
 };
-
-static volatile sig_atomic_t is_interrupted;
-
-static void on_interrupt(int signal_number)
-{
-    (void)signal_number;
-    is_interrupted = 1;
-}
-
-/*
- * The first SIGINT or SIGTERM ends the following after what was printed is acknowledged; a second
- * one ends at once. Both are blocked but for the waits for messages, so that none is lost between
- * the look at the flag and the wait.
- */
-static void catch_interrupts(struct receive_run *run)
-{
-    const struct sigaction action = {
-        .sa_handler = on_interrupt,
-        .sa_flags = (int)SA_RESETHAND | SA_RESTART,
-    };
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
-    (void)sigprocmask(SIG_SETMASK, NULL, &run->wait_mask);
-}
-
-static void block_interrupts(bool block)
-{
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    (void)sigprocmask(block ? SIG_BLOCK : SIG_UNBLOCK, &signals, NULL);
-}
 
 static enum format parse_format(const struct invocation *invocation, const char *text)
 {
@@ -315,13 +280,13 @@ static enum exit_code pop(struct receive_run *run, struct remotingclient_answer 
     CLEANUP(remotingclient_request_free)
     struct remotingclient_request *request = receive_request_new(&run->source, n);
     int r = -EINTR;
-    block_interrupts(run->follow);
-    if (!is_interrupted) {
-        remotingclient_set_wait_mask(run->client, run->follow ? &run->wait_mask : NULL);
+    interrupt_block(run->follow);
+    if (!interrupt_came()) {
+        remotingclient_set_wait_mask(run->client, run->follow ? interrupt_wait_mask() : NULL);
         r = remotingclient_call(run->client, request, ret_answer);
         remotingclient_set_wait_mask(run->client, NULL);
     }
-    block_interrupts(false);
+    interrupt_block(false);
     run->daemon_stops = r == -ECONNRESET;
     return r == 0 || r == -EINTR ? EXIT_CODE_SUCCESS
                                  : command_report_broken(run->invocation, run->client, r);
@@ -449,23 +414,20 @@ static enum exit_code receive_batch(struct receive_run *run, int64_t *ret_n, boo
  * A broker that has no room for another waiting consumer says so at once: asking again at once
  * would help nobody.
  */
-static void pause_following(const struct receive_run *run, const struct timespec *since)
+static void pause_following(const struct timespec *since)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     const int64_t passed_ms =
         (now.tv_sec - since->tv_sec) * 1000 + (now.tv_nsec - since->tv_nsec) / 1000000;
-    const struct timespec pause = { .tv_sec = RECEIVE_PAUSE_MS / 1000 };
-    block_interrupts(true);
-    if (!is_interrupted && passed_ms < RECEIVE_PAUSE_MS) {
-        (void)ppoll(NULL, 0, &pause, &run->wait_mask);
+    if (passed_ms < RECEIVE_PAUSE_MS) {
+        (void)interrupt_poll(NULL, 0, RECEIVE_PAUSE_MS);
     }
-    block_interrupts(false);
 }
 
 static enum exit_code receive_all(struct receive_run *run)
 {
-    while (!is_interrupted) {
+    while (!interrupt_came()) {
         struct timespec start;
         clock_gettime(CLOCK_MONOTONIC, &start);
         int64_t n = 0;
@@ -485,7 +447,7 @@ static enum exit_code receive_all(struct receive_run *run)
             break;
         }
         if (n == 0) {
-            pause_following(run, &start);
+            pause_following(&start);
         }
     }
     if (run->exit_code != EXIT_CODE_SUCCESS) {
@@ -507,7 +469,7 @@ static enum exit_code run_receive(struct invocation *invocation)
         return worker_run(&run.worker);
     }
     if (run.follow) {
-        catch_interrupts(&run);
+        interrupt_catch();
     }
     CLEANUP(remotingclient_free) struct remotingclient *client = NULL;
     const enum exit_code exit_code = command_connect(invocation, &client);

@@ -10,7 +10,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "client/delivery.h"
 #include "client/input.h"
+#include "client/interrupt.h"
+#include "client/letter.h"
 #include "client/output.h"
 #include "client/transaction.h"
 #include "protocol/code.h"
@@ -21,6 +24,7 @@ DEFINE_CLEANUP(char *, free)
 
 static const char help[] =
     "remotingctl send TOPIC [BODY]\n"
+    "remotingctl send --from FILE\n"
     "\n"
     "Sends BODY as one message; without it the standard input is the message, or with --lines\n"
     "each of its lines is one. A BODY that begins with - stands behind --. Prints for each "
@@ -46,16 +50,46 @@ static const char help[] =
     "                         who can say what became of it, and nobody else\n"
     "  --group GROUP          the producer group; default: the daemon's\n"
     "  --timeout DURATION     the daemon's deadline; default: its upstream.request_timeout\n"
+    "  --at-least-once        try again also what was perhaps stored: it may arrive twice, with "
+    "the\n"
+    "                         same UNIQ_KEY but where the daemon went away in between\n"
     "  --socket, --json, --help, --version: see remotingctl --help\n"
     "\n"
     "With --lines a failed message does not stop the others; the exit code is the first\n"
     "failure's. A failure says \"sent: no\" when repeating it is safe, \"sent: maybe\" when not.\n"
     "\n"
-    "Exit codes: 0 all stored (--oneway: handed to the daemon), 1 a broker refused, 2 wrong usage\n"
+    "For cron jobs, and whoever is not to lose a message: one message at a time is sent, and what\n"
+    "fails and may pass is tried again, also while the daemon is not there. A message that was\n"
+    "perhaps stored (sent: maybe) is tried again only with --at-least-once.\n"
+    "\n"
+    "  --retry-for DURATION   until nothing could be delivered for so long; default 0. Then no\n"
+    "                         later message is tried either, so that none overtakes another\n"
+    "  --undelivered FILE     what was not delivered is added to FILE, which is made with mode\n"
+    "                         0600: a line of JSON for each message, with topic, group, "
+    "properties,\n"
+    "                         body (base64) and sent (no or maybe)\n"
+    "  --from FILE            send what is in such a file; it needs no TOPIC, and without FILE\n"
+    "                         there is nothing to do. What fails again stays in FILE, or goes to\n"
+    "                         --undelivered FILE, which may be the same; what was perhaps stored "
+    "is\n"
+    "                         sent only with --at-least-once. Others may add to FILE meanwhile\n"
+    "\n"
+    "A message with a sharding key is not sent behind one of which it is not known whether it was\n"
+    "stored. What a broker or the daemon refuses for good goes to FILE too, and the others go on.\n"
+    "SIGINT and SIGTERM end the trying: what is left goes to FILE. A process that is killed "
+    "leaves\n"
+    "FILE as it was before --from, and what it had sent is then sent twice.\n"
+    "\n"
+    "Exit codes: 0 all stored (--oneway: handed to the daemon), 1 a broker refused, or a file "
+    "could\n"
+    "not be written, 2 wrong usage\n"
     "or input that does not fit a frame, 3 not delivered by the daemon, 5 no daemon. With\n"
     "--transaction: 0 committed, 6 rolled back, 7 undecided; 1, 3 and 5 before the command ran: "
     "not\n"
     "sent, after it: the decision did not arrive, and the broker asks the group.\n"
+    "With --undelivered or --from: 0 all delivered, 9 some or all are in FILE and none of them "
+    "was\n"
+    "stored, 10 of some of them that is not known.\n"
     "\n"
     "Examples:\n"
     "  remotingctl send orders 'hello, world'\n"
@@ -63,6 +97,8 @@ static const char help[] =
     "  remotingctl send reminders 'call back' --delay 90s\n"
     "  remotingctl send orders --lines --file orders.txt --sharding-key customer-7\n"
     "  remotingctl send orders 'order 17' --group billing-web1 --transaction './book 17'\n"
+    "  report | remotingctl send reports --retry-for 10min --undelivered /var/spool/reports\n"
+    "  */5 * * * *  remotingctl send --from /var/spool/reports --retry-for 4min   (crontab)\n"
     "  tail -f access.log | remotingctl send access --lines --json\n";
 
 enum {
@@ -77,11 +113,18 @@ enum {
     OPTION_TRANSACTION,
     OPTION_GROUP,
     OPTION_TIMEOUT,
+    OPTION_AT_LEAST_ONCE,
+    OPTION_RETRY_FOR,
+    OPTION_UNDELIVERED,
+    OPTION_FROM,
 };
 
 #define DELAY_LEVEL_MAX 18 /* of a broker's default messageDelayLevel */
 
 #define PROGRESS_INTERVAL_S 1
+
+#define LINE_TOO_LONG_TEXT                                                                         \
+    "line %" PRIu64 ": not sent: longer than a frame, which holds at most 16 MiB\n"
 
 /*
  * What becomes of the messages. The token of a request is the number of its line, from 1 on; 0 for
@@ -89,11 +132,16 @@ enum {
  */
 struct send_run {
     const struct invocation *invocation;
-    struct remotingclient_request *request; /* the same for every message but for the body */
+    struct letter letter; /* every message but for its body */
+    struct remotingclient_request
+        *request; /* the same, where messages are not delivered one by one */
     struct remotingclient *client;
-    const char *file; /* NULL: the standard input */
-    const char *group;
+    const char *file;        /* NULL: the standard input */
     const char *transaction; /* the command that decides; NULL: it is no half message */
+    struct delivery_options delivery;
+    const char *from;  /* a file of letters */
+    bool is_careful;   /* messages are delivered one by one */
+    bool says_message; /* an option that says what a message is was given */
     bool by_lines;
     bool is_oneway;
     size_t in_flight_max;
@@ -117,44 +165,117 @@ static void add_key(const struct invocation *invocation, char **keys, const char
     *keys = joined;
 }
 
-static void add_delay(
-    const struct invocation *invocation, struct remotingclient_request *request, const char *text)
+static void add_property(const struct send_run *run, struct span name, const char *value)
+{
+    json_t *properties = run->letter.properties;
+    CLEANUP(free) char *key = strndup(name.data, name.n);
+    if (key && json_object_get(properties, key)) {
+        usage_error(run->invocation, "'property.%s' is given twice", key);
+    }
+    if (!key || json_object_set_new(properties, key, json_string(value)) < 0) {
+        usage_error(run->invocation, "the property '%s' is not UTF-8, or too long", key ? key : "");
+    }
+}
+
+static void add_pair_property(const struct send_run *run, const char *text)
+{
+    const char *equals = strchr(text, '=');
+    if (!equals || equals == text) {
+        usage_error(run->invocation, "'%s' is no property: NAME=VALUE", text);
+    }
+    add_property(run, (struct span){ text, (size_t)(equals - text) }, equals + 1);
+}
+
+static void add_delay(const struct send_run *run, const char *text)
 {
     int64_t level;
     if (ext_value_parse_i64(span_of(text), 1, INT32_MAX, &level)) {
         if (level > DELAY_LEVEL_MAX) {
-            usage_error(invocation,
+            usage_error(run->invocation,
                 "--delay '%s' is no level: those are from 1 to 18. A duration has a unit, as in "
                 "500ms, 5s, 2min",
                 text);
         }
-        remotingclient_request_add(request, "property.DELAY", text);
+        add_property(run, SPAN(PROPERTY_DELAY_LEVEL), text);
         return;
     }
-    remotingclient_request_add_number(
-        request, "property.TIMER_DELAY_MS", option_duration_ms(invocation, "--delay", text));
+    char number[24];
+    (void)snprintf(
+        number, sizeof(number), "%" PRId64, option_duration_ms(run->invocation, "--delay", text));
+    add_property(run, SPAN(PROPERTY_TIMER_DELAY_MS), number);
 }
 
-/* The options that become fields of the request. */
-static void add_option(
-    const struct invocation *invocation, struct remotingclient_request *request, int option)
+/* The options that become properties. */
+static void add_option(struct send_run *run, int option)
 {
+    run->says_message = true;
     switch (option) {
     case OPTION_TAG:
-        remotingclient_request_add_property(request, PROPERTY_TAGS, optarg);
+        add_property(run, SPAN(PROPERTY_TAGS), optarg);
         break;
     case OPTION_PROPERTY:
-        (void)add_pair(invocation, request, "property.", "property: NAME=VALUE", optarg);
+        add_pair_property(run, optarg);
         break;
     case OPTION_DELAY:
-        add_delay(invocation, request, optarg);
+        add_delay(run, optarg);
         break;
     case OPTION_SHARDING_KEY:
-        remotingclient_request_add_property(request, PROPERTY_SHARDING_KEY, optarg);
+        run->in_flight_max = 1;
+        add_property(run, SPAN(PROPERTY_SHARDING_KEY), optarg);
+        break;
+    }
+}
+
+/* The options of careful sending. False: it is none of them. */
+static bool read_delivery_option(struct send_run *run, int option)
+{
+    const struct invocation *invocation = run->invocation;
+    switch (option) {
+    case OPTION_RETRY_FOR:
+        run->delivery.retry_for_ms = option_duration_ms(invocation, "--retry-for", optarg);
+        break;
+    case OPTION_UNDELIVERED:
+        run->delivery.undelivered_path = optarg;
+        break;
+    case OPTION_FROM:
+        run->from = optarg;
+        break;
+    default:
+        return false;
+    }
+    run->is_careful = true;
+    return true;
+}
+
+static void read_option(struct send_run *run, int option)
+{
+    switch (option) {
+    case OPTION_LINES:
+        run->by_lines = true;
+        break;
+    case OPTION_FILE:
+        run->file = optarg;
+        break;
+    case OPTION_ONEWAY:
+        run->is_oneway = true;
+        break;
+    case OPTION_TRANSACTION:
+        run->transaction = optarg;
+        break;
+    case OPTION_GROUP:
+        run->says_message = true;
+        run->letter.group = optarg;
         break;
     case OPTION_TIMEOUT:
-        remotingclient_request_add_number(
-            request, "sidecar.timeoutMillis", option_duration_ms(invocation, "--timeout", optarg));
+        run->delivery.timeout_ms = option_duration_ms(run->invocation, "--timeout", optarg);
+        break;
+    case OPTION_AT_LEAST_ONCE:
+        run->delivery.at_least_once = true;
+        break;
+    default:
+        if (!read_delivery_option(run, option)) {
+            add_option(run, option);
+        }
         break;
     }
 }
@@ -164,40 +285,16 @@ static void read_options(struct invocation *invocation, struct send_run *run)
     CLEANUP(free) char *keys = NULL;
     int option;
     while ((option = command_next_option(invocation)) != -1) {
-        switch (option) {
-        case OPTION_LINES:
-            run->by_lines = true;
-            break;
-        case OPTION_FILE:
-            run->file = optarg;
-            break;
-        case OPTION_ONEWAY:
-            run->is_oneway = true;
-            break;
-        case OPTION_TRANSACTION:
-            run->transaction = optarg;
-            remotingclient_request_add(run->request, "sidecar.transaction", "half");
-            break;
-        case OPTION_GROUP:
-            run->group = optarg;
-            remotingclient_request_add(run->request, "producerGroup", optarg);
-            break;
-        case OPTION_KEY:
+        if (option == OPTION_KEY) {
+            run->says_message = true;
             add_key(invocation, &keys, optarg);
-            break;
-        case OPTION_SHARDING_KEY:
-            run->in_flight_max = 1;
-            add_option(invocation, run->request, option);
-            break;
-        default:
-            add_option(invocation, run->request, option);
-            break;
+        } else {
+            read_option(run, option);
         }
     }
     if (keys) {
-        remotingclient_request_add_property(run->request, PROPERTY_KEYS, keys);
+        add_property(run, SPAN(PROPERTY_KEYS), keys);
     }
-    remotingclient_request_set_oneway(run->request, run->is_oneway);
 }
 
 /* Where the messages come from: a descriptor. */
@@ -218,7 +315,12 @@ static const char *input_name(const struct send_run *run)
     return run->file && strcmp(run->file, "-") != 0 ? run->file : "the standard input";
 }
 
-static void print_json(const struct remotingclient_answer *answer)
+static void report_input(const struct send_run *run, int error)
+{
+    fprintf(stderr, "remotingctl: %s cannot be read (%s).\n", input_name(run), strerror(-error));
+}
+
+static void print_json(const struct remotingclient_answer *answer, uint64_t line)
 {
     static const struct {
         const char *name;
@@ -234,7 +336,6 @@ static void print_json(const struct remotingclient_answer *answer)
     };
     const int32_t code = remotingclient_answer_code(answer);
     json_t *json = json_object();
-    const uint64_t line = remotingclient_answer_token(answer);
     if (line > 0) {
         json_object_set_new(json, "line", json_integer((json_int_t)line));
     }
@@ -280,28 +381,39 @@ static void count_failure(struct send_run *run, enum exit_code exit_code)
     }
 }
 
-static void take_answer(struct send_run *run, const struct remotingclient_answer *answer)
+/* What became of a message; line 0: of the only one. Failures are told elsewhere. */
+static void print_answer(
+    const struct send_run *run, const struct remotingclient_answer *answer, uint64_t line)
 {
     const int32_t code = remotingclient_answer_code(answer);
-    const bool json = run->invocation->json;
-    char line[40] = "";
-    if (remotingclient_answer_token(answer) > 0) {
-        snprintf(line, sizeof(line), "line %" PRIu64 ": ", remotingclient_answer_token(answer));
+    const bool is_stored = remotingclient_answer_is_stored(answer);
+    if (run->invocation->json) {
+        print_json(answer, line);
     }
-    if (json) {
-        print_json(answer);
+    if (is_stored && code != RESPONSE_SUCCESS) {
+        if (line > 0) {
+            fprintf(stderr, "line %" PRIu64 ": ", line);
+        }
+        fprintf(
+            stderr, "stored, but with a warning: %s (code %d)\n", response_code_name(code), code);
     }
-    if (!remotingclient_answer_is_stored(answer)) {
-        count_failure(run, command_report_failure(answer, line));
-        return;
-    }
-    run->n_sent++;
-    if (code != RESPONSE_SUCCESS) {
-        fprintf(stderr, "%sstored, but with a warning: %s (code %d)\n", line,
-            response_code_name(code), code);
-    }
-    if (!json) {
+    if (is_stored && !run->invocation->json) {
         print_stored(answer);
+    }
+}
+
+static void take_answer(struct send_run *run, const struct remotingclient_answer *answer)
+{
+    const uint64_t line = remotingclient_answer_token(answer);
+    char prefix[40] = "";
+    if (line > 0) {
+        snprintf(prefix, sizeof(prefix), "line %" PRIu64 ": ", line);
+    }
+    print_answer(run, answer, line);
+    if (remotingclient_answer_is_stored(answer)) {
+        run->n_sent++;
+    } else {
+        count_failure(run, command_report_failure(answer, prefix));
     }
 }
 
@@ -356,9 +468,7 @@ static int send_line(struct send_run *run, struct span line, enum line_status st
         run->n_sent += r == 0 && run->is_oneway;
     }
     if (r == -EMSGSIZE) {
-        fprintf(stderr,
-            "line %" PRIu64 ": not sent: longer than a frame, which holds at most 16 MiB\n",
-            run->n_lines);
+        fprintf(stderr, LINE_TOO_LONG_TEXT, run->n_lines);
         count_failure(run, EXIT_CODE_USAGE);
         r = 0;
     }
@@ -435,8 +545,7 @@ static enum exit_code run_lines(struct send_run *run, int fd)
         run->exit_code = command_report_broken(run->invocation, run->client, r);
     }
     if (input_error < 0) {
-        fprintf(stderr, "remotingctl: %s cannot be read (%s).\n", input_name(run),
-            strerror(-input_error));
+        report_input(run, input_error);
         run->exit_code = EXIT_CODE_USAGE;
     }
     fprintf(stderr, "sent %" PRIu64 ", failed %" PRIu64, run->n_sent, run->n_failed);
@@ -467,18 +576,21 @@ static enum exit_code send_body(struct send_run *run, struct span body)
     return run->exit_code;
 }
 
+/* All of the input; *ret_owned is to be freed. */
+static struct span read_body(const struct send_run *run, int fd, char **ret_owned)
+{
+    size_t n;
+    const int r = input_read_all(fd, ret_owned, &n);
+    if (r < 0) {
+        usage_error(run->invocation, "%s cannot be sent (%s)", input_name(run), strerror(-r));
+    }
+    return (struct span){ *ret_owned, n };
+}
+
 static enum exit_code run_one(struct send_run *run, const char *body, int fd)
 {
     CLEANUP(free) char *owned = NULL;
-    struct span span = span_of(body);
-    if (!body) {
-        const int r = input_read_all(fd, &owned, &span.n);
-        if (r < 0) {
-            usage_error(run->invocation, "%s cannot be sent (%s)", input_name(run), strerror(-r));
-        }
-        span.data = owned;
-    }
-    return send_body(run, span);
+    return send_body(run, body ? span_of(body) : read_body(run, fd, &owned));
 }
 
 static void check_transaction(const struct send_run *run)
@@ -491,45 +603,156 @@ static void check_transaction(const struct send_run *run)
             "--transaction is for one message that is answered: not with %s",
             run->by_lines ? "--lines" : "--oneway");
     }
-    if (!run->group) {
+    if (!run->letter.group) {
         usage_error(run->invocation,
             "--transaction needs --group: brokers ask its members what became of the message");
     }
 }
 
+/* What cannot be had together with careful sending, and what --from says itself. */
+static void check_careful(const struct send_run *run)
+{
+    if (!run->is_careful) {
+        return;
+    }
+    if (run->transaction || run->is_oneway) {
+        usage_error(run->invocation,
+            "--retry-for, --undelivered and --from wait for answers: not with %s",
+            run->transaction ? "--transaction" : "--oneway");
+    }
+    if (run->from && (run->by_lines || run->file || run->says_message)) {
+        usage_error(run->invocation, "--from FILE has whole messages: there is no option with it "
+                                     "that says what one is");
+    }
+}
+
+/* --- one by one --- */
+
+static void deliver(struct send_run *run, struct delivery *delivery, struct span body)
+{
+    char prefix[40] = "";
+    CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
+    struct letter letter = run->letter;
+    /* A letter that fails gets a property more, and this one must not have it for the next. */
+    letter.properties = json_copy(run->letter.properties);
+    letter.body = body;
+    if (run->by_lines) {
+        (void)snprintf(prefix, sizeof(prefix), "line %" PRIu64 ": ", ++run->n_lines);
+    }
+    delivery_send(delivery, &letter, prefix, &answer);
+    json_decref(letter.properties);
+    if (answer) {
+        print_answer(run, answer, run->n_lines);
+    }
+}
+
+static void deliver_lines(struct send_run *run, struct delivery *delivery, int fd)
+{
+    struct line_reader reader;
+    struct span line;
+    enum line_status status;
+    line_reader_init(&reader, fd);
+    while ((status = line_reader_next(&reader, &line)) != LINE_END) {
+        if (status == LINE_READY) {
+            deliver(run, delivery, line);
+        } else if (status == LINE_TOO_LONG) {
+            fprintf(stderr, LINE_TOO_LONG_TEXT, ++run->n_lines);
+            delivery_count_lost(delivery);
+        } else if (!interrupt_input_comes(fd)) {
+            reader.ended = true;
+        } else {
+            const int r = line_reader_fill(&reader);
+            if (r < 0) {
+                report_input(run, r);
+                delivery_count_lost(delivery);
+                reader.ended = true;
+            }
+        }
+        (void)fflush(stdout);
+    }
+    line_reader_deinit(&reader);
+}
+
+static enum exit_code run_carefully(struct send_run *run, const char *body, int fd)
+{
+    struct delivery delivery;
+    CLEANUP(free) char *owned = NULL;
+    struct span whole = span_of(body);
+    if (!body && !run->by_lines && !run->from) {
+        whole = read_body(run, fd, &owned);
+    }
+    if (!delivery_init(&delivery, &run->delivery, run->from)) {
+        delivery_deinit(&delivery);
+        return delivery.exit_code;
+    }
+    if (run->from) {
+        delivery_send_file(&delivery);
+    } else if (run->by_lines) {
+        deliver_lines(run, &delivery, fd);
+    } else {
+        deliver(run, &delivery, whole);
+    }
+    const enum exit_code exit_code = delivery_finish(&delivery);
+    delivery_deinit(&delivery);
+    return exit_code;
+}
+
+/* --- all at once --- */
+
+static enum exit_code run_at_once(struct send_run *run, const char *body, int fd)
+{
+    CLEANUP(remotingclient_free) struct remotingclient *client = NULL;
+    enum exit_code exit_code = command_connect(run->invocation, &client);
+    if (exit_code == EXIT_CODE_SUCCESS && run->transaction) {
+        exit_code = transaction_register(run->invocation, client, run->letter.group);
+    }
+    if (exit_code == EXIT_CODE_SUCCESS) {
+        run->client = client;
+        exit_code = run->by_lines ? run_lines(run, fd) : run_one(run, body, fd);
+    }
+    return exit_code;
+}
+
+static void complete_request(struct send_run *run)
+{
+    run->request = letter_request_new(&run->letter);
+    delivery_add_fields(&run->delivery, run->request);
+    if (run->transaction) {
+        remotingclient_request_add(run->request, "sidecar.transaction", "half");
+    }
+    remotingclient_request_set_oneway(run->request, run->is_oneway);
+    command_check_request(run->invocation, run->request);
+}
+
 static enum exit_code run_send(struct invocation *invocation)
 {
-    CLEANUP(remotingclient_request_free)
-    struct remotingclient_request *request = remotingclient_request_new(REQUEST_SEND_MESSAGE);
+    CLEANUP(json_decref) json_t *properties = json_object();
     struct send_run run = {
         .invocation = invocation,
-        .request = request,
+        .letter = { .properties = properties },
+        .delivery = { .invocation = invocation, .timeout_ms = -1 },
         .in_flight_max = IN_FLIGHT_MAX,
     };
     read_options(invocation, &run);
-    const int n = command_count_operands(invocation, 1, 2);
+    check_transaction(&run);
+    check_careful(&run);
+    const int n = command_count_operands(invocation, run.from ? 0 : 1, run.from ? 0 : 2);
     const char *body = n == 2 ? invocation->argv[optind + 1] : NULL;
     if (body && (run.by_lines || run.file)) {
         usage_error(invocation, "%s: there is no BODY with it",
             run.file ? "--file has the message" : "--lines reads the standard input");
     }
-    check_transaction(&run);
-    remotingclient_request_add(request, "topic", invocation->argv[optind]);
-    command_check_request(invocation, request);
+    if (!run.from) {
+        run.letter.topic = invocation->argv[optind];
+        complete_request(&run);
+    }
     const int fd = open_input(&run);
-
-    CLEANUP(remotingclient_free) struct remotingclient *client = NULL;
-    enum exit_code exit_code = command_connect(invocation, &client);
-    if (exit_code == EXIT_CODE_SUCCESS && run.transaction) {
-        exit_code = transaction_register(invocation, client, run.group);
-    }
-    if (exit_code == EXIT_CODE_SUCCESS) {
-        run.client = client;
-        exit_code = run.by_lines ? run_lines(&run, fd) : run_one(&run, body, fd);
-    }
+    const enum exit_code exit_code =
+        run.is_careful ? run_carefully(&run, body, fd) : run_at_once(&run, body, fd);
     if (fd != STDIN_FILENO) {
         (void)close(fd);
     }
+    run.request = remotingclient_request_free(run.request);
     return exit_code;
 }
 
@@ -546,6 +769,10 @@ static const struct option send_options[] = {
     { "transaction", required_argument, NULL, OPTION_TRANSACTION },
     { "group", required_argument, NULL, OPTION_GROUP },
     { "timeout", required_argument, NULL, OPTION_TIMEOUT },
+    { "at-least-once", no_argument, NULL, OPTION_AT_LEAST_ONCE },
+    { "retry-for", required_argument, NULL, OPTION_RETRY_FOR },
+    { "undelivered", required_argument, NULL, OPTION_UNDELIVERED },
+    { "from", required_argument, NULL, OPTION_FROM },
     { 0 },
 };
 

@@ -65,6 +65,7 @@ static const char help[] =
     "     (receive --follow: the daemon stopped)\n"
     "  6  the command of send --transaction rolled the message back; 7 left it undecided\n"
     "  8  the command of receive --exec cannot be run\n"
+    "  9  send: what was not delivered is in a file; 10 some of it may have been stored\n"
     "  health has its own: 0 healthy, 1 degraded, 2 down or not there\n"
     "\n"
     "Durations are a number and its unit: 500ms, 5s, 2min.\n"
