@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client/output.h"
@@ -139,6 +140,30 @@ int64_t option_duration_ms(
     }
     usage_error(invocation,
         "%s '%s' is no duration: a number and its unit, up to 24 days, as in 500ms, 5s, 2min",
+        option, text);
+}
+
+int64_t option_time_ms(const struct invocation *invocation, const char *option, const char *text)
+{
+    static const char *const formats[] = { "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S",
+        "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d" };
+    int64_t time_ms;
+    if (ext_value_parse_i64(span_of(text), 0, INT64_MAX, &time_ms)) {
+        return time_ms;
+    }
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+        struct tm broken_down = { .tm_isdst = -1 };
+        const char *end = strptime(text, formats[i], &broken_down);
+        if (end && (*end == '\0' || strcmp(end, "Z") == 0)) {
+            const time_t time_s = *end == 'Z' ? timegm(&broken_down) : mktime(&broken_down);
+            if (time_s >= 0) {
+                return (int64_t)time_s * 1000;
+            }
+        }
+    }
+    usage_error(invocation,
+        "%s '%s' is no time: 2026-01-31T14:30:00 (Z at its end: UTC), 2026-01-31, or "
+        "milliseconds since 1970",
         option, text);
 }
 
@@ -293,6 +318,19 @@ char *request_set_addresses(struct remotingclient_request *request, char *const 
     json_decref(array);
     remotingclient_request_set_body(request, text, text ? strlen(text) : 0);
     return text;
+}
+
+enum exit_code command_ask_route(const struct invocation *invocation, struct remotingclient *client,
+    const char *topic, int64_t timeout_ms, struct remotingclient_answer **ret_answer)
+{
+    CLEANUP(remotingclient_request_free)
+    struct remotingclient_request *request =
+        remotingclient_request_new(REQUEST_GET_ROUTEINFO_BY_TOPIC);
+    remotingclient_request_add(request, "topic", topic);
+    if (timeout_ms >= 0) {
+        remotingclient_request_add_number(request, "sidecar.timeoutMillis", timeout_ms);
+    }
+    return command_invoke_request(invocation, client, request, ret_answer);
 }
 
 enum exit_code command_read_route(

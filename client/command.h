@@ -80,6 +80,7 @@ extern const struct command command_send;
 extern const struct command command_receive;
 extern const struct command command_peek;
 extern const struct command command_offsets;
+extern const struct command command_dlq;
 extern const struct command command_bench;
 extern const struct command command_route;
 extern const struct command command_invoke;
@@ -138,6 +139,11 @@ _Noreturn void usage_error(const struct invocation *invocation, const char *form
  */
 int64_t option_duration_ms(
     const struct invocation *invocation, const char *option, const char *text);
+/*
+ * "2026-01-31T14:30:00" (Z at its end: UTC, else local), "2026-01-31" or milliseconds since 1970,
+ * in ms since 1970.
+ */
+int64_t option_time_ms(const struct invocation *invocation, const char *option, const char *text);
 int64_t option_count(const struct invocation *invocation, const char *option, const char *text);
 /*
  * Adds "NAME=VALUE", cut at the first '=', as the field PREFIX NAME, and gives its value. Without
@@ -181,6 +187,9 @@ enum exit_code command_ask(
     const struct invocation *invocation, struct remotingclient_request *request, json_t **ret_body);
 /* The addresses as a JSON array: what is returned is the body, to be freed after the request. */
 char *request_set_addresses(struct remotingclient_request *request, char *const *addresses, int n);
+/* Asks for the topic's route; timeout_ms -1 is the daemon's. The answer is not judged yet. */
+enum exit_code command_ask_route(const struct invocation *invocation, struct remotingclient *client,
+    const char *topic, int64_t timeout_ms, struct remotingclient_answer **ret_answer);
 /*
  * The body of an answer to GET_ROUTEINFO_BY_TOPIC. EXIT_CODE_NO_DAEMON where it is none, and that is
  * told.

@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "client/output.h"
+#include "client/queue_offset.h"
 #include "client/table.h"
 #include "protocol/code.h"
 #include "protocol/ext_fields.h"
@@ -40,26 +40,10 @@ enum {
     OPTION_TIMEOUT,
 };
 
-/* What is asked of each queue; the columns of a row. */
-enum offset_kind {
-    OFFSET_MIN,
-    OFFSET_MAX,
-    OFFSET_GROUP,
-    OFFSET_AT,
-    N_OFFSET_KINDS,
-};
-
-static const int32_t request_codes[N_OFFSET_KINDS] = {
-    [OFFSET_MIN] = REQUEST_GET_MIN_OFFSET,
-    [OFFSET_MAX] = REQUEST_GET_MAX_OFFSET,
-    [OFFSET_GROUP] = REQUEST_QUERY_CONSUMER_OFFSET,
-    [OFFSET_AT] = REQUEST_SEARCH_OFFSET_BY_TIMESTAMP,
-};
-
 struct queue_row {
     size_t broker; /* index into the route's queue data */
     int32_t queue_id;
-    int64_t offsets[N_OFFSET_KINDS]; /* -1: not known */
+    int64_t offsets[N_QUEUE_OFFSET_KINDS]; /* -1: not known */
 };
 
 struct offsets_run {
@@ -76,37 +60,13 @@ struct offsets_run {
     enum exit_code exit_code; /* of the first failure */
 };
 
-static int64_t parse_time(const struct invocation *invocation, const char *text)
-{
-    static const char *const formats[] = { "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S",
-        "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d" };
-    int64_t time_ms;
-    if (ext_value_parse_i64(span_of(text), 0, INT64_MAX, &time_ms)) {
-        return time_ms;
-    }
-    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
-        struct tm broken_down = { .tm_isdst = -1 };
-        const char *end = strptime(text, formats[i], &broken_down);
-        if (end && (*end == '\0' || strcmp(end, "Z") == 0)) {
-            const time_t time_s = *end == 'Z' ? timegm(&broken_down) : mktime(&broken_down);
-            if (time_s >= 0) {
-                return (int64_t)time_s * 1000;
-            }
-        }
-    }
-    usage_error(invocation,
-        "--at '%s' is no time: 2026-01-31T14:30:00 (Z at its end: UTC), 2026-01-31, or "
-        "milliseconds since 1970",
-        text);
-}
-
 static void read_options(struct invocation *invocation, struct offsets_run *run)
 {
     int option;
     while ((option = command_next_option(invocation)) != -1) {
         switch (option) {
         case OPTION_AT:
-            run->at_ms = parse_time(invocation, optarg);
+            run->at_ms = option_time_ms(invocation, "--at", optarg);
             break;
         case OPTION_TIMEOUT:
             run->timeout_ms = option_duration_ms(invocation, "--timeout", optarg);
@@ -118,38 +78,26 @@ static void read_options(struct invocation *invocation, struct offsets_run *run)
     run->group = n == 2 ? invocation->argv[optind + 1] : NULL;
 }
 
-static bool is_asked(const struct offsets_run *run, enum offset_kind kind)
+static bool is_asked(const struct offsets_run *run, enum queue_offset_kind kind)
 {
     switch (kind) {
-    case OFFSET_GROUP:
+    case QUEUE_OFFSET_GROUP:
         return run->group != NULL;
-    case OFFSET_AT:
+    case QUEUE_OFFSET_AT:
         return run->at_ms >= 0;
-    case OFFSET_MIN:
-    case OFFSET_MAX:
-    case N_OFFSET_KINDS:
+    case QUEUE_OFFSET_MIN:
+    case QUEUE_OFFSET_MAX:
+    case N_QUEUE_OFFSET_KINDS:
         break;
     }
     return true;
 }
 
-static struct remotingclient_request *new_request(const struct offsets_run *run, int32_t code)
-{
-    struct remotingclient_request *request = remotingclient_request_new(code);
-    remotingclient_request_add(request, "topic", run->topic);
-    if (run->timeout_ms >= 0) {
-        remotingclient_request_add_number(request, "sidecar.timeoutMillis", run->timeout_ms);
-    }
-    return request;
-}
-
 static enum exit_code fetch_route(struct offsets_run *run)
 {
-    CLEANUP(remotingclient_request_free)
-    struct remotingclient_request *request = new_request(run, REQUEST_GET_ROUTEINFO_BY_TOPIC);
     CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
     enum exit_code exit_code =
-        command_invoke_request(run->invocation, run->client, request, &answer);
+        command_ask_route(run->invocation, run->client, run->topic, run->timeout_ms, &answer);
     if (exit_code == EXIT_CODE_SUCCESS) {
         exit_code = command_judge(answer);
     }
@@ -187,24 +135,21 @@ static enum exit_code make_rows(struct offsets_run *run)
 }
 
 /* The token tells row and kind of the answer. */
-static enum exit_code ask(struct offsets_run *run, size_t row, enum offset_kind kind)
+static enum exit_code ask(struct offsets_run *run, size_t row, enum queue_offset_kind kind)
 {
     const struct queue_row *queue = &run->rows[row];
+    const struct queue_offset_question question = {
+        .topic = run->topic,
+        .broker = run->route->queues[queue->broker].broker_name,
+        .queue_id = queue->queue_id,
+        .group = run->group,
+        .at_ms = run->at_ms,
+        .timeout_ms = run->timeout_ms,
+    };
     CLEANUP(remotingclient_request_free)
-    struct remotingclient_request *request = new_request(run, request_codes[kind]);
-    remotingclient_request_add(
-        request, "sidecar.broker", run->route->queues[queue->broker].broker_name);
-    remotingclient_request_add_number(request, "queueId", queue->queue_id);
-    if (kind == OFFSET_GROUP) {
-        remotingclient_request_add(request, "consumerGroup", run->group);
-        /* Else a broker makes up an offset 0 for a group that has none. */
-        remotingclient_request_add(request, "setZeroIfNotFound", "false");
-    } else if (kind == OFFSET_AT) {
-        remotingclient_request_add_number(request, "timestamp", run->at_ms);
-        remotingclient_request_add(request, "boundaryType", "LOWER");
-    }
-    const int r =
-        remotingclient_send(run->client, request, row * N_OFFSET_KINDS + (uint64_t)kind, NULL);
+    struct remotingclient_request *request = queue_offset_request_new(&question, kind);
+    const int r = remotingclient_send(
+        run->client, request, row * N_QUEUE_OFFSET_KINDS + (uint64_t)kind, NULL);
     return r < 0 ? command_report_broken(run->invocation, run->client, r) : EXIT_CODE_SUCCESS;
 }
 
@@ -224,13 +169,13 @@ static void tell_failure(struct offsets_run *run, const struct queue_row *row,
 static void take_answer(struct offsets_run *run, const struct remotingclient_answer *answer)
 {
     const uint64_t token = remotingclient_answer_token(answer);
-    struct queue_row *row = &run->rows[token / N_OFFSET_KINDS];
-    const enum offset_kind kind = (enum offset_kind)(token % N_OFFSET_KINDS);
+    struct queue_row *row = &run->rows[token / N_QUEUE_OFFSET_KINDS];
+    const enum queue_offset_kind kind = (enum queue_offset_kind)(token % N_QUEUE_OFFSET_KINDS);
     const int32_t code = remotingclient_answer_code(answer);
     if (code == RESPONSE_SUCCESS) {
         (void)ext_value_parse_i64(
             answer_field(answer, "offset"), 0, INT64_MAX, &row->offsets[kind]);
-    } else if (kind != OFFSET_GROUP || code != RESPONSE_QUERY_NOT_FOUND) {
+    } else if (kind != QUEUE_OFFSET_GROUP || code != RESPONSE_QUERY_NOT_FOUND) {
         tell_failure(run, row, answer);
     }
 }
@@ -252,11 +197,11 @@ static enum exit_code take_answers(struct offsets_run *run, size_t n)
 static enum exit_code ask_all(struct offsets_run *run)
 {
     for (size_t row = 0; row < run->n_rows; row++) {
-        for (unsigned kind = 0; kind < N_OFFSET_KINDS; kind++) {
-            if (!is_asked(run, (enum offset_kind)kind)) {
+        for (unsigned kind = 0; kind < N_QUEUE_OFFSET_KINDS; kind++) {
+            if (!is_asked(run, (enum queue_offset_kind)kind)) {
                 continue;
             }
-            enum exit_code exit_code = ask(run, row, (enum offset_kind)kind);
+            enum exit_code exit_code = ask(run, row, (enum queue_offset_kind)kind);
             if (exit_code == EXIT_CODE_SUCCESS) {
                 exit_code = take_answers(run, IN_FLIGHT_MAX - 1);
             }
@@ -271,8 +216,8 @@ static enum exit_code ask_all(struct offsets_run *run)
 /* -1 where one of the two is not known. */
 static int64_t lag_of(const struct queue_row *row)
 {
-    const int64_t max = row->offsets[OFFSET_MAX];
-    const int64_t group = row->offsets[OFFSET_GROUP];
+    const int64_t max = row->offsets[QUEUE_OFFSET_MAX];
+    const int64_t group = row->offsets[QUEUE_OFFSET_GROUP];
     if (max < 0 || group < 0) {
         return -1;
     }
@@ -281,17 +226,17 @@ static int64_t lag_of(const struct queue_row *row)
 
 static void print_json(const struct offsets_run *run)
 {
-    static const char *const names[N_OFFSET_KINDS] = { "minOffset", "maxOffset", "consumerOffset",
-        "offsetAt" };
+    static const char *const names[N_QUEUE_OFFSET_KINDS] = { "minOffset", "maxOffset",
+        "consumerOffset", "offsetAt" };
     for (size_t i = 0; i < run->n_rows; i++) {
         const struct queue_row *row = &run->rows[i];
         json_t *json = json_object();
         json_object_set_new(
             json, "brokerName", json_text(span_of(run->route->queues[row->broker].broker_name)));
         json_object_set_new(json, "queueId", json_integer(row->queue_id));
-        for (unsigned kind = 0; kind < N_OFFSET_KINDS; kind++) {
+        for (unsigned kind = 0; kind < N_QUEUE_OFFSET_KINDS; kind++) {
             const int64_t offset = row->offsets[kind];
-            if (is_asked(run, (enum offset_kind)kind)) {
+            if (is_asked(run, (enum queue_offset_kind)kind)) {
                 json_object_set_new(
                     json, names[kind], offset < 0 ? json_null() : json_integer(offset));
             }
@@ -335,14 +280,14 @@ static bool print_table(const struct offsets_run *run)
         const struct queue_row *row = &run->rows[i];
         table_add(&table, span_of(run->route->queues[row->broker].broker_name));
         table_add_number(&table, row->queue_id);
-        add_known(&table, row->offsets[OFFSET_MIN]);
-        add_known(&table, row->offsets[OFFSET_MAX]);
+        add_known(&table, row->offsets[QUEUE_OFFSET_MIN]);
+        add_known(&table, row->offsets[QUEUE_OFFSET_MAX]);
         if (run->group) {
-            add_known(&table, row->offsets[OFFSET_GROUP]);
+            add_known(&table, row->offsets[QUEUE_OFFSET_GROUP]);
             add_known(&table, lag_of(row));
         }
         if (run->at_ms >= 0) {
-            add_known(&table, row->offsets[OFFSET_AT]);
+            add_known(&table, row->offsets[QUEUE_OFFSET_AT]);
         }
     }
     const bool is_printed = table_print(&table);

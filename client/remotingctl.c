@@ -24,6 +24,7 @@ const struct command *const commands[] = {
     &command_receive,
     &command_peek,
     &command_offsets,
+    &command_dlq,
     &command_route,
     &command_bench,
     &command_invoke,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "client/output.h"
 
@@ -65,6 +66,20 @@ void table_add_real(struct table *table, const json_t *number)
     if (json_is_number(number)) {
         (void)snprintf(text, sizeof(text), "%.1f", json_number_value(number));
     }
+    table_add(table, span_of(text));
+}
+
+void table_add_time(struct table *table, int64_t time_ms)
+{
+    const time_t time_s = (time_t)(time_ms / 1000);
+    char text[40];
+    struct tm broken_down;
+    if (time_ms <= 0 || !localtime_r(&time_s, &broken_down)) {
+        table_add(table, SPAN_ABSENT);
+        return;
+    }
+    const size_t n = strftime(text, sizeof(text), "%F %T", &broken_down);
+    (void)snprintf(text + n, sizeof(text) - n, ".%03d", (int)(time_ms % 1000));
     table_add(table, span_of(text));
 }
 

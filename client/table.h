@@ -37,5 +37,7 @@ void table_add_number(struct table *table, int64_t number);
 void table_add_integer(struct table *table, const json_t *number);
 /* With one digit behind the point; anything but a JSON number is "-". */
 void table_add_real(struct table *table, const json_t *number);
+/* Since 1970, shown as local time to the millisecond; what is not positive is "-". */
+void table_add_time(struct table *table, int64_t time_ms);
 /* On the standard output. False: memory was short (told on the standard error). */
 bool table_print(const struct table *table);
