@@ -60,6 +60,7 @@ struct loader {
     unsigned line_of[SETTINGS_MAX][CONFIG_NAMED_MAX];
     bool is_bad[SETTINGS_MAX][CONFIG_NAMED_MAX];
     unsigned named_line[N_NAMED_KINDS][CONFIG_NAMED_MAX]; /* where a section stands first */
+    bool names_no_nameserver;
     int error;
 };
 
@@ -355,6 +356,7 @@ static void load_nameserver_addresses(struct loader *loader, const char *namesrv
     } else if (r < 0) {
         loader->error = r;
     } else if (loader->config->nameserver.addresses.n == 0) {
+        loader->names_no_nameserver = true;
         add_problem(loader, loader->line_of[setting - settings][0],
             "[nameserver] addresses: no nameserver is known; accepted is a line such as "
             "\"addresses = %s\" here, or the same list in the environment's NAMESRV_ADDR",
@@ -570,11 +572,11 @@ int config_load(const char *path, const char *namesrv_addr, struct config **ret_
     if (loader.error < 0) {
         return loader.error;
     }
-    if (ret_problems->n > 0) {
+    if (ret_problems->n > loader.names_no_nameserver) {
         return -EINVAL;
     }
     *ret_config = TAKE(config);
-    return 0;
+    return loader.names_no_nameserver ? -EDESTADDRREQ : 0;
 }
 
 /* --- a reload --- */

@@ -217,9 +217,12 @@ struct config_problems {
  * Loads the file at path over the defaults; path NULL means defaults and environment only.
  * namesrv_addr is the value of NAMESRV_ADDR ("host:port;host:port") or NULL; it counts only where
  * the file names no nameserver.
- * 0: *ret_config is complete and checked. -EINVAL: ret_problems says why. Other negative errno: the
- * file could not be read, or memory; ret_problems says which, as far as memory allows. ret_problems
- * need not be initialised before and is to be deinitialised in every case.
+ * 0: *ret_config is complete and checked. -EDESTADDRREQ: so it is, but names no nameserver, which is
+ * the one problem of ret_problems: a daemon can start with it, for it was just installed, and says
+ * what is to be done; as a change of what it has, it is a mistake. -EINVAL: ret_problems says why.
+ * Other negative errno: the file could not be read, or memory; ret_problems says which, as far as
+ * memory allows. ret_problems need not be initialised before and is to be deinitialised in every
+ * case.
  */
 int config_load(const char *path, const char *namesrv_addr, struct config **ret_config,
     struct config_problems *ret_problems);

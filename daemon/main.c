@@ -106,7 +106,13 @@ static int run(struct config *config, const char *path)
 static int act(enum action action, const char *path)
 {
     CLEANUP(config_free) struct config *config = NULL;
-    if (config_read(path, &config) < 0) {
+    int r = config_read(path, &config);
+    if (r == -EDESTADDRREQ && action == ACTION_RUN) {
+        fputs(
+            "remotingd: it starts without: callers are told no-nameserver until the configuration "
+            "names one and is read again (remotingctl reload --wait)\n",
+            stderr);
+    } else if (r < 0) {
         return EXIT_CONFIG;
     }
     switch (action) {

@@ -18,6 +18,20 @@ static void draining_describe(const struct health_facts *facts, char reason[HEAL
     DESCRIBE(reason, "draining: new requests are refused, %zu are in flight", facts->n_in_flight);
 }
 
+static bool is_not_configured(const struct health_facts *facts)
+{
+    return facts->n_nameservers == 0;
+}
+
+static void not_configured_describe(
+    const struct health_facts *facts, char reason[HEALTH_REASON_SIZE])
+{
+    (void)facts;
+    DESCRIBE(reason,
+        "no nameserver is configured: name them in [nameserver] addresses of the configuration "
+        "(/etc/remotingd/remotingd.ini) and have it read again");
+}
+
 static bool knows_nothing(const struct health_facts *facts)
 {
     return facts->no_nameserver_answers && facts->n_routes == 0;
@@ -173,6 +187,8 @@ static void late_describe(const struct health_facts *facts, char reason[HEALTH_R
 const struct health_condition health_conditions[] = {
     { "draining", HEALTH_DOWN, "The daemon is stopping and takes no new requests.",
         "remotingctl show sessions", is_draining, draining_describe },
+    { "not-configured", HEALTH_DOWN, "No nameserver is configured.", "remotingctl reload --wait",
+        is_not_configured, not_configured_describe },
     { "nothing-known", HEALTH_DOWN, "No nameserver answers, and no route is kept.",
         "remotingctl show nameservers", knows_nothing, knows_nothing_describe },
     { "no-broker", HEALTH_DOWN, "Every known broker is out of use.", "remotingctl show brokers",

@@ -71,6 +71,16 @@ START_TEST(without_nameservers_kept_routes_make_the_difference)
 }
 END_TEST
 
+START_TEST(without_a_nameserver_in_the_configuration_it_is_down)
+{
+    struct health_facts facts = fine();
+    facts.n_nameservers = 0;
+    facts.n_nameservers_usable = 0;
+    facts.n_routes = 0;
+    assert_worst(facts, HEALTH_DOWN, "not-configured");
+}
+END_TEST
+
 START_TEST(a_topic_in_use_without_a_writable_queue_is_degraded_and_named)
 {
     struct health_facts facts = fine();
@@ -186,6 +196,7 @@ int main(void)
     tcase_add_test(all, nothing_wrong_is_healthy);
     tcase_add_test(all, one_broker_of_forty_is_not_degraded_and_half_of_them_are);
     tcase_add_test(all, without_nameservers_kept_routes_make_the_difference);
+    tcase_add_test(all, without_a_nameserver_in_the_configuration_it_is_down);
     tcase_add_test(all, a_topic_in_use_without_a_writable_queue_is_degraded_and_named);
     tcase_add_test(all, limits_that_are_reached_are_degraded);
     tcase_add_test(all, few_failures_say_nothing_and_their_share_counts);

@@ -11,9 +11,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from daemon_process import Daemon
 from fake_broker import FakeBroker
-from remoting import GET_ROUTEINFO_BY_TOPIC
+from remoting import GET_ROUTEINFO_BY_TOPIC, RELOAD
 from tap import check, contains, equal, main, test
 
+GET_STATUS = 30024
 README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "NAMESRV_ADDR"}
 
@@ -76,13 +77,37 @@ def mistakes_in_the_settings_are_named_with_file_and_line():
 
 
 @test
-def settings_without_a_nameserver_are_refused_in_words():
+def settings_without_a_nameserver_are_refused_in_words_where_they_are_checked():
     with Daemon(nameservers=["127.0.0.1:9876"]) as daemon:
         path = daemon.directory / "none.ini"
         path.write_text(f"[listener]\nsocket = {daemon.directory}/other.sock\n")
-        code, _, err = run(daemon, "--config", str(path))
-        check(code > 0, f"the exit code is not 0 (saw {code})")
-        contains(err, "addresses", "the standard error")
+        code, _, err = run(daemon, "--check-config", "--config", str(path))
+        equal(code, 78, "the exit code")
+        contains(err, f"{path}: [nameserver] addresses: no nameserver is known", "standard error")
+
+
+@test
+def as_it_is_installed_without_a_nameserver_it_starts_is_down_and_says_what_to_do():
+    with FakeBroker() as broker:
+        daemon = Daemon(nameservers=[])
+        with daemon:
+            client = daemon.client()
+            path, unnamed = daemon.config_path, daemon.config_path.read_text()
+            contains(daemon.log(), "[nameserver] addresses: no nameserver is known", "the log")
+            answer = client.call(GET_ROUTEINFO_BY_TOPIC, {"topic": "Orders"})
+            equal((answer.error, answer.ext["sidecar.sent"]), ("no-nameserver", "no"), "a request")
+            contains(answer.remark, "set [nameserver] addresses", "what it is told")
+            (condition,) = client.call(GET_STATUS).json()["conditions"]
+            equal(condition["condition"], "not-configured", "what is wrong")
+            contains(condition["reason"], "[nameserver] addresses", "the reason")
+            refused = client.call(RELOAD)
+            contains(refused.remark, f"{path}: [nameserver] addresses", "a reload of the same")
+            path.write_text(f"{unnamed}\n[nameserver]\naddresses = {broker.address}\n")
+            equal(client.call(RELOAD).code, 0, "a reload that names one")
+            check(answers(daemon), "it answers")
+            path.write_text(unnamed)
+            equal(client.call(RELOAD).error, "invalid", "a reload that takes it away")
+            check(answers(daemon), "it goes on")
 
 
 @test
