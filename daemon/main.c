@@ -71,7 +71,8 @@ static const char *config_path(const char *named)
     if (named) {
         return named;
     }
-    return stat(DEFAULT_CONFIG_PATH, &status) == 0 ? DEFAULT_CONFIG_PATH : NULL;
+    /* Where it may not even be looked for, it is not known to be absent. */
+    return stat(DEFAULT_CONFIG_PATH, &status) == 0 || errno != ENOENT ? DEFAULT_CONFIG_PATH : NULL;
 }
 
 static int config_read(const char *path, struct config **ret_config)
