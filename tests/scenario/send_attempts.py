@@ -53,8 +53,8 @@ def questions(nameserver):
 
 def grow_old(nameserver, client):
     """Until the route may be asked for again: the story's clock is the daemon's own."""
-    began = time.monotonic()
     equal(send(client).error, None, "the first send")
+    began = time.monotonic()  # the route is here, and not younger
     wait_until(lambda: time.monotonic() - began > ROUTE_AGE_SECONDS, 5, "the route to be old")
     return questions(nameserver)
 
