@@ -1,10 +1,11 @@
 #!/bin/bash
 # Installs what is missing on a Debian 12 to build and run remotingd with a RocketMQ beside it ("run"), to test it too
 # ("tests"), to measure it beside HAProxy and nginx ("bench"; Debian starts both as services where it can), to fuzz it
-# ("fuzz"), to count its line coverage ("coverage"), to analyse it ("analyze") and to run its packages in a virtual machine
-# ("systemd"). Asks the package list for nothing, and needs no rights, when everything is there.
+# ("fuzz"), to count its line coverage ("coverage"), to analyse it ("analyze"), to make and try its Debian packages
+# ("packages") and to run them in a virtual machine ("systemd"). Asks the package list for nothing, and needs no rights, when
+# everything is there.
 #
-#     tests/support/install_packages.sh run|tests|bench|fuzz|coverage|analyze|systemd
+#     tests/support/install_packages.sh run|tests|bench|fuzz|coverage|analyze|packages|systemd
 set -euo pipefail
 
 run_packages=(
@@ -20,7 +21,8 @@ bench_packages=(haproxy nginx-light libnginx-mod-stream strace linux-perf)
 fuzz_packages=(clang)
 coverage_packages=(gcovr)
 analyze_packages=(check clang-tidy cppcheck)
-systemd_packages=(dpkg-dev debhelper debootstrap e2fsprogs qemu-system-x86 seabios git)
+packages_packages=(dpkg-dev debhelper lintian debootstrap)
+systemd_packages=(e2fsprogs qemu-system-x86 seabios git)
 
 case "${1:-}" in
 run) wanted=("${run_packages[@]}") ;;
@@ -29,9 +31,10 @@ bench) wanted=("${run_packages[@]}" "${bench_packages[@]}") ;;
 fuzz) wanted=("${run_packages[@]}" "${fuzz_packages[@]}") ;;
 coverage) wanted=("${run_packages[@]}" "${tests_packages[@]}" "${coverage_packages[@]}") ;;
 analyze) wanted=("${run_packages[@]}" "${analyze_packages[@]}") ;;
-systemd) wanted=("${run_packages[@]}" "${systemd_packages[@]}") ;;
+packages) wanted=("${run_packages[@]}" "${packages_packages[@]}") ;;
+systemd) wanted=("${run_packages[@]}" "${packages_packages[@]}" "${systemd_packages[@]}") ;;
 *)
-    echo "usage: install_packages.sh run|tests|bench|fuzz|coverage|analyze|systemd" >&2
+    echo "usage: install_packages.sh run|tests|bench|fuzz|coverage|analyze|packages|systemd" >&2
     exit 2
     ;;
 esac
