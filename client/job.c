@@ -179,6 +179,8 @@ static void set_message(
     const char *traceparent =
         remotingclient_messages_property(job->batch->messages, job->at, "traceparent");
     environment_set(environment, "TRACEPARENT", span_of(traceparent));
+    /* There is room for the count, however many properties there are. */
+    environment_set_number(environment, "MQ_LEFT_OUT", INT64_MAX);
     set_properties(environment, job, true);
     set_properties(environment, job, false);
     environment_set_number(environment, "MQ_LEFT_OUT", (long long)environment->n_left_out);
