@@ -118,6 +118,15 @@ static void count_topic(void *context, const struct route_entry *entry)
     }
 }
 
+static void nameserver_describe(
+    const struct invoker *invoker, const char *name, struct health_facts *facts)
+{
+    const struct upstream_address *address =
+        upstream_pool_find(invoker->pool, span_of(name), POOL_NORMAL);
+    facts->nameserver_out = name;
+    facts->nameserver_cause = address && address->cause[0] != '\0' ? address->cause : NULL;
+}
+
 static void facts_of_nameservers(const struct invoker *invoker, struct health_facts *facts)
 {
     facts->n_nameservers = nameservers_count(invoker->nameservers);
@@ -125,7 +134,11 @@ static void facts_of_nameservers(const struct invoker *invoker, struct health_fa
     for (size_t i = 0; i < facts->n_nameservers; i++) {
         struct nameserver_view view;
         nameservers_view(invoker->nameservers, i, &view);
-        facts->n_nameservers_usable += nameserver_view_answers(&view);
+        if (nameserver_view_answers(&view)) {
+            facts->n_nameservers_usable++;
+        } else {
+            nameserver_describe(invoker, view.address, facts);
+        }
     }
 }
 

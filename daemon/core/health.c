@@ -40,7 +40,9 @@ static bool knows_nothing(const struct health_facts *facts)
 static void knows_nothing_describe(
     const struct health_facts *facts, char reason[HEALTH_REASON_SIZE])
 {
-    DESCRIBE(reason, "no nameserver of %zu answers, and no route is known", facts->n_nameservers);
+    DESCRIBE(reason, "no nameserver of %zu answers, and no route is known (%s: %s)",
+        facts->n_nameservers, facts->nameserver_out ? facts->nameserver_out : "?",
+        facts->nameserver_cause ? facts->nameserver_cause : "no answer");
 }
 
 static bool has_no_broker(const struct health_facts *facts)
@@ -65,8 +67,9 @@ static bool has_silent_nameservers(const struct health_facts *facts)
 static void silent_nameservers_describe(
     const struct health_facts *facts, char reason[HEALTH_REASON_SIZE])
 {
-    DESCRIBE(reason, "no nameserver of %zu answers: the %zu known routes are served",
-        facts->n_nameservers, facts->n_routes);
+    DESCRIBE(reason, "no nameserver of %zu answers: the %zu known routes are served (%s: %s)",
+        facts->n_nameservers, facts->n_routes, facts->nameserver_out ? facts->nameserver_out : "?",
+        facts->nameserver_cause ? facts->nameserver_cause : "no answer");
 }
 
 static bool has_stuck_topic(const struct health_facts *facts)

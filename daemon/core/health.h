@@ -37,7 +37,9 @@ struct health_facts {
     size_t n_nameservers;
     size_t n_nameservers_usable; /* of them: not out of use, and the last call was answered */
     bool no_nameserver_answers;
-    size_t n_routes; /* topics whose route is kept */
+    const char *nameserver_out;   /* the address of one that does not */
+    const char *nameserver_cause; /* and why its last connection failed; NULL: it is silent */
+    size_t n_routes;              /* topics whose route is kept */
     size_t n_brokers;
     size_t n_brokers_out;       /* of them, whose connections failed lately */
     const char *broker_out;     /* the address of one of those */

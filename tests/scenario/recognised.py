@@ -8,13 +8,15 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from daemon_process import binary
-from fake_broker import Held, after
+from _tls import secured, settings
+from certificates import Authority
+from daemon_process import Daemon, binary
+from fake_broker import FakeBroker, Held, after, silence
+from fake_resolver import NXDOMAIN, FakeResolver
 from other_user import OtherUser, needs_root
-from remoting import GET_MAX_OFFSET, GET_STATS, RELOAD, SEND_MESSAGE
-from scenario import stage
-from tap import contains, equal, main, test, wait_until
-
+from remoting import GET_MAX_OFFSET, GET_ROUTEINFO_BY_TOPIC, GET_STATS, RELOAD, SEND_MESSAGE
+from scenario import TOPIC, stage
+from tap import check, contains, equal, main, test, wait_until
 
 
 def screen(daemon):
@@ -100,6 +102,59 @@ def callers_without_a_role():
         text = screen(on.daemon)
         contains(text, "1 forbidden", "the callers")
         contains(text, "forbidden 1 (1)", "the failures")
+
+
+@test
+def a_nameserver_whose_name_cannot_be_resolved():
+    with FakeResolver() as resolver:
+        resolver.names["none.test"] = NXDOMAIN
+        with Daemon(["none.test:9876"], through=resolver.through()) as daemon:
+            client = daemon.client()
+            answer = client.call(GET_ROUTEINFO_BY_TOPIC, {"topic": "x"})
+            equal(answer.error, "no-nameserver", "a request")
+            text = screen(daemon)
+            contains(text, "no nameserver of 1 answers, and no route is known", "the reason")
+            contains(text, "none.test:9876: the name cannot be resolved", "the cause")
+
+
+@test
+def a_nameserver_whose_certificate_proves_nothing():
+    with secured() as on:
+        stranger = Authority("Somebody Else").certificate("127.0.0.1")
+        with FakeBroker("nameserver", tls=stranger.server_context()) as nameserver:
+            with Daemon([nameserver.address], settings()) as daemon:
+                client = daemon.client()
+                answer = client.call(GET_ROUTEINFO_BY_TOPIC, {"topic": "x"})
+                equal(answer.error, "no-nameserver", "a request")
+                text = screen(daemon)
+                contains(text, f"{nameserver.address}: ", "whose")
+                contains(text, "unknown here (Somebody Else)", "the cause")
+                contains(text, "[tls] ca_file", "what mends it")
+
+
+@test
+def a_broker_that_speaks_no_tls():
+    with secured() as on, FakeBroker("plain") as plain:
+        on.nameserver.route_to = [plain]
+        send = {"topic": TOPIC, "sidecar.timeoutMillis": "900"}
+        equal(on.client().call(SEND_MESSAGE, send, b"x").error, "unreachable", "a send")
+        reason = "1 of 1 brokers cannot be used"
+        wait_until(lambda: reason in screen(on.daemon), 20, "the end of the handshake")
+        text = screen(on.daemon)
+        contains(text, f"{plain.address}: ", "which one")
+        contains(text, "does it speak TLS?", "the cause")
+
+
+@test
+def a_nameserver_that_accepts_and_is_silent():
+    with FakeBroker("nameserver") as nameserver:
+        nameserver.on(GET_ROUTEINFO_BY_TOPIC, silence)
+        with Daemon([nameserver.address]) as daemon:
+            answer = daemon.client().call(GET_ROUTEINFO_BY_TOPIC, {"topic": "x"})
+            check(answer.error in ("timeout", "no-nameserver"), f"a request ({answer.error})")
+            text = screen(daemon)
+            contains(text, "no nameserver of 1 answers, and no route is known", "the reason")
+            contains(text, f"{nameserver.address}: no answer", "which one")
 
 
 main()
