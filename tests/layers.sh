@@ -16,7 +16,7 @@ n_breaches=0
 plain='(assert|byteswap|ctype|emmintrin|endian|errno|inttypes|limits|locale|math|stdarg|stdbool|stddef|stdint|stdio|stdlib|string|strings|sys/queue|sys/types)[.]h'
 addresses='(arpa/inet|netinet/in)[.]h'
 waiting='(event.*|ev(dns|http|rpc|util).*|ares.*|sys/socket|sys/un|sys/epoll|sys/select|poll|netdb|time|sys/time|systemd/.*)'
-system='(dirent|fcntl|getopt|grp|netdb|poll|pwd|signal|sys/(ioctl|mman|pidfd|random|select|socket|stat|time|uio|un|wait)|sysexits|termios|time|unistd)[.]h'
+system='(dirent|fcntl|getopt|grp|netdb|poll|pwd|signal|spawn|sys/(ioctl|mman|pidfd|prctl|random|select|signalfd|socket|stat|time|uio|un|wait)|sysexits|termios|time|unistd)[.]h'
 
 # breaches OURS SYSTEM FORBIDDEN PATH... : the includes of the paths' sources that are neither ours and OURS nor a
 # system's and SYSTEM, or that are FORBIDDEN. The patterns cover whole names.
