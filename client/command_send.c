@@ -179,11 +179,11 @@ static void add_property(const struct send_run *run, struct span name, const cha
 
 static void add_pair_property(const struct send_run *run, const char *text)
 {
-    const char *equals = strchr(text, '=');
-    if (!equals || equals == text) {
+    const size_t n_name = strcspn(text, "=");
+    if (n_name == 0 || text[n_name] == '\0') {
         usage_error(run->invocation, "'%s' is no property: NAME=VALUE", text);
     }
-    add_property(run, (struct span){ text, (size_t)(equals - text) }, equals + 1);
+    add_property(run, (struct span){ text, n_name }, text + n_name + 1);
 }
 
 static void add_delay(const struct send_run *run, const char *text)

@@ -282,15 +282,14 @@ static int copy_rest(struct undelivered *file)
 /* The name in the directory is on the disk, too. */
 static int sync_directory(const char *path)
 {
-    CLEANUP(free) char *directory = strdup(path);
+    const char *slash = strrchr(path, '/');
+    char *directory =
+        slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
     if (!directory) {
         return -ENOMEM;
     }
-    char *slash = strrchr(directory, '/');
-    if (slash) {
-        slash[slash == directory ? 1 : 0] = '\0';
-    }
-    const int fd = open(slash ? directory : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(directory);
     if (fd < 0) {
         return -errno;
     }

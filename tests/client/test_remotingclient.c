@@ -750,6 +750,37 @@ START_TEST(a_body_that_is_no_array_of_messages_is_refused)
 }
 END_TEST
 
+START_TEST(the_properties_of_a_message_are_gone_through_in_their_order)
+{
+    struct stage stage;
+    stage_init(&stage);
+    struct remotingclient_answer *seen = answered(&stage, 0, NULL,
+        "[{\"properties\": {\"b\": \"1\", \"a\": 7, \"\": \"x\\u0000y\", \"c\": \"\"}}, {}]");
+    struct remotingclient_messages *messages;
+    struct remotingclient_text name;
+    struct remotingclient_text value;
+    ck_assert_int_eq(remotingclient_messages_new(seen, &messages), 0);
+    remotingclient_answer_free(seen);
+
+    ck_assert(remotingclient_messages_next_property(messages, 0, NULL, &name, &value));
+    ck_assert_str_eq(name.data, "b");
+    ck_assert_str_eq(value.data, "1");
+    /* What is no string is no property. */
+    ck_assert(remotingclient_messages_next_property(messages, 0, "b", &name, &value));
+    ck_assert_uint_eq(name.n, 0);
+    ck_assert_uint_eq(value.n, 3);
+    ck_assert_mem_eq(value.data, "x\0y", 3);
+    ck_assert(remotingclient_messages_next_property(messages, 0, "", &name, &value));
+    ck_assert_str_eq(name.data, "c");
+    ck_assert_uint_eq(value.n, 0);
+    ck_assert(!remotingclient_messages_next_property(messages, 0, "c", &name, &value));
+    ck_assert(!remotingclient_messages_next_property(messages, 0, "absent", &name, &value));
+    ck_assert(!remotingclient_messages_next_property(messages, 1, NULL, &name, &value));
+    remotingclient_messages_free(messages);
+    stage_deinit(&stage);
+}
+END_TEST
+
 /* --- Requests --- */
 
 START_TEST(a_request_that_cannot_be_sent_says_why)
@@ -940,6 +971,7 @@ int main(void)
     tcase_add_test(tcase, warnings_of_a_broker_mean_that_the_message_is_stored);
     tcase_add_test(tcase, messages_are_structs);
     tcase_add_test(tcase, a_body_that_is_no_array_of_messages_is_refused);
+    tcase_add_test(tcase, the_properties_of_a_message_are_gone_through_in_their_order);
     tcase_add_test(tcase, a_request_that_cannot_be_sent_says_why);
     tcase_add_test(tcase, a_request_beyond_a_frame_is_refused_and_nothing_is_written);
     tcase_add_test(tcase, a_request_is_used_again_with_other_fields);
