@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "client/clock.h"
 #include "client/interrupt.h"
 #include "client/output.h"
 #include "client/receive.h"
@@ -414,13 +414,9 @@ static enum exit_code receive_batch(struct receive_run *run, int64_t *ret_n, boo
  * A broker that has no room for another waiting consumer says so at once: asking again at once
  * would help nobody.
  */
-static void pause_following(const struct timespec *since)
+static void pause_following(uint64_t since_ms)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    const int64_t passed_ms =
-        (now.tv_sec - since->tv_sec) * 1000 + (now.tv_nsec - since->tv_nsec) / 1000000;
-    if (passed_ms < RECEIVE_PAUSE_MS) {
+    if (clock_now_ms() - since_ms < RECEIVE_PAUSE_MS) {
         (void)interrupt_poll(NULL, 0, RECEIVE_PAUSE_MS);
     }
 }
@@ -428,8 +424,7 @@ static void pause_following(const struct timespec *since)
 static enum exit_code receive_all(struct receive_run *run)
 {
     while (!interrupt_came()) {
-        struct timespec start;
-        clock_gettime(CLOCK_MONOTONIC, &start);
+        const uint64_t start_ms = clock_now_ms();
         int64_t n = 0;
         bool passes = false;
         const enum exit_code exit_code = receive_batch(run, &n, &passes);
@@ -447,7 +442,7 @@ static enum exit_code receive_all(struct receive_run *run)
             break;
         }
         if (n == 0) {
-            pause_following(&start);
+            pause_following(start_ms);
         }
     }
     if (run->exit_code != EXIT_CODE_SUCCESS) {

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "client/clock.h"
 #include "client/interrupt.h"
 #include "client/receive.h"
 #include "protocol/code.h"
@@ -22,13 +22,6 @@ enum outcome {
     OUTCOME_FAILED,  /* not stored, and another try may go better */
     OUTCOME_UNKNOWN, /* perhaps stored */
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* --- the files --- */
 
@@ -165,7 +158,7 @@ static enum outcome judge(const struct remotingclient_answer *answer)
         return OUTCOME_STORED;
     }
     if (failure.error) {
-        const bool passes = receive_may_pass(answer) || receive_daemon_stops(answer);
+        const bool passes = receive_may_pass_later(answer);
         return failure.sent == REMOTINGCLIENT_SENT_MAYBE ? OUTCOME_UNKNOWN
                : passes                                  ? OUTCOME_FAILED
                                                          : OUTCOME_REFUSED;
@@ -258,7 +251,7 @@ static void pause_sending(
 /* Gives up when nothing was delivered for so long. */
 static uint64_t note_failure(struct delivery *delivery)
 {
-    const uint64_t now = now_ms();
+    const uint64_t now = clock_now_ms();
     const uint64_t retry_for_ms = (uint64_t)delivery->options->retry_for_ms;
     if (delivery->failing_since_ms == 0) {
         delivery->failing_since_ms = now;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "client/environment.h"
+#include "client/output.h"
 #include "client/shell.h"
 #include "protocol/cleanup.h"
 
@@ -327,4 +328,25 @@ void job_end_text(const struct job *job, uint64_t now_ms, char ret_text[JOB_END_
         (void)snprintf(ret_text, JOB_END_TEXT_SIZE, "exited with %d after %" PRIu64 " ms",
             WEXITSTATUS(job->status), took_ms);
     }
+}
+
+void job_begin_line(const struct job *job)
+{
+    /* Ids come from others, as bodies do. */
+    fputs("remotingctl: message ", stderr);
+    output_text(stderr, span_of(job->message_id), OUTPUT_ONE_LINE);
+    if (job->reconsume_times > 0) {
+        fprintf(stderr, " (given %" PRId32 " times before)", job->reconsume_times);
+    }
+    fputs(": ", stderr);
+}
+
+bool job_begin_doubt(struct job *job)
+{
+    const bool is_new = !job->is_doubt_told;
+    job->is_doubt_told = true;
+    if (is_new) {
+        job_begin_line(job);
+    }
+    return is_new;
 }

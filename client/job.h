@@ -2,8 +2,8 @@
  * Job
  *
  * A message in the hands of a command: its processes, and what their end means. A job waits for
- * nothing and asks nobody; the worker (worker.h) does, tells it the time and which child has
- * exited, and keeps the lease.
+ * nothing and asks nobody; the worker (worker.h) does, and tells it the time and which child has
+ * exited. Its lease (lease.h) is kept in it.
  *
  * The messages of an inner batch share one receipt: they are one job, whose command runs for one
  * after the other until one fails.
@@ -119,3 +119,8 @@ bool job_has_failed(const struct job *job);
 /* "exited with 3 after 120 ms" */
 #define JOB_END_TEXT_SIZE 96
 void job_end_text(const struct job *job, uint64_t now_ms, char ret_text[JOB_END_TEXT_SIZE]);
+
+/* The beginning of a line about it on the standard error, which the caller ends. */
+void job_begin_line(const struct job *job);
+/* The same for the doubt whether it comes twice, which is told once: false if it was. */
+bool job_begin_doubt(struct job *job);

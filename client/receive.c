@@ -51,3 +51,8 @@ bool receive_daemon_stops(const struct remotingclient_answer *answer)
 {
     return is_made_here(answer, "draining");
 }
+
+bool receive_may_pass_later(const struct remotingclient_answer *answer)
+{
+    return receive_may_pass(answer) || receive_daemon_stops(answer);
+}

@@ -33,3 +33,5 @@ bool receive_is_nothing(const struct remotingclient_answer *answer);
 bool receive_may_pass(const struct remotingclient_answer *answer);
 /* The daemon is about to end. */
 bool receive_daemon_stops(const struct remotingclient_answer *answer);
+/* Either of both: who outlives the daemon asks the next one. */
+bool receive_may_pass_later(const struct remotingclient_answer *answer);

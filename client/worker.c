@@ -9,19 +9,15 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "client/clock.h"
+#include "client/lease.h"
 #include "client/output.h"
 #include "protocol/code.h"
 
-#define ASK_AGAIN_MS      1000
-#define RECONNECT_MIN_MS  100
-#define RECONNECT_MAX_MS  2000
-#define RETRY_DELAY_MAX_S 7200
-#define AT_ONCE_MS        1000 /* the shortest that brokers keep exactly */
-/* The lease is extended when so much of it is over: two more tries fit into the rest. */
-#define LEASE_PART 3
+#define RECONNECT_MIN_MS 100
+#define RECONNECT_MAX_MS 2000
 
 /* The token of a request: the number of the job that it is about, from 1 on. */
 #define TOKEN_POP 0
@@ -42,19 +38,12 @@ struct worker {
     bool is_in_trouble; /* asking failed, and that was told */
     int64_t n_taken;
 
+    struct lease_terms terms;
     bool is_stopping;
-    bool is_hurried;
     enum exit_code exit_code;
     uint64_t n_settled[JOB_AT_ONCE + 1]; /* by verdict, as far as brokers accepted it */
     uint64_t n_failed;                   /* commands that ended as nobody meant them to */
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static size_t count_jobs(const struct worker *worker, enum job_state state)
 {
@@ -75,36 +64,14 @@ static void stop(struct worker *worker, enum exit_code exit_code)
 
 /* --- what is told --- */
 
-/* Ids come from others, as bodies do. */
-static void begin_line(const struct job *job)
-{
-    fputs("remotingctl: message ", stderr);
-    output_text(stderr, span_of(job->message_id), OUTPUT_ONE_LINE);
-    if (job->reconsume_times > 0) {
-        fprintf(stderr, " (given %" PRId32 " times before)", job->reconsume_times);
-    }
-    fputs(": ", stderr);
-}
-
-/* A job in doubt is told of once. */
-static bool begin_doubt(struct job *job)
-{
-    const bool is_new = !job->is_doubt_told;
-    job->is_doubt_told = true;
-    if (is_new) {
-        begin_line(job);
-    }
-    return is_new;
-}
-
 static void say_end(const struct worker *worker, const struct job *job)
 {
     char end[JOB_END_TEXT_SIZE];
     if (job->verdict == JOB_DONE && !worker->options->is_verbose) {
         return;
     }
-    job_end_text(job, now_ms(), end);
-    begin_line(job);
+    job_end_text(job, clock_now_ms(), end);
+    job_begin_line(job);
     fprintf(stderr, "the command %s: ", end);
     switch (job->verdict) {
     case JOB_DONE:
@@ -129,20 +96,13 @@ static void lose_client(struct worker *worker)
     worker->client = remotingclient_free(worker->client);
     worker->is_asking = false;
     worker->reconnect_pause_ms = RECONNECT_MIN_MS;
-    worker->reconnect_due_ms = now_ms() + RECONNECT_MIN_MS;
+    worker->reconnect_due_ms = clock_now_ms() + RECONNECT_MIN_MS;
     fprintf(stderr,
         "remotingctl: the daemon at %s went away. %zu commands run on, and are settled when it is "
         "back.\n",
         worker->options->invocation->socket_path, count_jobs(worker, JOB_RUNNING));
     for (size_t i = 0; i < worker->n_jobs; i++) {
-        struct job *job = &worker->jobs[i];
-        if (job->asks == JOB_ASKS_FOR_LEASE && begin_doubt(job)) {
-            fputs("whether its lease was extended is not known: it may come twice.\n", stderr);
-        }
-        if (job->asks != JOB_ASKS_NOTHING) {
-            job->asks = JOB_ASKS_NOTHING;
-            job->ask_due_ms = now_ms();
-        }
+        lease_on_daemon_lost(&worker->jobs[i], clock_now_ms());
     }
 }
 
@@ -169,140 +129,12 @@ static bool submit(struct worker *worker, struct remotingclient_request *request
     return is_sent;
 }
 
-/* What is worth another try; a daemon that stops comes back. */
-static bool is_passing(const struct remotingclient_answer *answer)
-{
-    return receive_may_pass(answer) || receive_daemon_stops(answer);
-}
-
-/* --- the lease, and what the broker is told at the end --- */
-
-static struct remotingclient_request *change_invisible_new(const struct job *job, int64_t time_ms)
-{
-    struct remotingclient_request *request =
-        remotingclient_request_new(REQUEST_CHANGE_MESSAGE_INVISIBLETIME);
-    remotingclient_request_add(request, "sidecar.receipt", job->receipt);
-    remotingclient_request_add_number(request, "invisibleTime", time_ms);
-    return request;
-}
-
-static struct remotingclient_request *settlement_new(const struct job *job)
-{
-    struct remotingclient_request *request = NULL;
-    switch (job->verdict) {
-    case JOB_DONE:
-    case JOB_DEAD:
-        /* The daemon acknowledges what it had made a dead letter. */
-        request = remotingclient_request_new(
-            job->verdict == JOB_DONE ? REQUEST_ACK_MESSAGE : REQUEST_CONSUMER_SEND_MSG_BACK);
-        remotingclient_request_add(request, "sidecar.receipt", job->receipt);
-        return request;
-    case JOB_LATER:
-        return change_invisible_new(job, job->delay_ms);
-    case JOB_AT_ONCE:
-        return change_invisible_new(job, AT_ONCE_MS);
-    }
-    return request;
-}
-
 static void ask(struct worker *worker, struct job *job, uint64_t now)
 {
-    const bool settles = job->state == JOB_SETTLING;
     CLEANUP(remotingclient_request_free)
-    struct remotingclient_request *request =
-        settles ? settlement_new(job)
-                : change_invisible_new(job, worker->options->source.invisible_ms);
+    struct remotingclient_request *request = lease_request_new(job, &worker->terms);
     if (submit(worker, request, (uint64_t)(job - worker->jobs) + 1)) {
-        job->asks = settles ? JOB_ASKS_TO_SETTLE : JOB_ASKS_FOR_LEASE;
-        job->asked_ms = now;
-    }
-}
-
-static void begin_lease(const struct worker *worker, struct job *job, uint64_t since_ms)
-{
-    const uint64_t lease_ms = (uint64_t)worker->options->source.invisible_ms;
-    job->lease_end_ms = since_ms + lease_ms;
-    job->ask_due_ms = since_ms + lease_ms / LEASE_PART;
-}
-
-static void settle(struct job *job, enum job_verdict verdict)
-{
-    job->state = JOB_SETTLING;
-    job->signal_due_ms = JOB_NEVER_MS;
-    job->verdict = verdict;
-    job->ask_due_ms = 0;
-}
-
-/* What comes again and again is asked for less and less often. */
-static int64_t retry_delay(const struct worker *worker, const struct job *job)
-{
-    const int64_t max_ms = (int64_t)RETRY_DELAY_MAX_S * 1000;
-    int64_t delay_ms = worker->options->retry_delay_ms;
-    for (int32_t i = 0; i < job->reconsume_times && delay_ms < max_ms; i++) {
-        delay_ms *= 2;
-    }
-    return delay_ms < max_ms ? delay_ms : max_ms;
-}
-
-static void give_back(struct worker *worker, struct job *job)
-{
-    job->delay_ms = retry_delay(worker, job);
-    settle(job, JOB_LATER);
-}
-
-static void lose_lease(struct job *job)
-{
-    job->ask_due_ms = JOB_NEVER_MS;
-    if (begin_doubt(job)) {
-        fputs("its lease is over while the command runs: it may come twice.\n", stderr);
-    }
-}
-
-static void on_lease_answer(
-    struct worker *worker, struct job *job, const struct remotingclient_answer *answer)
-{
-    const char *receipt = remotingclient_answer_field(answer, "sidecar.receipt");
-    if (remotingclient_answer_code(answer) == RESPONSE_SUCCESS && receipt &&
-        job_renew(job, receipt)) {
-        begin_lease(worker, job, job->asked_ms);
-    } else {
-        struct remotingclient_failure failure = { .remark = "" };
-        (void)remotingclient_answer_failure(answer, &failure);
-        const bool passes = is_passing(answer);
-        job->ask_due_ms = passes ? now_ms() + ASK_AGAIN_MS : JOB_NEVER_MS;
-        if ((!passes || failure.sent == REMOTINGCLIENT_SENT_MAYBE) && begin_doubt(job)) {
-            (void)command_report_failure(answer, "it may come twice: to extend its lease ");
-        }
-    }
-    if (job->state == JOB_SETTLING) {
-        job->ask_due_ms = 0; /* this was waited for: it may have brought another receipt */
-    }
-}
-
-static void on_settlement_answer(
-    struct worker *worker, struct job *job, const struct remotingclient_answer *answer)
-{
-    static const char *const what[] = {
-        [JOB_DONE] = "it may come again: to acknowledge it ",
-        [JOB_LATER] = "it comes again when its lease is over: to give it back ",
-        [JOB_DEAD] = "it is given back: to make it a dead letter ",
-        [JOB_AT_ONCE] = "it comes again when its lease is over: to give it back ",
-    };
-    if (remotingclient_answer_code(answer) == RESPONSE_SUCCESS) {
-        worker->n_settled[job->verdict]++;
-        job_clear(job);
-        return;
-    }
-    if (is_passing(answer) && !worker->is_hurried && now_ms() < job->lease_end_ms) {
-        job->ask_due_ms = now_ms() + ASK_AGAIN_MS;
-        return;
-    }
-    begin_line(job);
-    (void)command_report_failure(answer, what[job->verdict]);
-    if (job->verdict == JOB_DEAD) {
-        give_back(worker, job);
-    } else {
-        job_clear(job);
+        lease_on_asked(job, now);
     }
 }
 
@@ -322,24 +154,24 @@ static void run(struct worker *worker, struct job *job)
 {
     const struct remotingclient_message *message = job_batch_get(job->batch, job->at);
     if (worker->is_stopping) {
-        settle(job, JOB_AT_ONCE);
+        lease_settle(job, JOB_AT_ONCE);
         return;
     }
     if (!message->body) {
-        give_back(worker, job);
-        begin_line(job);
+        lease_give_back(job, &worker->terms);
+        job_begin_line(job);
         fputs("it cannot be decoded and is given back: ", stderr);
         output_text(stderr, span_of(message->reason), OUTPUT_ONE_LINE);
         fputc('\n', stderr);
         return;
     }
-    const int r = job_start(job, &worker->options->command, now_ms());
+    const int r = job_start(job, &worker->options->command, clock_now_ms());
     if (r == 0) {
         job->state = JOB_RUNNING;
         return;
     }
-    give_back(worker, job);
-    begin_line(job);
+    lease_give_back(job, &worker->terms);
+    job_begin_line(job);
     fprintf(stderr, "given back, the command cannot be started (%s).\n", strerror(-r));
 }
 
@@ -354,7 +186,7 @@ static void take_group(struct worker *worker, struct job_batch *batch, size_t i,
             stderr);
         return;
     }
-    begin_lease(worker, job, now_ms());
+    lease_begin(job, &worker->terms, clock_now_ms());
     run(worker, job);
 }
 
@@ -390,7 +222,7 @@ static void on_pop_answer(struct worker *worker, const struct remotingclient_ans
         take_messages(worker, answer);
         return;
     }
-    const bool passes = is_passing(answer);
+    const bool passes = receive_may_pass_later(answer);
     if (!passes || !worker->is_in_trouble) {
         const enum exit_code exit_code = command_report_failure(
             answer, passes ? "remotingctl: to receive, which is tried again, "
@@ -449,9 +281,9 @@ static void end_command(struct worker *worker, struct job *job)
         return;
     }
     if (verdict == JOB_LATER) {
-        give_back(worker, job);
+        lease_give_back(job, &worker->terms);
     } else {
-        settle(job, verdict);
+        lease_settle(job, verdict);
     }
     worker->n_failed += job_has_failed(job);
     say_end(worker, job);
@@ -463,7 +295,7 @@ static void end_command(struct worker *worker, struct job *job)
 /* Without the daemon a lease ends, and with it what could be told of its message. */
 static void give_up(struct job *job)
 {
-    begin_line(job);
+    job_begin_line(job);
     fputs("it comes again: the daemon did not come back before its lease was over.\n", stderr);
     job_clear(job);
 }
@@ -476,7 +308,7 @@ static void advance_job(struct worker *worker, struct job *job, uint64_t now)
     }
     if (job->state == JOB_RUNNING && now >= job->lease_end_ms && job->asks == JOB_ASKS_NOTHING &&
         job->ask_due_ms != JOB_NEVER_MS) {
-        lose_lease(job);
+        lease_lose(job);
     }
     if (job->state == JOB_FREE || job->asks != JOB_ASKS_NOTHING) {
         return;
@@ -484,14 +316,14 @@ static void advance_job(struct worker *worker, struct job *job, uint64_t now)
     if (worker->client && now >= job->ask_due_ms) {
         ask(worker, job, now);
     } else if (!worker->client && job->state == JOB_SETTLING &&
-               (now >= job->lease_end_ms || worker->is_hurried)) {
+               (now >= job->lease_end_ms || worker->terms.is_hurried)) {
         give_up(job);
     }
 }
 
 static void advance(struct worker *worker)
 {
-    const uint64_t now = now_ms();
+    const uint64_t now = clock_now_ms();
     if (!worker->client && now >= worker->reconnect_due_ms) {
         reconnect(worker, now);
     }
@@ -521,7 +353,7 @@ static void on_stop_signal(struct worker *worker, int signal_number)
 {
     const size_t n = count_jobs(worker, JOB_RUNNING);
     if (worker->is_stopping) {
-        worker->is_hurried = true;
+        worker->terms.is_hurried = true;
         for (size_t i = 0; i < worker->n_jobs; i++) {
             if (worker->jobs[i].state == JOB_RUNNING) {
                 job_signal(&worker->jobs[i], signal_number);
@@ -556,12 +388,16 @@ static void take_answer(struct worker *worker, const struct remotingclient_answe
         return;
     }
     struct job *job = &worker->jobs[token - 1];
-    const enum job_question asked = job->asks;
-    job->asks = JOB_ASKS_NOTHING;
-    if (asked == JOB_ASKS_FOR_LEASE) {
-        on_lease_answer(worker, job, answer);
-    } else {
-        on_settlement_answer(worker, job, answer);
+    switch (lease_on_answer(job, &worker->terms, answer, clock_now_ms())) {
+    case LEASE_GOES_ON:
+        break;
+    case LEASE_SETTLED:
+        worker->n_settled[job->verdict]++;
+        job_clear(job);
+        break;
+    case LEASE_ABANDONED:
+        job_clear(job);
+        break;
     }
 }
 
@@ -614,7 +450,7 @@ static int wait_ms(const struct worker *worker)
     if (worker->client && n_wanted(worker) > 0) {
         due = earlier(due, worker->ask_due_ms);
     }
-    const uint64_t now = now_ms();
+    const uint64_t now = clock_now_ms();
     const uint64_t wait = due > now ? due - now : 0;
     const int most = worker->client ? remotingclient_timeout_ms(worker->client) : -1;
     if (most >= 0 && wait > (uint64_t)most) {
@@ -678,6 +514,10 @@ enum exit_code worker_run(const struct worker_options *options)
         .n_jobs = (size_t)options->n_places,
         .jobs = calloc((size_t)options->n_places, sizeof(*worker.jobs)),
         .signal_fd = open_signals(),
+        .terms = {
+            .lease_ms = options->source.invisible_ms,
+            .retry_delay_ms = options->retry_delay_ms,
+        },
     };
     enum exit_code exit_code = EXIT_CODE_NO_DAEMON;
     if (!worker.jobs || worker.signal_fd < 0) {
