@@ -203,6 +203,10 @@ static void check_worker(struct receive_run *run)
         }
         return;
     }
+    /* A service whose description lacks one of them: an empty command would acknowledge everything. */
+    if (!*worker->command.text || !*run->source.topic || !*run->source.group) {
+        usage_error(invocation, "--exec needs a COMMAND, a TOPIC and a GROUP, and one is empty");
+    }
     if (run->format != FORMAT_TEXT || !run->acknowledge) {
         usage_error(invocation, "--exec prints no messages, and its command decides what is "
                                 "acknowledged: not with --format, --json or --no-ack");

@@ -400,6 +400,8 @@ def what_may_pass_is_told_once_and_asked_for_again():
 def wrong_usage_is_told():
     rows = [
         (("receive", "t", "g", "-j", "2"), "are for --exec"),
+        (("receive", "t", "g", "--exec", ""), "one is empty"),
+        (("receive", "", "g", "--exec", "x"), "one is empty"),
         (("receive", "t", "g", "--exec", "x", "-j", "257"), "at most 256"),
         (("receive", "t", "g", "--exec", "x", "--json"), "not with --format, --json or --no-ack"),
         (("receive", "t", "g", "--exec", "x", "--no-ack"), "not with --format, --json or --no-ack"),
