@@ -19,6 +19,7 @@
 #include "client/transaction.h"
 #include "protocol/ext_fields.h"
 #include "protocol/message.h"
+#include "protocol/utf8.h"
 
 DEFINE_CLEANUP(char *, free)
 
@@ -50,9 +51,8 @@ static const char help[] =
     "                         who can say what became of it, and nobody else\n"
     "  --group GROUP          the producer group; default: the daemon's\n"
     "  --timeout DURATION     the daemon's deadline; default: its upstream.request_timeout\n"
-    "  --at-least-once        try again also what was perhaps stored: it may arrive twice, with "
-    "the\n"
-    "                         same UNIQ_KEY but where the daemon went away in between\n"
+    "  --at-least-once        try again also what was perhaps stored: it may arrive twice, with\n"
+    "                         the same UNIQ_KEY but where the daemon went away in between\n"
     "  --socket, --json, --help, --version: see remotingctl --help\n"
     "\n"
     "With --lines a failed message does not stop the others; the exit code is the first\n"
@@ -65,31 +65,26 @@ static const char help[] =
     "  --retry-for DURATION   until nothing could be delivered for so long; default 0. Then no\n"
     "                         later message is tried either, so that none overtakes another\n"
     "  --undelivered FILE     what was not delivered is added to FILE, which is made with mode\n"
-    "                         0600: a line of JSON for each message, with topic, group, "
-    "properties,\n"
-    "                         body (base64) and sent (no or maybe)\n"
+    "                         0600: a line of JSON for each message, with topic, group,\n"
+    "                         properties, body (base64) and sent (no or maybe)\n"
     "  --from FILE            send what is in such a file; it needs no TOPIC, and without FILE\n"
     "                         there is nothing to do. What fails again stays in FILE, or goes to\n"
-    "                         --undelivered FILE, which may be the same; what was perhaps stored "
-    "is\n"
-    "                         sent only with --at-least-once. Others may add to FILE meanwhile\n"
+    "                         --undelivered FILE, which may be the same; what was perhaps\n"
+    "                         stored is sent only with --at-least-once. Others may add to FILE\n"
+    "                         meanwhile\n"
     "\n"
-    "A message with a sharding key is not sent behind one of which it is not known whether it was\n"
-    "stored. What a broker or the daemon refuses for good goes to FILE too, and the others go on.\n"
-    "SIGINT and SIGTERM end the trying: what is left goes to FILE. A process that is killed "
-    "leaves\n"
-    "FILE as it was before --from, and what it had sent is then sent twice.\n"
+    "A message with a sharding key is not sent behind another one of which it is not known\n"
+    "whether it was stored. Between runs --from FILE comes first, where the order matters. What\n"
+    "a broker or the daemon refuses for good goes to FILE too, and the others go on. SIGINT and\n"
+    "SIGTERM end the trying: what is left goes to FILE. A process that is killed leaves FILE as\n"
+    "it was before --from, and what it had sent is then sent twice.\n"
     "\n"
-    "Exit codes: 0 all stored (--oneway: handed to the daemon), 1 a broker refused, or a file "
-    "could\n"
-    "not be written, 2 wrong usage\n"
-    "or input that does not fit a frame, 3 not delivered by the daemon, 5 no daemon. With\n"
-    "--transaction: 0 committed, 6 rolled back, 7 undecided; 1, 3 and 5 before the command ran: "
-    "not\n"
-    "sent, after it: the decision did not arrive, and the broker asks the group.\n"
-    "With --undelivered or --from: 0 all delivered, 9 some or all are in FILE and none of them "
-    "was\n"
-    "stored, 10 of some of them that is not known.\n"
+    "Exit codes: 0 all stored (--oneway: handed to the daemon), 1 a broker refused, or FILE\n"
+    "cannot be written, 2 wrong usage or input that does not fit a frame, 3 not delivered by the\n"
+    "daemon, 5 no daemon. With --transaction: 0 committed, 6 rolled back, 7 undecided; 1, 3 and 5\n"
+    "before the command ran: not sent, after it: the decision did not arrive, and the broker asks\n"
+    "the group. With --undelivered or --from: 0 all delivered, 9 some or all are in FILE and none\n"
+    "of them was stored, 10 of some of them that is not known.\n"
     "\n"
     "Examples:\n"
     "  remotingctl send orders 'hello, world'\n"
@@ -641,6 +636,13 @@ static enum exit_code run_at_once(struct send_run *run, const char *body, int fd
 
 static void complete_request(struct send_run *run)
 {
+    /* JSON has no room for it, be it the header's or the file's. */
+    const struct span names[] = { span_of(run->letter.topic), span_of(run->letter.group) };
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (!utf8_is_valid(names[i])) {
+            usage_error(run->invocation, "'%.*s' is not UTF-8", SPAN_ARGS(names[i]));
+        }
+    }
     run->request = letter_request_new(&run->letter);
     delivery_add_fields(&run->delivery, run->request);
     if (run->transaction) {

@@ -256,7 +256,8 @@ static uint64_t note_failure(struct delivery *delivery)
     if (delivery->failing_since_ms == 0) {
         delivery->failing_since_ms = now;
         if (retry_for_ms > 0) {
-            fprintf(stderr, "remotingctl: trying again for %" PRIu64 " s.\n", retry_for_ms / 1000);
+            fprintf(stderr, "remotingctl: trying again for %" PRIu64 " s.\n",
+                (retry_for_ms + 999) / 1000);
         }
     }
     const uint64_t end = delivery->failing_since_ms + retry_for_ms;
@@ -306,7 +307,7 @@ void delivery_send(struct delivery *delivery, struct letter *letter, const char 
     }
     delivery->n_failed++;
     delivery->n_unknown += outcome == OUTCOME_UNKNOWN;
-    delivery->holds_order |= outcome == OUTCOME_UNKNOWN;
+    delivery->holds_order |= outcome == OUTCOME_UNKNOWN && letter_has_order(letter);
     letter->may_be_sent = outcome == OUTCOME_UNKNOWN;
     if (has_file(delivery)) {
         write_letter(delivery, letter);

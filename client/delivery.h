@@ -7,7 +7,7 @@
  * one that waits, and all of them go to the file of the undelivered (undelivered.h).
  *
  * What was perhaps stored is not sent again, unless the caller says that it may arrive twice. No
- * letter with a sharding key is sent behind one of which that is not known.
+ * letter with a sharding key is sent behind another such one of which it is not known.
  */
 #pragma once
 

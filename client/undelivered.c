@@ -235,9 +235,28 @@ int undelivered_add(struct undelivered *file, struct span line)
     return r;
 }
 
+/* The name in the directory is on the disk, too. */
+static int sync_directory(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *directory =
+        slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    if (!directory) {
+        return -ENOMEM;
+    }
+    const int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(directory);
+    if (fd < 0) {
+        return -errno;
+    }
+    const int r = fsync(fd) < 0 ? -errno : 0;
+    (void)close(fd);
+    return r;
+}
+
 int undelivered_sync(struct undelivered *file)
 {
-    return fsync(file->fd) < 0 ? -errno : 0;
+    return fsync(file->fd) < 0 ? -errno : sync_directory(file->path);
 }
 
 int undelivered_next(struct undelivered *file, struct span *ret_line)
@@ -277,25 +296,6 @@ static int copy_rest(struct undelivered *file)
         }
         at += n > 0 ? n : 0;
     }
-}
-
-/* The name in the directory is on the disk, too. */
-static int sync_directory(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    char *directory =
-        slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
-    if (!directory) {
-        return -ENOMEM;
-    }
-    const int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    free(directory);
-    if (fd < 0) {
-        return -errno;
-    }
-    const int r = fsync(fd) < 0 ? -errno : 0;
-    (void)close(fd);
-    return r;
 }
 
 int undelivered_replace(struct undelivered *file)

@@ -161,6 +161,10 @@ def nothing_with_the_same_order_is_sent_behind_what_is_not_known():
         words = ("--undelivered", str(folder.path), "--retry-for", "1min", "--sharding-key", "k")
         exits(run(daemon, "send", "t", "--lines", *words, stdin=b"a\nb\n"), 10)
         equal((folder.bodies(), bodies(daemon)), ([("a", "maybe"), ("b", "no")], ["a"]))
+        # Nor by another run, until it may arrive twice; what has no key is sent.
+        folder.write("c")
+        exits(run(daemon, "send", "--from", str(folder.path)), 10)
+        equal((folder.bodies(), bodies(daemon)), ([("a", "maybe"), ("b", "no")], ["a", "c"]))
 
 
 @test
@@ -333,12 +337,13 @@ def wrong_usage_is_told():
         (("send", "--from", "f", "--lines"), "--from FILE has whole messages"),
         (("send", "t", "--from", "f"), "'t' is too much"),
         (("send", "t", "b", "--property", b"a=\xff"), "is not UTF-8"),
+        (("send", b"t\xff", "b"), "is not UTF-8"),
     ]
     with FakeDaemon(stored) as daemon:
         for words, part in rows:
             result = run(daemon, *words)
             exits(result, 2)
-            contains(result.stderr.decode(), part)
+            contains(result.stderr.decode(errors="replace"), part)
 
 
 tap.main()
