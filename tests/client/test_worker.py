@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 
@@ -216,6 +217,25 @@ def the_grace_after_the_time_limit_is_for_all_of_the_group():
     with worker(brings([message("b", "R")]), text, "-n", "1", "--time-limit", "1s") as started:
         started.end()
         equal((started.path / "cleaned").exists(), True)
+
+
+@test
+def what_does_not_end_by_sigterm_is_killed_after_the_grace():
+    text = "trap '' TERM; echo $$ > pid; while :; do sleep 0.1; done"
+    with worker(brings([message("b", "R")]), text, "-n", "1", "--time-limit", "200ms") as started:
+        began = time.monotonic()
+        contains(started.end()[1], "by the time limit")
+        equal(10 <= time.monotonic() - began < 20, True)
+        equal(os.path.exists(f"/proc/{(started.path / 'pid').read_text().strip()}"), False)
+
+
+@test
+def what_a_command_leaves_behind_is_not_waited_for():
+    text = "sleep 100 > /dev/null 2>&1 & echo $! > pid"
+    with worker(brings([message("b", "R")]), text, "-n", "1") as started:
+        started.end()
+        equal(settlements(started), [(ACK, "R", None)])
+        os.kill(int((started.path / "pid").read_text()), signal.SIGKILL)
 
 
 @test

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """remotingctl receive --exec: a command for each message, whose exit code decides about it"""
 
+import os
 import pathlib
 import signal
 import subprocess
@@ -182,6 +183,24 @@ def a_worker_lives_through_a_restart_of_the_daemon():
             contains(told, "the daemon is back", "what it said")
             contains(told, "2 messages: 2 acknowledged", "the sum")
         equal(receive(client, topic, "worker-6", poll_millis=5000), [], "what comes after that")
+
+
+@test(deadline=120)
+@uses("POP, ACK, receipts")
+def what_a_killed_worker_had_comes_to_another_one():
+    topic = new_topic()
+    with daemon() as running:
+        send_all(running.client(), topic, ["orphan 0", "orphan 1"])
+        words = ("-j", "2", "--invisible", "3s")
+        with Worker(running, topic, "worker-9", "echo $$ > $MQ_MSG_ID.pid; exec sleep 1000", *words) as worker:
+            wait_until(lambda: len(worker.seen()) == 2, 20, "both commands run")
+            worker.process.kill()
+            worker.process.wait()
+            for path in worker.path.glob("*.pid"):
+                os.kill(int(path.read_text()), signal.SIGKILL)
+        with Worker(running, topic, "worker-9", "exit 0", "-n", "2", "-j", "2") as worker:
+            worker.end(timeout=60)
+            equal(worker.seen(), ["orphan 0 1", "orphan 1 1"], "what another worker is given")
 
 
 @test(deadline=120)
