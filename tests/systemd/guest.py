@@ -19,8 +19,15 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import remoting
-from fake_broker import FakeBroker
-from remoting import GET_MAX_OFFSET
+from fake_broker import FakeBroker, answers, in_turn
+from remoting import (
+    ACK_MESSAGE,
+    CHANGE_MESSAGE_INVISIBLETIME,
+    GET_MAX_OFFSET,
+    POLLING_TIMEOUT,
+    POP_MESSAGE,
+    stored_message,
+)
 from restart_load import RestartLoad
 from tap import check, contains, equal, less, main, note, test, wait_until
 
@@ -272,6 +279,55 @@ def a_second_daemon_is_an_instance_with_a_file_of_its_own():
     except ConnectionRefusedError:
         is_refused = True
     check(is_refused, "nobody takes calls any more")
+
+
+def an_order():
+    """What a broker answers to a POP that finds one."""
+    ext = {
+        "popTime": str(int(time.time() * 1000)),
+        "invisibleTime": "60000",
+        "reviveQid": "3",
+        "startOffsetInfo": "0 0 0",
+        "msgOffsetInfo": "0 0 0",
+    }
+    return answers(ext=ext, body=stored_message("Orders", b"an order"))
+
+
+@test
+def a_worker_has_a_command_run_for_each_message_as_a_user_of_its_own():
+    broker.on(POP_MESSAGE, in_turn(an_order(), answers(POLLING_TIMEOUT)))
+    broker.on(ACK_MESSAGE, answers())
+    command = 'cat > body; id -u > user; echo "$MQ_TOPIC $GROUP" > names'
+    description = pathlib.Path("/etc/remotingd/workers/story.env")
+    description.write_text(
+        f"TOPIC=Orders\nGROUP=story\nCOMMAND='{command}'\nOPTIONS=--wait 0 --verbose\n"
+    )
+    run("systemctl", "start", "remoting-worker@story.service")
+    broker.wait_for(1, ACK_MESSAGE, timeout=PATIENCE)
+    folder = pathlib.Path("/var/lib/remoting-worker/story")
+    equal((folder / "body").read_text(), "an order", "the body")
+    equal((folder / "names").read_text(), "Orders story\n", "topic and group")
+    check(int((folder / "user").read_text()) > 60000, "its user is there while it runs alone")
+    run("systemctl", "restart", "remotingd.service")
+    equal(shown("remoting-worker@story.service", "ActiveState"), "active", "its state")
+    run("systemctl", "stop", "remoting-worker@story.service")
+    equal(shown("remoting-worker@story.service", "Result"), "success", "how it ended")
+
+
+@test
+def a_worker_whose_command_is_missing_is_not_started_again_and_again():
+    unit = "remoting-worker@missing.service"
+    broker.on(POP_MESSAGE, an_order())
+    given_back = answers(ext={"popTime": "1", "invisibleTime": "1000", "reviveQid": "3"})
+    broker.on(CHANGE_MESSAGE_INVISIBLETIME, given_back)
+    pathlib.Path("/etc/remotingd/workers/missing.env").write_text(
+        "TOPIC=Orders\nGROUP=story\nCOMMAND=/no/such/program\n"
+    )
+    run("systemctl", "start", unit)
+    wait_until(lambda: shown(unit, "ActiveState") == "failed", PATIENCE, "it gives up")
+    equal(shown(unit, "ExecMainStatus"), "8", "its exit code")
+    equal(shown(unit, "NRestarts"), "0", "how often it was started again")
+    equal(len(broker.seen(CHANGE_MESSAGE_INVISIBLETIME)), 1, "messages that were given back")
 
 
 @test
