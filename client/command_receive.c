@@ -59,7 +59,7 @@ static const char help[] =
     "\n"
     "  0         done: it is acknowledged\n"
     "  75        not now (EX_TEMPFAIL): it is given back, and comes again after --retry-delay\n"
-    "  65        never (EX_DATAERR): it goes to the group's dead letters, %DLQ%GROUP\n"
+    "  65        never (EX_DATAERR): it goes to the group's dead letters (remotingctl dlq)\n"
     "  126, 127  the command cannot be run: the message is given back at once, nothing more is\n"
     "            taken, and the worker ends with 8 when what runs has finished\n"
     "  others    and death by a signal: failed, as 75\n"

@@ -19,6 +19,8 @@
 
 #define PROPERTY_VARIABLE "MQ_PROPERTY_"
 
+#define PLACE_SIZE 320 /* the name of a broker, and numbers */
+
 struct job_batch {
     struct remotingclient_messages *messages;
     size_t n_users;
@@ -81,11 +83,15 @@ static bool copy_text(char **text, const char *from)
     return true;
 }
 
+/* What the log calls it: its UNIQ_KEY or, sent by something that makes none, where it lies. */
 static bool copy_message(struct job *job)
 {
     const struct remotingclient_message *message = job_batch_get(job->batch, job->at);
+    char place[PLACE_SIZE];
+    (void)snprintf(place, sizeof(place), "%.255s queue %" PRId32 " offset %" PRId64,
+        message->broker_name ? message->broker_name : "", message->queue_id, message->queue_offset);
     job->reconsume_times = message->reconsume_times;
-    return copy_text(&job->message_id, message->uniq_key);
+    return copy_text(&job->message_id, message->uniq_key ? message->uniq_key : place);
 }
 
 bool job_take(struct job *job, struct job_batch *batch, size_t i, size_t end)

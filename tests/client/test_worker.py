@@ -140,6 +140,8 @@ def only_what_fails_is_told_and_with_verbose_all():
         told = started.end()[1]
         contains(told, "message U7: the command exited with 3")
         contains(told, "given back, it comes again in 10 s")
+    with worker(brings([message("b", "R")]), "exit 3", "-n", "1") as started:
+        contains(started.end()[1], "message broker-a queue 0 offset 5: the command")
 
 
 @test
