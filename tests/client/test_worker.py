@@ -156,13 +156,13 @@ def a_command_that_cannot_be_run_ends_the_worker():
 
 @test
 def a_lease_is_extended_by_the_newest_receipt():
-    with worker(brings([message("b", "R")]), UNTIL_GO, "-n", "1", "--invisible", "1s") as started:
+    with worker(brings([message("b", "R")]), UNTIL_GO, "-n", "1", "--invisible", "3s") as started:
         started.wait_for(3, CHANGE_INVISIBLE)
         started.touch("go")
         started.end()
         told = settlements(started)
         n = len(told) - 1
-        equal(told[:n], [(CHANGE_INVISIBLE, receipt, "1000")
+        equal(told[:n], [(CHANGE_INVISIBLE, receipt, "3000")
                          for receipt in ["R", *(f"lease-{i}" for i in range(1, n))]])
         equal(told[n], (ACK, f"lease-{n}", None))
 

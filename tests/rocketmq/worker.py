@@ -106,7 +106,7 @@ def what_runs_longer_than_its_lease_comes_once():
     with daemon() as running:
         client = running.client()
         send_all(client, topic, ["long"])
-        words = ("--invisible", "2s", "-n", "1")
+        words = ("--invisible", "5s", "-n", "1")
         command = "while [ ! -e go ]; do sleep 0.1; done"
         with Worker(running, topic, "worker-2", command, *words) as worker:
             worker.wait_for("long 0")
