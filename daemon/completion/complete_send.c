@@ -23,10 +23,10 @@
 
 #define PROPERTY_PREFIX SPAN("property.")
 /*
- * Room for what is added to the properties, generously: UNIQ_KEY, WAIT, PGROUP and the name
- * traceparent with their separators, and what a request is to be answered by.
+ * Room for what is added to the properties, generously: UNIQ_KEY, WAIT, PGROUP, the name traceparent
+ * and tracestate with their separators, and what a request is to be answered by.
  */
-#define PROPERTIES_ADDED_SIZE (384 + ROCKETMQ_NAME_MAX + RECEIPT_TEXT_MAX)
+#define PROPERTIES_ADDED_SIZE (448 + ROCKETMQ_NAME_MAX + RECEIPT_TEXT_MAX)
 
 static const struct send_names names_v1 = {
     .producer_group = { "producerGroup", 13 },
@@ -130,6 +130,30 @@ static void property_default(char *properties, size_t *at, struct span name, str
     }
 }
 
+struct span send_tracestate(const struct invocation *invocation, char text[SEND_TRACESTATE_SIZE])
+{
+    (void)snprintf(text, SEND_TRACESTATE_SIZE, "remotingd=%" PRIu64, invocation->id);
+    return span_of(text);
+}
+
+/* sidecar.traceparent, and where it leads to here; a tracestate of the caller's stays. */
+static bool trace_properties(struct invocation *invocation, char *properties, size_t *at)
+{
+    char text[SEND_TRACESTATE_SIZE];
+    const struct ext_field traceparent = {
+        .key = SPAN("property.traceparent"),
+        .value = invocation->sidecar.traceparent,
+    };
+    if (span_is_empty(traceparent.value)) {
+        return true;
+    }
+    if (!property_merge(invocation, properties, at, traceparent)) {
+        return false;
+    }
+    property_default(properties, at, SPAN("tracestate"), send_tracestate(invocation, text));
+    return true;
+}
+
 /* What makes a message a reply, as MessageUtil.createReplyMessage writes it. */
 static bool reply_properties(struct invocation *invocation, struct send_state *state, size_t *at)
 {
@@ -185,12 +209,7 @@ static bool properties_complete(struct invocation *invocation, struct send_state
         }
     }
     (void)ext_fields_remove_prefixed(fields, PROPERTY_PREFIX);
-    const struct ext_field traceparent = {
-        .key = SPAN("property.traceparent"),
-        .value = invocation->sidecar.traceparent,
-    };
-    if (!span_is_empty(traceparent.value) &&
-        !property_merge(invocation, state->properties, &at, traceparent)) {
+    if (!trace_properties(invocation, state->properties, &at)) {
         return false;
     }
     struct invoker *invoker = invocation->invoker;

@@ -22,6 +22,8 @@
 #include "daemon/core/uniq_key.h"
 #include "daemon/completion/invoke.h"
 
+#define SEND_TRACESTATE_SIZE 32
+
 /* The names of a field in SEND_MESSAGE and in its V2 form (SendMessageRequestHeaderV2.java). */
 struct send_names {
     struct span producer_group, topic, default_topic, default_topic_queue_nums, queue_id, sys_flag,
@@ -75,6 +77,12 @@ bool send_repeats_response(struct invocation *invocation, const struct remoting_
 void send_on_failure(struct invocation *invocation, const struct failure_report *report);
 /* Ends what waits. */
 void send_attempts_end(struct send_state *state);
+
+/*
+ * The value of the property tracestate (W3C) beside a traceparent: by the request id that it names a
+ * message is found in the log of the daemon that sent it.
+ */
+struct span send_tracestate(const struct invocation *invocation, char text[SEND_TRACESTATE_SIZE]);
 
 /* What every answer to a SEND tells: brokerName, sidecar.addr, sidecar.attempts, sidecar.uniqKey. */
 void send_answer_fields(struct invocation *invocation, struct ext_fields *fields);

@@ -143,12 +143,14 @@ static bool batch_from_json(struct invocation *invocation)
 {
     struct invoker *invoker = invocation->invoker;
     char problem[FAILURE_CAUSE_SIZE];
+    char tracestate[SEND_TRACESTATE_SIZE];
     CLEANUP(send_batch_free) struct send_batch *batch = NULL;
     const struct send_batch_rules rules = {
         .max_size = invoker->config->send.max_message_size,
         .uniq_keys = &invoker->uniq_keys,
         .since_month_began_ms = wall_clock_since_month_began_ms(&invoker->month, wall_clock_ms()),
         .traceparent = invocation->sidecar.traceparent,
+        .tracestate = send_tracestate(invocation, tracestate),
     };
     switch (send_batch_parse(
         invocation->request.kept.command.body, &rules, &batch, problem, sizeof(problem))) {

@@ -113,7 +113,7 @@ static enum send_batch_status properties_take(
     char text[32];
     struct span traceparent = parsing->rules->traceparent;
     /* What is added below. */
-    size_t size = 128 + traceparent.n;
+    size_t size = 160 + traceparent.n + parsing->rules->tracestate.n;
     if (object && !json_is_object(object)) {
         return refuse(parsing, "properties is not an object of strings");
     }
@@ -137,6 +137,7 @@ static enum send_batch_status properties_take(
     }
     if (!span_is_empty(traceparent)) {
         property_default(message, SPAN("traceparent"), traceparent);
+        property_default(message, SPAN("tracestate"), parsing->rules->tracestate);
     }
     char uniq_key[UNIQ_KEY_SIZE];
     uniq_key_make(parsing->rules->uniq_keys, parsing->rules->since_month_began_ms, uniq_key);

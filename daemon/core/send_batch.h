@@ -34,6 +34,7 @@ struct send_batch_rules {
     struct uniq_key_maker *uniq_keys;
     uint32_t since_month_began_ms;
     struct span traceparent; /* stored with every message; absent: none */
+    struct span tracestate;  /* beside it, where the message has none of its own */
 };
 
 enum send_batch_status {

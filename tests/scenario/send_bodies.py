@@ -12,7 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from remoting import SEND_MESSAGE, SEND_MESSAGE_V2
 from scenario import TOPIC, is_failure, stage
-from tap import contains, equal, less, main, test
+from tap import check, contains, equal, less, main, test
 
 SEND_BATCH_MESSAGE = 320
 
@@ -196,6 +196,31 @@ def what_no_broker_could_read_is_answered_at_once():
             equal(call(on, SEND_MESSAGE, {"sidecar.traceparent": good}, b"x").error, None, good)
             seen = properties(on.broker.seen()[-1].ext["properties"])
             equal(seen["traceparent"], good, "the property")
+
+
+@test
+def the_number_of_a_request_in_the_log_is_in_the_trace_of_its_message():
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    ext = {"sidecar.traceparent": trace}
+    with stage() as on:
+        equal(call(on, SEND_MESSAGE, ext, b"x").error, None, "a send")
+        first = properties(on.broker.seen()[-1].ext["properties"])["tracestate"]
+        word, number = first.split("=")
+        equal(word, "remotingd", "who says it")
+        # The number of the next request is the next one, as its failure and the log tell it.
+        failure = call(on, SEND_MESSAGE, {**ext, "property.": "1"}, b"x")
+        equal(int(failure.ext["sidecar.requestId"]), int(number) + 1, "the number of the next one")
+        contains(on.daemon.log(), f"request={int(number) + 1} ", "the log")
+        own = {**ext, "property.tracestate": "shop=7"}
+        equal(call(on, SEND_MESSAGE, own, b"x").error, None, "a send with a state of its own")
+        seen = properties(on.broker.seen()[-1].ext["properties"])
+        equal(seen["tracestate"], "shop=7", "the state that the caller gave")
+        equal(call(on, SEND_MESSAGE, {}, b"x").error, None, "a send without a trace")
+        check("tracestate" not in properties(on.broker.seen()[-1].ext["properties"]), "none")
+        batch = json.dumps([{"body": "a"}, {"body": "b"}]).encode()
+        answer = call(on, SEND_BATCH_MESSAGE, {**ext, "sidecar.bodyFormat": "json"}, batch)
+        equal(answer.error, None, f"a batch ({answer.remark})")
+        equal(on.broker.seen()[-1].body.count(b"tracestate\x01remotingd="), 2, "in the batch")
 
 
 main()
