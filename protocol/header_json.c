@@ -178,7 +178,7 @@ static size_t unescape(struct span text, char *dst)
             if (character < 0x80) {
                 dst[n++] = (char)character;
             } else {
-                n += utf8_encode(character, dst + n);
+                n += utf8_character_encode(character, dst + n);
             }
         }
     }

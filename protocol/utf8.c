@@ -33,7 +33,7 @@ size_t utf8_character_size(const char *data, size_t n)
     return 0;
 }
 
-uint32_t utf8_decode(const char *data, size_t size)
+uint32_t utf8_character_decode(const char *data, size_t size)
 {
     /* How many bits of the first byte say how many bytes there are, and not which character. */
     unsigned n_lead = size == 1 ? 1 : (unsigned)size + 1;
@@ -68,7 +68,7 @@ struct span utf8_cut(struct span text, size_t size_max)
     return (struct span){ text.data, n };
 }
 
-size_t utf8_encode(uint32_t character, char *dst)
+size_t utf8_character_encode(uint32_t character, char *dst)
 {
     if (character < 0x80) {
         dst[0] = (char)character;

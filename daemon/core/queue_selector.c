@@ -110,7 +110,8 @@ static uint32_t java_hash_code(struct span text)
     uint32_t hash = 0;
     for (size_t at = 0; at < text.n;) {
         size_t size = utf8_character_size(text.data + at, text.n - at);
-        uint32_t character = size > 0 ? utf8_decode(text.data + at, size) : (uint8_t)text.data[at];
+        uint32_t character =
+            size > 0 ? utf8_character_decode(text.data + at, size) : (uint8_t)text.data[at];
         if (character > 0xFFFF) {
             hash = hash * 31 + (0xD800 + ((character - 0x10000) >> 10));
             character = 0xDC00 + ((character - 0x10000) & 0x3FF);

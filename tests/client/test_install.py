@@ -123,4 +123,30 @@ def a_program_finds_the_library_by_pkg_config():
                  f"Version: {version}", "its version")
 
 
+STATIC_PROGRAM = """
+#include <remotingclient.h>
+int main(int argc, char **argv)
+{
+    struct remotingclient *client = 0;
+    return remotingclient_new(argv[argc - 1], &client) == 0;
+}
+"""
+
+
+@test(deadline=120)
+def a_program_links_the_static_library_and_what_it_needs_statically():
+    folder = run("pkg-config", "--variable=libdir", "jansson").strip()
+    with Installed() as installed:
+        source = pathlib.Path(installed.folder.name) / "program.c"
+        source.write_text(STATIC_PROGRAM)
+        program = source.with_suffix("")
+        sanitizers = installed.options["b_sanitize"]
+        run("cc", str(source), f"-I{installed.root / installed.options['includedir']}", "-o", str(program),
+            *([f"-fsanitize={sanitizers}"] if sanitizers != "none" else []),
+            # Every member, as programs may need any of them: no name may be there twice.
+            "-Wl,--whole-archive", str(installed.root / installed.options["libdir"] / "libremotingclient.a"),
+            f"{folder}/libjansson.a", "-Wl,--no-whole-archive", "-lm")
+        run(str(program), "/nowhere/remotingd.sock")
+
+
 tap.main()

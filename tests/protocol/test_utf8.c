@@ -46,10 +46,10 @@ START_TEST(every_character_is_encoded_as_one_that_is_valid_and_decoded_as_itself
             continue;
         }
         char bytes[4];
-        size_t n = utf8_encode(character, bytes);
+        size_t n = utf8_character_encode(character, bytes);
         if (utf8_character_size(bytes, n) != n ||
             (n > 1 && utf8_character_size(bytes, n - 1) != 0) ||
-            utf8_decode(bytes, n) != character) {
+            utf8_character_decode(bytes, n) != character) {
             ck_abort_msg("U+%04X", character);
         }
         n_characters++;
@@ -61,7 +61,7 @@ START_TEST(every_character_is_encoded_as_one_that_is_valid_and_decoded_as_itself
     static const uint32_t characters[] = { 'A', 0x80, 0x20AC, 0x1F600 };
     for (size_t i = 0; i < sizeof(examples) / sizeof(examples[0]); i++) {
         char bytes[4];
-        size_t n = utf8_encode(characters[i], bytes);
+        size_t n = utf8_character_encode(characters[i], bytes);
         ck_assert(span_equals((struct span){ bytes, n }, examples[i]));
     }
 }
