@@ -180,6 +180,9 @@ static void print_counts(const json_t *status)
     print_failures(json_object_get(status, "failures"));
     printf("memory       %.1f of %.1f MiB of buffers, %.1f MiB resident\n", mib(memory, "used"),
         mib(memory, "limit"), mib(memory, "resident"));
+    printf("left out     %" PRId64 " lines of the log; %" PRId64
+           " messages given back to brokers\n",
+        json_object_number(status, "logLinesDropped"), json_object_number(status, "popOrphaned"));
     printf("late         %" PRId64 " ms at most in the last minute\n",
         json_object_number(status, "lateMillis"));
 }

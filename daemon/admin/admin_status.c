@@ -1,6 +1,7 @@
 /* GET_STATUS and GET_BROKERS: how the daemon is, on one screen. */
 #include "daemon/admin/admin.h"
 #include "daemon/admin/monitor.h"
+#include "daemon/loop/log.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -209,6 +210,8 @@ static json_t *status_json(struct invocation *invocation)
         json_pack("{s:o, s:o, s:o}", "used", admin_json_count(invoker->memory->used), "limit",
             admin_json_count(invoker->memory->limit), "resident",
             admin_json_count(admin_resident_bytes())));
+    json_object_set_new(body, "popOrphaned", admin_json_count(invoker->stats->pop_orphaned));
+    json_object_set_new(body, "logLinesDropped", admin_json_count(log_dropped()));
     json_object_set_new(body, "lateMillis", admin_json_count(report.facts.late_ms));
     json_object_set_new(body, "reload",
         json_pack("{s:o, s:o, s:b}", "done", admin_json_count(invoker->stats->reloads), "failed",

@@ -9,8 +9,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from remoting import GET_STATS, Client
 from scenario import is_own, stage
-from tap import contains, equal, main, note, test, wait_until
+from tap import check, contains, equal, main, note, test, wait_until
 
+GET_STATUS = 30024
 # Standard error is a pipe to a process that passes the first line on, and the rest of them when a
 # file says so. It ends with the daemon, which has taken its parent's place.
 READER = """
@@ -58,6 +59,8 @@ def a_pipe_that_nobody_reads_holds_up_no_request():
             if n % 50 == 0:
                 dropped()  # answered behind those that wait to be accepted: their queue is short
         wait_until(lambda: dropped() > 0, 10, "lines are dropped")
+        seen = client.call(GET_STATUS).json()["logLinesDropped"]
+        check(seen > 0, f"they are in the status, too (saw {seen})")
         for n in range(100):
             is_own(on.call(client, n), n)
         note(f"{dropped()} lines were dropped")

@@ -13,6 +13,7 @@ from remoting import CHANGE_MESSAGE_INVISIBLETIME, GET_STATS, POP_MESSAGE, PULL_
 from scenario import is_own, stage
 from tap import equal, less, main, test, wait_until
 
+GET_STATUS = 30024
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "protocol" / "golden"
 # What RocketMQ 5.5.0 answered to a POP of this topic and group: four messages.
 POPPED = remoting.decode((GOLDEN / "pop_message_first.json.response.bin").read_bytes())
@@ -57,6 +58,7 @@ def each_message_of_a_pop_whose_caller_went_is_made_visible_again_and_counted():
             equal(request.ext["extraInfo"], info, "its receipt")
             less(int(request.ext["invisibleTime"]), 5001, "milliseconds until it is visible")
         equal(orphaned(on), 4, "messages counted")
+        equal(on.client().call(GET_STATUS).json()["popOrphaned"], 4, "messages in the status")
         is_own(on.call(on.client(), "next"), "next")
 
 

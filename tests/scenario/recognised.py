@@ -8,15 +8,28 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
+import remoting
 from _tls import secured, settings
 from certificates import Authority
 from daemon_process import Daemon, binary
 from fake_broker import FakeBroker, Held, after, silence
 from fake_resolver import NXDOMAIN, FakeResolver
 from other_user import OtherUser, needs_root
-from remoting import GET_MAX_OFFSET, GET_ROUTEINFO_BY_TOPIC, GET_STATS, RELOAD, SEND_MESSAGE
+from remoting import (
+    CHANGE_MESSAGE_INVISIBLETIME,
+    GET_MAX_OFFSET,
+    GET_ROUTEINFO_BY_TOPIC,
+    GET_STATS,
+    POP_MESSAGE,
+    RELOAD,
+    SEND_MESSAGE,
+)
 from scenario import TOPIC, stage
 from tap import check, contains, equal, main, test, wait_until
+
+GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "protocol" / "golden"
+# What RocketMQ 5.5.0 answered to a POP of this topic and group: four messages.
+POPPED = remoting.decode((GOLDEN / "pop_message_first.json.response.bin").read_bytes())
 
 
 def screen(daemon):
@@ -155,6 +168,22 @@ def a_nameserver_that_accepts_and_is_silent():
             text = screen(daemon)
             contains(text, "no nameserver of 1 answers, and no route is known", "the reason")
             contains(text, f"{nameserver.address}: no answer", "which one")
+
+
+@test
+def received_messages_that_nobody_was_there_for():
+    with stage() as on:
+        held = Held()
+        on.broker.on(POP_MESSAGE, held)
+        gone = on.client()
+        gone.send(POP_MESSAGE, {"topic": "GoldenPop", "consumerGroup": "GID-pop-fresh"})
+        ((connection, request),) = held.wait_for(1)
+        files = on.daemon.files()
+        gone.close()
+        wait_until(lambda: on.daemon.files() < files, 5, "the daemon sees that it has gone")
+        connection.answer(request, POPPED.code, POPPED.ext, POPPED.body)
+        on.broker.wait_for(4, CHANGE_MESSAGE_INVISIBLETIME)
+        contains(screen(on.daemon), "4 messages given back to brokers", "the screen")
 
 
 main()
