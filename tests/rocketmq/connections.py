@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""The connections that a host has to a cluster, with a client in each process and with the daemon"""
+"""The connections of a host to a cluster, with a client in each process and with the daemon"""
 
 import os
 import pathlib
+import re
 import sys
 import threading
 
@@ -14,6 +15,8 @@ from remoting import SEND_MESSAGE
 from rocketmq_story import cluster, daemon, new_topic, receive, succeeded, uses
 from tap import check, equal, main, note, test, wait_until
 
+README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
+CLASSES = 2  # connections for requests, and for long polls
 N_JAVA = 2
 N_CALLERS = 20
 N_SENDS = 16
@@ -92,10 +95,25 @@ def behind_the_daemon_their_number_is_that_of_the_servers_whatever_the_callers()
         check(1 <= n_asked <= len(nameservers), f"connections to nameservers (saw {n_asked})")
         for caller in callers[:4]:
             check(receive(caller, topic, "connections"), "messages are received")
-        equal(connections(running.pid, brokers), 2 * len(brokers), "those for long polls, too")
+        n = connections(running.pid, brokers)
+        equal(n, CLASSES * len(brokers), "those for long polls, too")
         for caller in callers:
             caller.close()
-        note(f"{N_CALLERS} callers: {n_asked} and {2 * len(brokers)} connections")
+        note(f"{N_CALLERS} callers: {n_asked} and {CLASSES * len(brokers)} connections")
+
+
+@test
+def the_table_of_the_readme_is_computed_from_its_formula():
+    text = README.read_text()
+    part = text[text.index("\n## Sizing\n") :].split("\n## ")[1]
+    rows = re.findall(r"^\| [\d,]+ \|.*$", part, re.M)
+    check(len(rows) >= 3, f"rows (saw {len(rows)})")
+    for row in rows:
+        numbers = [int(cell.replace(",", "")) for cell in row.strip("| ").split("|")]
+        hosts, processes, brokers, nameservers, *shown = numbers
+        before = (hosts * processes * (1 + brokers), hosts * processes)
+        behind = (hosts * (nameservers + brokers * CLASSES), hosts * CLASSES)
+        equal(tuple(shown), (*before, *behind), row)
 
 
 main()

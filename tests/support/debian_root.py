@@ -1,9 +1,9 @@
 """
 A bare Debian 12 below a directory, and who plays its service manager
 
-DebianRoot is what debootstrap makes, with systemd's tools, for no Debian host is without them; it is
-made once, into ~/.cache/remotingd, and unpacked for every use. Its network is that of this host.
-Needs root.
+DebianRoot is what debootstrap makes, with systemd's tools, for no Debian host is without them; it
+is made once, into ~/.cache/remotingd, and unpacked for every use. Its network is that of this
+host. Needs root.
 
 Systemd stands behind a `systemctl` in there that hands every word of its command line over: what
 maintainer scripts ask for is done here, to a daemon that is started as its unit says (user, group,
@@ -26,14 +26,19 @@ from service_manager import ServiceManager
 CACHE = pathlib.Path("~/.cache/remotingd").expanduser()
 MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-ENVIRONMENT = {"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+ENVIRONMENT = {
+    "PATH": PATH,
+    "HOME": "/root",
+    "LC_ALL": "C.UTF-8",
+    "DEBIAN_FRONTEND": "noninteractive",
+}
 # What the package manager, and not a package, writes; and what is no file of the system.
 NOT_A_PACKAGES = (
     *("proc", "sys", "dev", "tmp", "var/lib/dpkg", "var/lib/apt", "var/cache", "var/log"),
     *("etc/ld.so.cache", "run/systemctl"),
 )
 SYSTEMCTL = """#!/bin/sh
-# What is done to files is the real one's; the rest goes to who plays the service manager, who says what to answer.
+# What is done to files is the real one's. The rest goes to who plays the service manager.
 case " $* " in
 *" --root="*) exec /bin/systemctl.files "$@" ;;
 *" is-enabled "*) exec /bin/systemctl.files --root=/ "$@" ;;
