@@ -236,7 +236,11 @@ static void reachable_ask(struct invocation *invocation, const struct remoting_c
     struct invoker *invoker = invocation->invoker;
     struct span address = ext_fields_text(&command->ext_fields, "addr");
     const char *current = nameservers_current(invoker->nameservers);
-    if (span_equals_text(address, "nameserver") && current) {
+    if (span_equals_text(address, "nameserver") && !current) {
+        invocation_fail(invocation, FAILURE_NO_NAMESERVER, false, NAMESERVER_NONE);
+        return;
+    }
+    if (span_equals_text(address, "nameserver")) {
         address = span_of(current);
     }
     if (!forward_may_address(invocation, address, "addr", command, source)) {

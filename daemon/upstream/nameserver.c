@@ -340,8 +340,7 @@ static bool call_prepare(struct nameserver_call *call, struct nameservers *names
     call->request.is_oneway = remoting_command_is_oneway(command);
     struct failure_report report;
     if (nameservers->n == 0) {
-        failure_set(&report, FAILURE_NO_NAMESERVER, false,
-            "no nameserver is configured: set [nameserver] addresses or NAMESRV_ADDR");
+        failure_set(&report, FAILURE_NO_NAMESERVER, false, NAMESERVER_NONE);
         handler->on_failure(call, &report);
         return false;
     }

@@ -29,6 +29,9 @@
 /* An attempt that lasted less says nothing about the nameserver when its deadline passes. */
 #define NAMESERVER_SILENCE_MS 1000
 
+/* What is said where there is none to ask. */
+#define NAMESERVER_NONE "no nameserver is configured: set [nameserver] addresses or NAMESRV_ADDR"
+
 struct nameservers;
 struct nameserver_call;
 

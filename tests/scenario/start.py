@@ -15,6 +15,7 @@ from remoting import GET_ROUTEINFO_BY_TOPIC, RELOAD
 from tap import check, contains, equal, main, test
 
 GET_STATUS = 30024
+IS_ADDRESS_REACHABLE = 30004
 README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "NAMESRV_ADDR"}
 
@@ -97,6 +98,8 @@ def as_it_is_installed_without_a_nameserver_it_starts_is_down_and_says_what_to_d
             answer = client.call(GET_ROUTEINFO_BY_TOPIC, {"topic": "Orders"})
             equal((answer.error, answer.ext["sidecar.sent"]), ("no-nameserver", "no"), "a request")
             contains(answer.remark, "set [nameserver] addresses", "what it is told")
+            answer = client.call(IS_ADDRESS_REACHABLE, {"addr": "nameserver"})
+            equal(answer.error, "no-nameserver", f"whether one is reachable ({answer.remark})")
             (condition,) = client.call(GET_STATUS).json()["conditions"]
             equal(condition["condition"], "not-configured", "what is wrong")
             contains(condition["reason"], "[nameserver] addresses", "the reason")
