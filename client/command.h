@@ -81,6 +81,7 @@ extern const struct command command_receive;
 extern const struct command command_peek;
 extern const struct command command_offsets;
 extern const struct command command_dlq;
+extern const struct command command_explain;
 extern const struct command command_bench;
 extern const struct command command_route;
 extern const struct command command_invoke;

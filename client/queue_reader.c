@@ -9,10 +9,9 @@
 /* The subscription comes with the request: no heartbeat, no waiting and no commit of an offset. */
 #define PULL_SYSFLAG_SUBSCRIPTION 4
 
-static enum exit_code pull(
-    struct queue_reader *reader, int64_t max, struct remotingclient_answer **ret_answer)
+struct remotingclient_request *queue_reader_request_new(
+    const struct queue_reader *reader, int64_t max)
 {
-    CLEANUP(remotingclient_request_free)
     struct remotingclient_request *request = remotingclient_request_new(REQUEST_PULL_MESSAGE);
     remotingclient_request_add(request, "sidecar.broker", reader->broker);
     remotingclient_request_add(request, "sidecar.answerFormat", "json");
@@ -30,7 +29,7 @@ static enum exit_code pull(
     if (reader->timeout_ms >= 0) {
         remotingclient_request_add_number(request, "sidecar.timeoutMillis", reader->timeout_ms);
     }
-    return command_invoke_request(reader->invocation, reader->client, request, ret_answer);
+    return request;
 }
 
 /*
@@ -52,7 +51,10 @@ enum exit_code queue_reader_next(struct queue_reader *reader, int64_t max,
     struct remotingclient_answer **ret_answer, bool *ret_goes_on)
 {
     CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
-    enum exit_code exit_code = pull(reader, max, &answer);
+    CLEANUP(remotingclient_request_free)
+    struct remotingclient_request *request = queue_reader_request_new(reader, max);
+    const enum exit_code exit_code =
+        command_invoke_request(reader->invocation, reader->client, request, &answer);
     if (exit_code != EXIT_CODE_SUCCESS) {
         return exit_code;
     }

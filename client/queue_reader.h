@@ -22,6 +22,9 @@ struct queue_reader {
     int64_t timeout_ms; /* -1: the daemon's */
 };
 
+/* The PULL itself, of at most max messages. */
+struct remotingclient_request *queue_reader_request_new(
+    const struct queue_reader *reader, int64_t max);
 /*
  * Asks for at most max messages from the offset on, and moves it behind what came. The answer has
  * messages where its code is 0; other answers that are none of the ways to say "nothing here" are

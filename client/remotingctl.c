@@ -25,6 +25,7 @@ const struct command *const commands[] = {
     &command_peek,
     &command_offsets,
     &command_dlq,
+    &command_explain,
     &command_route,
     &command_bench,
     &command_invoke,

@@ -50,9 +50,21 @@ static json_t *broker_json(const struct monitor_broker *broker)
     return row;
 }
 
+struct brokers_walk {
+    const struct invoker *invoker;
+    json_t *rows;
+};
+
 static void brokers_add(void *context, const struct monitor_broker *broker)
 {
-    json_array_append_new(context, broker_json(broker));
+    const struct brokers_walk *walk = context;
+    const struct invoker *invoker = walk->invoker;
+    bool is_passed_over = invoker->config->send.latency_fault_tolerance &&
+                          !fault_tolerance_is_available(
+                              invoker->fault_tolerance, span_of(broker->name), loop_clock_ms());
+    json_t *row = broker_json(broker);
+    json_object_set_new(row, "isPassedOver", json_boolean(is_passed_over));
+    json_array_append_new(walk->rows, row);
 }
 
 void admin_get_brokers(struct invocation *invocation, const struct remoting_command *command,
@@ -60,9 +72,9 @@ void admin_get_brokers(struct invocation *invocation, const struct remoting_comm
 {
     (void)command;
     (void)source;
-    json_t *rows = json_array();
-    monitor_each_broker(invocation->invoker->monitor, brokers_add, rows);
-    admin_answer_json(invocation, json_pack("{s:o}", "brokers", rows));
+    struct brokers_walk walk = { .invoker = invocation->invoker, .rows = json_array() };
+    monitor_each_broker(invocation->invoker->monitor, brokers_add, &walk);
+    admin_answer_json(invocation, json_pack("{s:o}", "brokers", walk.rows));
 }
 
 struct brokers_seen {
