@@ -176,6 +176,16 @@ int64_t option_count(const struct invocation *invocation, const char *option, co
     return value;
 }
 
+int32_t option_request_code(const struct invocation *invocation, const char *text)
+{
+    int32_t code;
+    if (!request_code_from_text(span_of(text), &code)) {
+        usage_error(
+            invocation, "'%s' is no request code: a number or a name like SEND_MESSAGE", text);
+    }
+    return code;
+}
+
 const char *add_pair(const struct invocation *invocation, struct remotingclient_request *request,
     const char *prefix, const char *what, const char *text)
 {

@@ -92,6 +92,7 @@ extern const struct command command_close;
 extern const struct command command_nameservers;
 extern const struct command command_events;
 extern const struct command command_drain;
+extern const struct command command_tap;
 extern const struct command command_reload;
 
 /* One run of remotingctl. */
@@ -146,6 +147,8 @@ int64_t option_duration_ms(
  */
 int64_t option_time_ms(const struct invocation *invocation, const char *option, const char *text);
 int64_t option_count(const struct invocation *invocation, const char *option, const char *text);
+/* A number, or the name of a request code. */
+int32_t option_request_code(const struct invocation *invocation, const char *text);
 /*
  * Adds "NAME=VALUE", cut at the first '=', as the field PREFIX NAME, and gives its value. Without
  * one, or without a name, it is a usage error that says what it is.

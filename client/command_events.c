@@ -56,16 +56,6 @@ enum {
     OPTION_ALL,
 };
 
-/* "2026-01-31T12:00:00.123Z" */
-static void write_time(int64_t wall_ms, char *text, size_t size)
-{
-    const time_t seconds = (time_t)(wall_ms / 1000);
-    struct tm utc;
-    gmtime_r(&seconds, &utc);
-    const size_t n = strftime(text, size, "%Y-%m-%dT%H:%M:%S", &utc);
-    (void)snprintf(text + n, size - n, ".%03dZ", (int)(wall_ms % 1000));
-}
-
 static int64_t wall_clock_ms(void)
 {
     struct timespec now;
@@ -76,8 +66,8 @@ static int64_t wall_clock_ms(void)
 static void print_event(
     const struct invocation *invocation, const struct remotingclient_answer *request)
 {
-    char now[40];
-    write_time(wall_clock_ms(), now, sizeof(now));
+    char now[UTC_TEXT_SIZE];
+    utc_text(wall_clock_ms(), now);
     const struct span event = answer_field(request, "event");
     const struct span addr = answer_field(request, "addr");
     const struct span connection = answer_field(request, "connection");
@@ -188,13 +178,13 @@ static bool print_kept(const json_t *body)
         { "CAUSE", false },
     };
     struct table table;
-    char time[40];
+    char time[UTC_TEXT_SIZE];
     size_t i;
     const json_t *row;
     table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
     json_array_foreach(json_object_get(body, "events"), i, row)
     {
-        write_time(json_integer_value(json_object_get(row, "timeMillis")), time, sizeof(time));
+        utc_text(json_object_number(row, "timeMillis"), time);
         table_add(&table, span_of(time));
         table_add(&table, json_object_text(row, "event"));
         table_add(&table, json_object_text(row, "subject"));

@@ -103,11 +103,7 @@ static struct remotingclient_request *build_request(
 {
     command_count_operands(invocation, 1, 1 + EXT_FIELDS_MAX);
     const char *text = invocation->argv[optind];
-    int32_t code;
-    if (!request_code_from_text(span_of(text), &code)) {
-        usage_error(
-            invocation, "'%s' is no request code: a number or a name like SEND_MESSAGE", text);
-    }
+    const int32_t code = option_request_code(invocation, text);
     /* The binary header has 16 bits of code. */
     const bool is_wide = options->binary && (code > INT16_MAX || code < INT16_MIN);
     struct remotingclient_request *request =

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "protocol/cleanup.h"
@@ -147,6 +148,15 @@ struct span json_object_text(const json_t *object, const char *key)
 int64_t json_object_number(const json_t *object, const char *key)
 {
     return json_integer_value(json_object_get(object, key));
+}
+
+void utc_text(int64_t wall_ms, char dst[static UTC_TEXT_SIZE])
+{
+    const time_t seconds = (time_t)(wall_ms / 1000);
+    struct tm utc = { 0 };
+    gmtime_r(&seconds, &utc);
+    const size_t n = strftime(dst, UTC_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
+    (void)snprintf(dst + n, UTC_TEXT_SIZE - n, ".%03dZ", (int)(wall_ms % 1000));
 }
 
 void output_word(const char *word, enum output_colour colour)

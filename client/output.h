@@ -11,6 +11,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 enum output_shape {
@@ -32,6 +33,10 @@ json_t *json_number_or_text(struct span text);
 struct span json_object_text(const json_t *object, const char *key);
 /* An integer of a JSON object, or 0 where it has none of that name. */
 int64_t json_object_number(const json_t *object, const char *key);
+
+/* "2026-01-31T12:00:00.123Z", of ms since 1970. */
+#define UTC_TEXT_SIZE 40
+void utc_text(int64_t wall_ms, char dst[static UTC_TEXT_SIZE]);
 
 enum output_colour {
     OUTPUT_GREEN,

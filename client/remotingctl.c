@@ -19,6 +19,7 @@ const struct command *const commands[] = {
     &command_show,
     &command_errors,
     &command_events,
+    &command_tap,
     &command_top,
     &command_send,
     &command_receive,

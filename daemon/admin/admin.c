@@ -326,6 +326,7 @@ static const struct admin_command commands[] = {
     { SIDECAR_KILL_SESSION, true, true, false, admin_kill_session },
     { SIDECAR_SET_LOG_LEVEL, true, true, false, admin_set_log_level },
     { SIDECAR_RECONNECT, true, false, false, admin_reconnect },
+    { SIDECAR_TAP, false, false, false, admin_tap },
     { SIDECAR_GET_EVENTS, false, true, false, admin_get_events },
     { SIDECAR_GET_STATUS, false, true, false, admin_get_status },
     { SIDECAR_GET_BROKERS, false, true, false, admin_get_brokers },

@@ -88,6 +88,9 @@ void admin_kill_session(struct invocation *invocation, const struct remoting_com
     const struct command_source *source);
 void admin_get_sessions(struct invocation *invocation, const struct remoting_command *command,
     const struct command_source *source);
+/* admin_tap.c */
+void admin_tap(struct invocation *invocation, const struct remoting_command *command,
+    const struct command_source *source);
 /* admin_status.c */
 void admin_get_status(struct invocation *invocation, const struct remoting_command *command,
     const struct command_source *source);

@@ -27,18 +27,6 @@ static const char *state_name(enum session_state state)
     return "?";
 }
 
-/*
- * One's own are those of one's user by the same listener; users without a number here are many, so
- * that nothing is theirs but the connection that asks.
- */
-static bool may_see(const struct session *asking, const struct session *session)
-{
-    return asking->role->is_admin || session == asking ||
-           (session->entrance == asking->entrance && asking->peer.is_known &&
-               session->peer.is_known && session->peer.uid == asking->peer.uid &&
-               asking->peer.uid != ROLE_ID_OVERFLOW);
-}
-
 static json_t *session_json(const struct session *asking, const struct session *session)
 {
     const struct peer *peer = &session->peer;
@@ -92,7 +80,7 @@ void admin_get_sessions(struct invocation *invocation, const struct remoting_com
         return;
     }
     TAILQ_FOREACH (session, &asking->sessions->list, link) {
-        if (session->id <= after || !may_see(asking, session)) {
+        if (session->id <= after || !session_may_see(asking, session)) {
             continue;
         }
         if (json_array_size(rows) == ROWS_MAX) {

@@ -83,6 +83,7 @@ static const struct invocation_steps unrouted_steps = { 0 };
 int invoker_init(struct invoker *invoker)
 {
     TAILQ_INIT(&invoker->invocations);
+    taps_init(&invoker->taps);
     free_list_init(&invoker->free_invocations, sizeof(struct invocation), INVOCATIONS_KEPT);
     invoker->opaques = calloc(OPAQUE_BUCKETS, sizeof(struct invocation *));
     invoker->fault_tolerance = fault_tolerance_new();
@@ -175,6 +176,9 @@ static void invocation_end_as(struct invocation *invocation, enum drain_outcome 
     assert(!invocation->is_ended);
     invocation->is_ended = true;
     drain_count(invoker->drain, invocation->id, outcome);
+    if (invocation->tap_record) {
+        tap_ended(invocation);
+    }
     if (invocation->steps->on_end) {
         invocation->steps->on_end(invocation);
     }
@@ -209,6 +213,9 @@ void invocation_state_free(struct invocation *invocation)
 void invocation_answer(struct invocation *invocation, struct remoting_command *response,
     struct frame_buffer *body_owner)
 {
+    if (invocation->tap_record) {
+        tap_answered(invocation, response);
+    }
     if (invocation->session) {
         response->opaque = invocation->client_opaque;
         session_answer(invocation->session, response, invocation->serialize_type, body_owner);
@@ -278,6 +285,9 @@ void invocation_fail_report(struct invocation *invocation, const struct failure_
     struct failure_report report = *last;
     report.maybe_sent = last->maybe_sent || invocation->maybe_sent;
     failure_log(invocation, &report);
+    if (invocation->tap_record) {
+        tap_failed(invocation, &report);
+    }
     if (report.failure == FAILURE_OVERLOADED) {
         stats->requests_overloaded++;
     } else if (report.failure == FAILURE_INVALID) {
@@ -1007,6 +1017,9 @@ void invoke_request(struct invoker *invoker, struct session *session,
     if (!invocation) {
         session_end(session, SESSION_END_MEMORY);
         return;
+    }
+    if (invoker->taps.n > 0) {
+        tap_begin(invocation, session, command);
     }
     if (!sidecar_fields_read(invocation, command) || !invocation_admit(invocation, session)) {
         return;

@@ -31,6 +31,7 @@
 #include "daemon/completion/pop_discard.h"
 #include "daemon/completion/pop_release.h"
 #include "daemon/upstream/routes.h"
+#include "daemon/completion/tap.h"
 #include "daemon/session/session.h"
 #include "daemon/upstream/upstream_pool.h"
 #include "daemon/loop/wall_clock.h"
@@ -119,6 +120,7 @@ struct invocation {
     struct route_waiter waiter;
     struct span uniq_key; /* in state; told with failures */
     struct loop_reapable reapable;
+    struct tap_record *tap_record; /* NULL: nobody watches it */
     /* From here on nothing is zeroed that is not initialised anyway. */
     struct pending_request request;
     struct sidecar_fields sidecar;
@@ -159,6 +161,7 @@ struct invoker {
     struct uniq_key_maker uniq_keys;
     struct wall_clock_month month;
     struct invocation_list invocations;
+    struct taps taps;
     struct free_list free_invocations;
     size_t n_in_flight;
     size_t n_busy_sessions;      /* with something in flight */

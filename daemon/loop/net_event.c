@@ -9,8 +9,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#define NET_EVENT_FIELDS 5
+#define NET_EVENT_FIELDS 5 /* with `dropped` */
 
 int net_events_init(struct net_events *events)
 {
@@ -49,27 +50,30 @@ struct net_event_subscription *net_event_unsubscribe(
     return NULL;
 }
 
-static void event_write(
-    struct net_event_subscription *subscription, struct remoting_command *command)
+void net_event_write(struct transport *transport, enum serialize_type serialize_type,
+    struct remoting_command *command, uint64_t *n_dropped)
 {
-    struct transport *transport = subscription->transport;
     char dropped[24];
     size_t n_fields = command->ext_fields.n;
-    if (subscription->n_dropped > 0) {
-        (void)snprintf(dropped, sizeof(dropped), "%" PRIu64, subscription->n_dropped);
+    if (*n_dropped > 0) {
+        (void)snprintf(dropped, sizeof(dropped), "%" PRIu64, *n_dropped);
         (void)ext_fields_add(&command->ext_fields, SPAN("dropped"), span_of(dropped));
     }
     uint8_t *room = NULL;
-    size_t size = remoting_command_encoded_head_size(command, subscription->serialize_type);
-    if (size > 0 && transport->output.size + size <= NET_EVENT_BUFFER) {
+    size_t head = remoting_command_encoded_head_size(command, serialize_type);
+    size_t size = head + command->body.n;
+    if (head > 0 && transport->output.size + size <= NET_EVENT_BUFFER) {
         room = output_reserve(&transport->output, size);
     }
     if (room) {
-        remoting_command_encode_head(command, subscription->serialize_type, room);
+        remoting_command_encode_head(command, serialize_type, room);
+        if (command->body.n > 0) {
+            memcpy(room + head, command->body.data, command->body.n);
+        }
         transport_flush_later(transport);
-        subscription->n_dropped = 0;
+        *n_dropped = 0;
     } else {
-        subscription->n_dropped++;
+        *n_dropped += 1;
     }
     command->ext_fields.n = n_fields;
 }
@@ -104,7 +108,8 @@ static void event_tell(struct net_events *events, const struct noted_event *even
         if (is_of_connection(event->kind) ||
             (subscription->wants_all &&
                 (subscription->is_admin || event_kind_is_public(event->kind)))) {
-            event_write(subscription, &command);
+            net_event_write(subscription->transport, subscription->serialize_type, &command,
+                &subscription->n_dropped);
         }
     }
 }

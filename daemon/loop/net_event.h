@@ -54,3 +54,10 @@ void net_event_publish(struct net_events *events, enum event_kind kind, const ch
 /* Of anything else. subject and the cause's text are cut where they do not fit. */
 __attribute__((format(printf, 5, 6))) void net_event_note(struct net_events *events,
     enum event_kind kind, bool is_error, const char *subject, const char *cause, ...);
+/*
+ * Writes a request of ours for somebody who may read it or not. Where NET_EVENT_BUFFER bytes wait for
+ * it already, or there is no memory, it is dropped and counted; the next one that is written says so
+ * in the field `dropped`, for which the command has room.
+ */
+void net_event_write(struct transport *transport, enum serialize_type serialize_type,
+    struct remoting_command *command, uint64_t *n_dropped);

@@ -82,11 +82,20 @@ const char *session_text(const struct session *session, char dst[static SESSION_
     return dst;
 }
 
+bool session_may_see(const struct session *asking, const struct session *session)
+{
+    return asking->role->is_admin || session == asking ||
+           (session->entrance == asking->entrance && asking->peer.is_known &&
+               session->peer.is_known && session->peer.uid == asking->peer.uid &&
+               asking->peer.uid != ROLE_ID_OVERFLOW);
+}
+
 /* What a caller is beyond its requests: it hears nothing more, and speaks for nobody. */
 static void session_resign(struct session *session)
 {
     const struct invoker *invoker = session->sessions->invoker;
     session->net_events = net_event_unsubscribe(invoker->upstreams->events, session->net_events);
+    session->tap = tap_stop(&session->sessions->invoker->taps, session->tap);
     processors_session_gone(invoker->processors, session);
     identity_session_gone(invoker->identity, session->id);
 }

@@ -46,6 +46,7 @@
 
 struct invocation;
 struct invoker;
+struct tap;
 TAILQ_HEAD(invocation_list, invocation);
 
 enum session_state {
@@ -96,6 +97,7 @@ struct session {
     struct deadline write_deadline;
     uint64_t answers_end; /* the byte of the connection after the last answer */
     struct net_event_subscription *net_events; /* NULL: it has not subscribed */
+    struct tap *tap;                           /* NULL: it watches no requests */
     struct loop_reapable reapable;
 };
 TAILQ_HEAD(session_tailq, session);
@@ -154,6 +156,12 @@ void session_list_close(struct session_list *sessions);
 int session_open(struct session_list *sessions, struct session_entrance *entrance, int fd);
 /* NULL when it is gone. */
 struct session *session_list_find(const struct session_list *sessions, uint64_t id);
+/*
+ * Whether the one may be told of the other: with the admin role all, else one's own, which are those
+ * of one's user by the same listener; users without a number here are many, so that nothing is theirs
+ * but the connection that asks.
+ */
+bool session_may_see(const struct session *asking, const struct session *session);
 /*
  * Who it is, for the log: "session=42 pid=12 uid=33 gid=33 unit=shop.service listener=web role=shop",
  * without what is not known or has no name. Returns dst.

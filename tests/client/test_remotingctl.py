@@ -43,7 +43,7 @@ from other_user import needs_root
 from tap import test
 
 ONEWAY = 2
-COMMANDS = ["status", "health", "errors", "top", "reconnect", "kill-session", "log-level", "reload", "send", "receive", "peek", "offsets", "dlq", "explain", "route", "bench", "invoke", "ping", "show", "events", "reachable", "close", "nameservers", "drain"]
+COMMANDS = ["status", "health", "errors", "top", "reconnect", "kill-session", "log-level", "reload", "send", "receive", "peek", "offsets", "dlq", "explain", "route", "bench", "invoke", "ping", "show", "events", "tap", "reachable", "close", "nameservers", "drain"]
 
 
 def run_alone(*arguments, env=None):

@@ -95,7 +95,7 @@ def every_output_is_as_its_schema_says_and_every_field_was_seen():
         with stage(settings(directory)) as on:
             make_history(on, other)
             for name, described in sorted(SCHEMAS.items()):
-                if name in ("events", "explain"):
+                if name in ("events", "explain", "tap"):
                     continue
                 seen = set()
                 for line in lines(on.daemon, *COMMANDS.get(name, ["show", name])):
@@ -163,7 +163,7 @@ def every_view_has_a_schema_and_every_schema_a_view():
         env={**os.environ},
     ).stderr
     named = help_text.split("cannot be shown: ")[1].split(". See")[0].split(", ")
-    others = {"status", "health", "events", "errors", "top", "explain"}
+    others = {"status", "health", "events", "errors", "top", "explain", "tap"}
     equal(set(named) | others, set(SCHEMAS), "the names of the schemas")
 
 
