@@ -1,7 +1,6 @@
 #include "client/command.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 
 #include "client/dead_letter.h"
 #include "client/dead_letter_queues.h"
+#include "client/interrupt.h"
 #include "client/output.h"
 #include "client/queue_offset.h"
 #include "client/queue_reader.h"
@@ -112,25 +112,6 @@ struct dlq_run {
     int64_t n_requeued;
     int64_t n_requeued_before;
 };
-
-static volatile sig_atomic_t is_interrupted;
-
-/* The first signal ends the run behind the message that it is at; the second one ends it at once. */
-static void on_interrupt(int signal_number)
-{
-    (void)signal_number;
-    is_interrupted = 1;
-}
-
-static void catch_interrupts(void)
-{
-    const struct sigaction action = {
-        .sa_handler = on_interrupt,
-        .sa_flags = (int)SA_RESETHAND | SA_RESTART,
-    };
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
-}
 
 /* --- options --- */
 
@@ -431,7 +412,7 @@ static enum exit_code requeue_letter(
 
 static bool is_enough(const struct dlq_run *run)
 {
-    return is_interrupted || (run->count >= 0 && run->n_matching >= run->count);
+    return interrupt_came() || (run->count >= 0 && run->n_matching >= run->count);
 }
 
 static enum exit_code take_letter(
@@ -550,7 +531,7 @@ static enum exit_code end_looking(const struct dlq_run *run)
 
 static enum exit_code end_requeue(const struct dlq_run *run, enum exit_code exit_code)
 {
-    const bool is_stopped = exit_code != EXIT_CODE_SUCCESS || is_interrupted;
+    const bool is_stopped = exit_code != EXIT_CODE_SUCCESS || interrupt_came();
     if (run->shows_progress) {
         fputc('\n', stderr);
     }
@@ -569,7 +550,7 @@ static enum exit_code end_requeue(const struct dlq_run *run, enum exit_code exit
             run->dead.n_letters - run->n_requeued - run->n_requeued_before);
     }
     fputc('\n', stream);
-    return exit_code == EXIT_CODE_SUCCESS && is_interrupted ? EXIT_CODE_BROKER : exit_code;
+    return exit_code == EXIT_CODE_SUCCESS && interrupt_came() ? EXIT_CODE_BROKER : exit_code;
 }
 
 /* How far the marker goes in this queue. */
@@ -635,7 +616,7 @@ static enum exit_code run_action(struct dlq_run *run)
     const bool requeues = run->action == DLQ_REQUEUE && !run->is_dry;
     if (requeues) {
         run->shows_progress = isatty(STDERR_FILENO);
-        catch_interrupts();
+        interrupt_catch();
     }
     exit_code = walk_all(run);
     if (requeues) {
