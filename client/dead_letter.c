@@ -49,6 +49,9 @@ static const char *const written_by_rocketmq[] = {
     "FORWARD_QUEUE_ID",
     "__CRC32#",
     PROPERTY_REQUEUED_FROM,
+    /* The daemon's, which writes them anew where it stamps messages. */
+    "SENDER_UID",
+    "SENDER_UNIT",
 };
 static const char *const families_of_rocketmq[] = { "POP_CK", "INNER_", "TIMER_", "DLQ_ORIGIN_" };
 

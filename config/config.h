@@ -176,6 +176,7 @@ struct config {
         size_t compress_over;                  /* 4KiB; 0: never */
         enum config_compression compress_type; /* zlib */
         size_t max_message_size;               /* 4MiB */
+        bool stamp_sender;                     /* no */
     } send;
     struct {
         uint64_t invisible_time_ms; /* 60s */

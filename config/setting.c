@@ -194,6 +194,8 @@ const struct setting settings[] = {
         .sentence = "zlib, lz4 or zstd; consumers older than RocketMQ 5 know zlib alone."),
     SIZE(send, max_message_size, "4MiB", KIB(1), MIB(16),
         .sentence = "The largest body of a send, before it is compressed; brokers have a limit of their own."),
+    SWITCH(send, stamp_sender, "no",
+        .sentence = "Messages say who sent them: SENDER_UID and SENDER_UNIT, which callers may not give then."),
 
     DURATION(consume, invisible_time, "60s", S(1), H(12),
         .sentence = "How long a received message stays hidden from others, where the caller does not say."),

@@ -24,9 +24,9 @@
 #define PROPERTY_PREFIX SPAN("property.")
 /*
  * Room for what is added to the properties, generously: UNIQ_KEY, WAIT, PGROUP, the name traceparent
- * and tracestate with their separators, and what a request is to be answered by.
+ * and tracestate with their separators, who sent it, and what a request is to be answered by.
  */
-#define PROPERTIES_ADDED_SIZE (448 + ROCKETMQ_NAME_MAX + RECEIPT_TEXT_MAX)
+#define PROPERTIES_ADDED_SIZE (448 + ROCKETMQ_NAME_MAX + RECEIPT_TEXT_MAX + SENDER_STAMP_SIZE)
 
 static const struct send_names names_v1 = {
     .producer_group = { "producerGroup", 13 },
@@ -176,6 +176,23 @@ static bool reply_properties(struct invocation *invocation, struct send_state *s
     return true;
 }
 
+/* Who sent it, where messages are stamped. False: the caller gave that itself; it has failed. */
+static bool stamp_write(struct invocation *invocation, struct send_state *state, size_t *at)
+{
+    if (!invocation->invoker->config->send.stamp_sender) {
+        return true;
+    }
+    if (sender_stamp_is_given((struct span){ state->properties, *at })) {
+        invocation_fail(invocation, FAILURE_INVALID, false, SENDER_STAMP_REFUSAL);
+        return false;
+    }
+    struct sender_stamp stamp;
+    send_stamp(invocation, &stamp);
+    memcpy(state->properties + *at, stamp.text, stamp.n);
+    *at += stamp.n;
+    return true;
+}
+
 /*
  * The properties field: what the caller gave, its property.* fields, UNIQ_KEY and WAIT as Java adds
  * them.
@@ -210,6 +227,9 @@ static bool properties_complete(struct invocation *invocation, struct send_state
     }
     (void)ext_fields_remove_prefixed(fields, PROPERTY_PREFIX);
     if (!trace_properties(invocation, state->properties, &at)) {
+        return false;
+    }
+    if (!stamp_write(invocation, state, &at)) {
         return false;
     }
     struct invoker *invoker = invocation->invoker;

@@ -1,5 +1,6 @@
 #include "daemon/completion/invoke.h"
 
+#include "daemon/completion/send.h"
 #include "daemon/core/fair_share.h"
 #include "daemon/core/permission.h"
 #include "daemon/admin/admin.h"
@@ -886,6 +887,11 @@ static void dispatch(struct invocation *invocation, const struct route_answer *a
         admin_answer(invocation, command, source);
         return;
     case ROUTE_TO_ADDRESS:
+        if (invocation->invoker->config->send.stamp_sender && is_send(command->code) &&
+            send_is_forged(command)) {
+            invocation_fail(invocation, FAILURE_INVALID, false, SENDER_STAMP_REFUSAL);
+            return;
+        }
         dispatch_forward(invocation, command, source, forward_to_address);
         return;
     case ROUTE_TO_NAMESERVER:

@@ -19,6 +19,7 @@
 #include "daemon/core/receipt_text.h"
 #include "daemon/core/reply_receipt.h"
 #include "daemon/core/send_property.h"
+#include "daemon/core/sender_stamp.h"
 #include "daemon/core/uniq_key.h"
 #include "daemon/completion/invoke.h"
 
@@ -83,6 +84,16 @@ void send_attempts_end(struct send_state *state);
  * message is found in the log of the daemon that sent it.
  */
 struct span send_tracestate(const struct invocation *invocation, char text[SEND_TRACESTATE_SIZE]);
+/*
+ * Who sent it, where messages are stamped (send.stamp_sender): nothing where that is off. It is asked
+ * while the caller's session is there, in the turn in which the request came.
+ */
+void send_stamp(const struct invocation *invocation, struct sender_stamp *ret_stamp);
+/*
+ * send_body.c. Whether a SEND that goes as it stands has a stamp of the caller's own; a body that is no
+ * batch has none.
+ */
+bool send_is_forged(const struct remoting_command *command);
 
 /* What every answer to a SEND tells: brokerName, sidecar.addr, sidecar.attempts, sidecar.uniqKey. */
 void send_answer_fields(struct invocation *invocation, struct ext_fields *fields);

@@ -6,6 +6,7 @@
 
 #include "daemon/core/send_batch.h"
 #include "daemon/loop/wall_clock.h"
+#include "protocol/code.h"
 #include "protocol/message.h"
 
 #include <inttypes.h>
@@ -139,18 +140,80 @@ static bool batch_take(struct invocation *invocation, const struct send_batch *b
     return true;
 }
 
+void send_stamp(const struct invocation *invocation, struct sender_stamp *ret_stamp)
+{
+    const struct invoker *invoker = invocation->invoker;
+    ret_stamp->n = 0;
+    if (!invoker->config->send.stamp_sender) {
+        return;
+    }
+    /* Oneway requests do not know their session. */
+    const struct session *session =
+        invocation->session ? invocation->session
+                            : session_list_find(invoker->sessions, invocation->session_id);
+    if (session) {
+        const struct peer *peer = &session->peer;
+        sender_stamp_init(ret_stamp, peer->is_known, peer->uid, peer->unit);
+    }
+}
+
+bool send_is_forged(const struct remoting_command *command)
+{
+    const struct ext_fields *fields = &command->ext_fields;
+    char problem[FAILURE_CAUSE_SIZE];
+    return sender_stamp_is_given(ext_fields_text(fields, "properties")) ||
+           sender_stamp_is_given(ext_fields_text(fields, "i")) ||
+           (command->code == REQUEST_SEND_BATCH_MESSAGE &&
+               send_batch_is_well_formed(command->body, problem, sizeof(problem)) &&
+               send_batch_has_stamp(command->body));
+}
+
+/* The caller's own batch, with the stamp in each message. */
+static bool batch_stamp(struct invocation *invocation)
+{
+    struct span body = invocation->request.kept.command.body;
+    if (!invocation->invoker->config->send.stamp_sender) {
+        return true;
+    }
+    if (send_batch_has_stamp(body)) {
+        invocation_fail(invocation, FAILURE_INVALID, false, SENDER_STAMP_REFUSAL);
+        return false;
+    }
+    struct sender_stamp stamp;
+    send_stamp(invocation, &stamp);
+    size_t n = send_batch_stamped_size(body, sender_stamp_text(&stamp));
+    if (n == 0) {
+        invocation_fail(invocation, FAILURE_INVALID, false,
+            "with SENDER_UID and SENDER_UNIT the properties of a message of the batch take more "
+            "than %d bytes",
+            MESSAGE_PROPERTIES_MAX);
+        return false;
+    }
+    struct frame_buffer *buffer = buffer_new(invocation, n);
+    if (!buffer) {
+        return false;
+    }
+    send_batch_stamp(body, sender_stamp_text(&stamp), (char *)buffer->data);
+    body_replace(invocation, buffer, n);
+    return true;
+}
+
 static bool batch_from_json(struct invocation *invocation)
 {
     struct invoker *invoker = invocation->invoker;
     char problem[FAILURE_CAUSE_SIZE];
     char tracestate[SEND_TRACESTATE_SIZE];
     CLEANUP(send_batch_free) struct send_batch *batch = NULL;
+    struct sender_stamp stamp;
+    send_stamp(invocation, &stamp);
     const struct send_batch_rules rules = {
         .max_size = invoker->config->send.max_message_size,
         .uniq_keys = &invoker->uniq_keys,
         .since_month_began_ms = wall_clock_since_month_began_ms(&invoker->month, wall_clock_ms()),
         .traceparent = invocation->sidecar.traceparent,
         .tracestate = send_tracestate(invocation, tracestate),
+        .is_stamped = invoker->config->send.stamp_sender,
+        .stamp = sender_stamp_text(&stamp),
     };
     switch (send_batch_parse(
         invocation->request.kept.command.body, &rules, &batch, problem, sizeof(problem))) {
@@ -180,5 +243,5 @@ bool send_body_batch(struct invocation *invocation)
         invocation_fail(invocation, FAILURE_INVALID, false, "%s", problem);
         return false;
     }
-    return true;
+    return batch_stamp(invocation);
 }

@@ -1,6 +1,7 @@
 #include "daemon/core/send_batch.h"
 
 #include "daemon/core/send_property.h"
+#include "daemon/core/sender_stamp.h"
 #include "protocol/base64.h"
 #include "protocol/bytes.h"
 #include "protocol/json_values.h"
@@ -16,8 +17,6 @@
 /* totalSize, magic, bodyCRC, flag and bodyLength; behind the body propertiesLength. */
 #define MESSAGE_HEAD_SIZE  (5 * sizeof(int32_t))
 #define MESSAGE_FIXED_SIZE (MESSAGE_HEAD_SIZE + sizeof(int16_t))
-
-DEFINE_CLEANUP(json_t *, json_decref)
 
 struct batch_message {
     struct span body; /* in the JSON, or in decoded */
@@ -113,7 +112,7 @@ static enum send_batch_status properties_take(
     char text[32];
     struct span traceparent = parsing->rules->traceparent;
     /* What is added below. */
-    size_t size = 160 + traceparent.n + parsing->rules->tracestate.n;
+    size_t size = 160 + traceparent.n + parsing->rules->tracestate.n + parsing->rules->stamp.n;
     if (object && !json_is_object(object)) {
         return refuse(parsing, "properties is not an object of strings");
     }
@@ -134,6 +133,15 @@ static enum send_batch_status properties_take(
         (void)value_text(value, text, sizeof(text), &each);
         message->n_properties +=
             send_property_write(message->properties + message->n_properties, span_of(key), each);
+    }
+    if (parsing->rules->is_stamped &&
+        sender_stamp_is_given((struct span){ message->properties, message->n_properties })) {
+        return refuse(parsing, SENDER_STAMP_REFUSAL);
+    }
+    if (!span_is_empty(parsing->rules->stamp)) {
+        memcpy(message->properties + message->n_properties, parsing->rules->stamp.data,
+            parsing->rules->stamp.n);
+        message->n_properties += parsing->rules->stamp.n;
     }
     if (!span_is_empty(traceparent)) {
         property_default(message, SPAN("traceparent"), traceparent);
@@ -389,4 +397,71 @@ bool send_batch_is_well_formed(struct span body, char *problem, size_t problem_s
         at += n;
     }
     return true;
+}
+
+/* The message at *at of a well-formed body: what is in front of its properties' length, and those. */
+static void message_split(
+    struct span body, size_t *at, struct span *ret_front, struct span *ret_properties)
+{
+    struct bytes_reader reader;
+    bytes_reader_init(&reader, body.data + *at, body.n - *at);
+    bytes_skip(&reader, MESSAGE_HEAD_SIZE - sizeof(int32_t));
+    size_t n_body = (size_t)bytes_read_i32(&reader);
+    bytes_skip(&reader, n_body);
+    size_t n_properties = (size_t)bytes_read_i16(&reader);
+    const char *start = body.data + *at;
+    *ret_front = (struct span){ start, MESSAGE_HEAD_SIZE + n_body };
+    *ret_properties = (struct span){ start + MESSAGE_FIXED_SIZE + n_body, n_properties };
+    *at += MESSAGE_FIXED_SIZE + n_body + n_properties;
+}
+
+bool send_batch_has_stamp(struct span body)
+{
+    struct span front, properties;
+    for (size_t at = 0; at < body.n;) {
+        message_split(body, &at, &front, &properties);
+        if (sender_stamp_is_given(properties)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Properties may do without the end of the last one. */
+static bool lacks_end(struct span properties)
+{
+    return properties.n > 0 && properties.data[properties.n - 1] != MESSAGE_PROPERTY_VALUE_END;
+}
+
+size_t send_batch_stamped_size(struct span body, struct span stamp)
+{
+    struct span front, properties;
+    size_t size = body.n;
+    for (size_t at = 0; at < body.n;) {
+        message_split(body, &at, &front, &properties);
+        size_t n_added = lacks_end(properties) + stamp.n;
+        if (properties.n + n_added > MESSAGE_PROPERTIES_MAX) {
+            return 0;
+        }
+        size += n_added;
+    }
+    return size;
+}
+
+void send_batch_stamp(struct span body, struct span stamp, char *dst)
+{
+    static const char end = MESSAGE_PROPERTY_VALUE_END;
+    struct bytes_writer writer;
+    bytes_writer_init(&writer, dst, send_batch_stamped_size(body, stamp));
+    struct span front, properties;
+    for (size_t at = 0; at < body.n;) {
+        message_split(body, &at, &front, &properties);
+        size_t n = properties.n + lacks_end(properties) + stamp.n;
+        bytes_write_i32(&writer, (int32_t)(front.n + sizeof(int16_t) + n));
+        bytes_write(&writer, front.data + sizeof(int32_t), front.n - sizeof(int32_t));
+        bytes_write_i16(&writer, (int16_t)n);
+        bytes_write(&writer, properties.data, properties.n);
+        bytes_write(&writer, &end, lacks_end(properties));
+        bytes_write(&writer, stamp.data, stamp.n);
+    }
 }

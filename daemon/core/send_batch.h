@@ -35,6 +35,8 @@ struct send_batch_rules {
     uint32_t since_month_began_ms;
     struct span traceparent; /* stored with every message; absent: none */
     struct span tracestate;  /* beside it, where the message has none of its own */
+    bool is_stamped;         /* what sender_stamp.h keeps for itself may not be given */
+    struct span stamp;       /* stored with every message; empty: nothing is known */
 };
 
 enum send_batch_status {
@@ -59,3 +61,8 @@ struct span send_batch_sharding_key(const struct send_batch *batch);
 
 /* Whether a body of the caller's own is one: the sizes fit, and it is not empty. */
 bool send_batch_is_well_formed(struct span body, char *problem, size_t problem_size);
+/* The next three are for a body that is well-formed. Whether a message in it has a stamp already. */
+bool send_batch_has_stamp(struct span body);
+/* With this stamp in each message. 0: the properties of one of them do not have the room. */
+size_t send_batch_stamped_size(struct span body, struct span stamp);
+void send_batch_stamp(struct span body, struct span stamp, char *dst);
