@@ -158,9 +158,9 @@ static void hello(struct invocation *invocation, const struct remoting_command *
     json_object_set_new(body, "protocolVersion", json_string(PROTOCOL_VERSION));
     json_object_set_new(body, "daemonVersion", json_string(REMOTINGD_VERSION));
     json_object_set_new(body, "features",
-        json_pack("[s, s, s, s, s, s, s, s, s, s, s, s]", "send", "receive", "receipts",
+        json_pack("[s, s, s, s, s, s, s, s, s, s, s, s, s]", "send", "receive", "receipts",
             "answerFormat=json", "nameservers", "pool", "netEvents", "stats", "drain", "heartbeat",
-            "processors", "reload"));
+            "processors", "reload", "tap"));
     json_object_set_new(body, "limits", limits_json(invocation->invoker->config));
     json_object_set_new(body, "roles",
         session->role->is_admin ? json_pack("[s, s]", "user", "admin") : json_pack("[s]", "user"));
