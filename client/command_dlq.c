@@ -12,6 +12,7 @@
 #include "client/output.h"
 #include "client/queue_offset.h"
 #include "client/queue_reader.h"
+#include "client/requeue.h"
 #include "client/table.h"
 #include "protocol/code.h"
 
@@ -92,25 +93,21 @@ enum dlq_action {
 /* In the order of the actions. */
 static const char *const dlq_words[N_DLQ_ACTIONS + 1] = { "list", "show", "requeue", "purge" };
 
-#define LIST_COUNT        100
-#define FOUND_AGAIN_COUNT 64 /* messages of one UNIQ_KEY, at most, that are looked at */
+#define LIST_COUNT 100
 
 struct dlq_run {
     const struct invocation *invocation;
     enum dlq_action action;
     struct dead_letter_queues dead;
-    const char *to; /* NULL: its own */
+    struct requeue requeue;
     struct dead_letter_filter filter;
     int64_t count; /* -1: all */
     bool is_dry;
-    bool again;
     bool shows_progress;
     bool has_left_out; /* in this queue: its marker may not move any more */
     struct table table;
     int64_t n_seen;
     int64_t n_matching;
-    int64_t n_requeued;
-    int64_t n_requeued_before;
 };
 
 /* --- options --- */
@@ -134,8 +131,8 @@ static void check_options(const struct invocation *invocation, const struct dlq_
         usage_error(invocation, "--dry-run is for requeue and purge: %s changes nothing",
             dlq_words[run->action]);
     }
-    if ((run->to || run->again) && run->action != DLQ_REQUEUE) {
-        usage_error(invocation, "%s is for requeue alone", run->to ? "--to" : "--again");
+    if ((run->requeue.to || run->requeue.again) && run->action != DLQ_REQUEUE) {
+        usage_error(invocation, "%s is for requeue alone", run->requeue.to ? "--to" : "--again");
     }
     if (run->action == DLQ_PURGE &&
         (filter->key || filter->tag || filter->id || filter->since_ms >= 0)) {
@@ -177,10 +174,10 @@ static void read_options(struct invocation *invocation, struct dlq_run *run)
             run->is_dry = true;
             break;
         case OPTION_TO:
-            run->to = optarg;
+            run->requeue.to = optarg;
             break;
         case OPTION_AGAIN:
-            run->again = true;
+            run->requeue.again = true;
             break;
         case OPTION_AS:
             run->dead.reader = optarg;
@@ -280,128 +277,23 @@ static void show_letter(struct dlq_run *run, const struct dead_letter *letter)
 
 /* --- requeue --- */
 
-static enum exit_code refuse_letter(const struct dead_letter *letter, const char *why)
+static void show_progress(const struct dlq_run *run)
 {
-    fputs("dead letter ", stderr);
-    output_text(stderr, dead_letter_id(letter), OUTPUT_ONE_LINE);
-    fprintf(stderr, " %s\n", why);
-    return EXIT_CODE_BROKER;
-}
-
-static bool names_letter(
-    const struct remotingclient_answer *answer, const struct dead_letter *letter)
-{
-    const struct span body = answer_body(answer);
-    CLEANUP(json_decref)
-    json_t *rows = json_loadb(body.data, body.n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
-    size_t i;
-    const json_t *row;
-    json_array_foreach(rows, i, row)
-    {
-        if (span_equals(
-                json_object_text(json_object_get(row, "properties"), PROPERTY_REQUEUED_FROM),
-                dead_letter_id(letter))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Whether the topic has a message that was made of this dead letter. */
-static enum exit_code ask_whether_requeued(const struct dlq_run *run,
-    const struct dead_letter *letter, struct span topic, bool *ret_is_requeued)
-{
-    *ret_is_requeued = false;
-    if (run->again || !letter->message->uniq_key) {
-        return EXIT_CODE_SUCCESS;
-    }
-    CLEANUP(remotingclient_request_free)
-    struct remotingclient_request *request =
-        dead_letter_queues_request_new(&run->dead, REQUEST_QUERY_MESSAGE);
-    CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
-    remotingclient_request_add_sized(request, "topic", strlen("topic"), topic.data, topic.n);
-    remotingclient_request_add(request, "key", letter->message->uniq_key);
-    remotingclient_request_add(request, "_UNIQUE_KEY_QUERY", "true");
-    remotingclient_request_add_number(request, "maxNum", FOUND_AGAIN_COUNT);
-    remotingclient_request_add(request, "sidecar.answerFormat", "json");
-    enum exit_code exit_code =
-        command_invoke_request(run->invocation, run->dead.client, request, &answer);
-    if (exit_code != EXIT_CODE_SUCCESS) {
-        return exit_code;
-    }
-    const int32_t code = remotingclient_answer_code(answer);
-    *ret_is_requeued = code == RESPONSE_SUCCESS && names_letter(answer, letter);
-    const bool is_complete = span_equals(
-        answer_field(answer, "sidecar.brokers"), answer_field(answer, "sidecar.answered"));
-    if (*ret_is_requeued || code == RESPONSE_QUERY_NOT_FOUND ||
-        (code == RESPONSE_SUCCESS && is_complete)) {
-        return EXIT_CODE_SUCCESS;
-    }
-    exit_code = code == RESPONSE_SUCCESS ? EXIT_CODE_BROKER : command_judge(answer);
-    (void)refuse_letter(letter,
-        "may have been requeued before, and not every broker says so (--again sends it without "
-        "asking)");
-    return exit_code;
-}
-
-static void print_outcome(
-    const struct dlq_run *run, const struct dead_letter *letter, struct span topic, json_t *msg_id)
-{
-    if (run->invocation->json) {
-        output_json(json_pack("{s:o, s:o, s:s, s:o}", "deadLetter",
-            json_text(dead_letter_id(letter)), "topic", json_text(topic), "outcome",
-            json_is_null(msg_id) ? "requeued before" : "requeued", "msgId", msg_id));
-    } else {
-        json_decref(msg_id);
-    }
     if (run->shows_progress) {
         fprintf(stderr, "\r%" PRId64 " of %" PRId64 " looked at, %" PRId64 " requeued", run->n_seen,
-            run->dead.n_letters, run->n_requeued);
+            run->dead.n_letters, run->requeue.n_requeued);
     }
 }
 
-static enum exit_code send_letter(
-    struct dlq_run *run, const struct dead_letter *letter, struct span topic)
-{
-    CLEANUP(remotingclient_request_free)
-    struct remotingclient_request *request = dead_letter_send_new(letter, topic);
-    CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
-    if (run->dead.timeout_ms >= 0) {
-        remotingclient_request_add_number(request, "sidecar.timeoutMillis", run->dead.timeout_ms);
-    }
-    const enum exit_code exit_code =
-        command_invoke_request(run->invocation, run->dead.client, request, &answer);
-    if (exit_code != EXIT_CODE_SUCCESS) {
-        return exit_code;
-    }
-    if (!remotingclient_answer_is_stored(answer)) {
-        return command_judge(answer);
-    }
-    run->n_requeued++;
-    print_outcome(run, letter, topic, json_text(answer_field(answer, "msgId")));
-    return EXIT_CODE_SUCCESS;
-}
-
-static enum exit_code requeue_letter(
+/* The marker goes along, up to the first one that a filter leaves out. */
+static enum exit_code requeue_and_mark(
     struct dlq_run *run, struct dead_letter_queue *queue, const struct dead_letter *letter)
 {
-    const struct span topic =
-        run->to ? span_of(run->to) : dead_letter_topic(letter, run->dead.group);
-    bool is_requeued;
-    if (!letter->message->body) {
-        return refuse_letter(letter, "cannot be decoded (dlq show): purge -n 1 passes it over");
-    }
-    if (span_is_empty(topic)) {
-        return refuse_letter(letter, "does not say which topic it came from: --to TOPIC");
-    }
-    enum exit_code exit_code = ask_whether_requeued(run, letter, topic, &is_requeued);
-    if (exit_code == EXIT_CODE_SUCCESS && is_requeued) {
-        run->n_requeued_before++;
-        print_outcome(run, letter, topic, json_null());
-    } else if (exit_code == EXIT_CODE_SUCCESS) {
-        exit_code = send_letter(run, letter, topic);
-    }
     const int64_t behind = letter->message->queue_offset + 1;
+    enum exit_code exit_code = requeue_letter(&run->requeue, letter);
+    if (exit_code == EXIT_CODE_SUCCESS) {
+        show_progress(run);
+    }
     if (exit_code == EXIT_CODE_SUCCESS && !run->has_left_out && behind > queue->marker) {
         exit_code = dead_letter_queues_move_marker(&run->dead, queue, behind);
     }
@@ -425,7 +317,7 @@ static enum exit_code take_letter(
     }
     run->n_matching++;
     if (run->action == DLQ_REQUEUE && !run->is_dry) {
-        return requeue_letter(run, queue, letter);
+        return requeue_and_mark(run, queue, letter);
     }
     show_letter(run, letter);
     return EXIT_CODE_SUCCESS;
@@ -540,14 +432,14 @@ static enum exit_code end_requeue(const struct dlq_run *run, enum exit_code exit
     }
     /* Programs have a line for each; people, and who is told of a failure, the sum. */
     FILE *stream = run->invocation->json ? stderr : stdout;
-    fprintf(stream, "%" PRId64 " requeued", run->n_requeued);
-    if (run->n_requeued_before > 0) {
-        fprintf(stream, ", %" PRId64 " were before", run->n_requeued_before);
+    fprintf(stream, "%" PRId64 " requeued", run->requeue.n_requeued);
+    if (run->requeue.n_before > 0) {
+        fprintf(stream, ", %" PRId64 " were before", run->requeue.n_before);
     }
     if (is_stopped) {
         fprintf(stream,
             "; stopped with %" PRId64 " still to look at: the same command goes on there",
-            run->dead.n_letters - run->n_requeued - run->n_requeued_before);
+            run->dead.n_letters - run->requeue.n_requeued - run->requeue.n_before);
     }
     fputc('\n', stream);
     return exit_code == EXIT_CODE_SUCCESS && interrupt_came() ? EXIT_CODE_BROKER : exit_code;
@@ -642,6 +534,7 @@ static enum exit_code run_dlq(struct invocation *invocation)
     enum exit_code exit_code = command_connect(invocation, &client);
     if (exit_code == EXIT_CODE_SUCCESS) {
         run.dead.client = client;
+        run.requeue.dead = &run.dead;
         exit_code = run_action(&run);
         dead_letter_queues_deinit(&run.dead);
     }

@@ -183,6 +183,23 @@ def a_topic_that_may_only_be_written_is_told_and_made_readable():
 
 
 @test
+@uses("POP, ACK, receipts")
+def who_may_receive_for_the_group_alone_does_it_in_its_name():
+    topic, group = new_topic(), new_group()
+    role = {"users": "root", "send": topic, "consume": topic, "consumer_groups": group}
+    with daemon() as running:
+        make_dead_letters(running, topic, group, ["a", "b"])
+    with daemon(settings={"role narrow": role}) as running:
+        refused = Run(running, "dlq", "list", group)
+        equal(refused.code, 3, "the exit code in nobody's name")
+        contains(refused.err, "TOOLS_CONSUMER", "what it says")
+        equal(Run(running, "dlq", "requeue", group, "--as", group, "-n", "1").succeeded().out, "1 requeued\n", "one")
+        equal(listed(running, group, "--as", group), ["b"], "what is left")
+        contains(Run(running, "dlq", "purge", group, "--as", group).succeeded().out, "1 purged", "the rest")
+        equal([row["body"] for row in receive_all(running.client(), topic, group, 1)], ["a"], "what came again")
+
+
+@test
 def a_group_without_dead_letters_has_none():
     with daemon() as running:
         run = Run(running, "dlq", "list", new_group())
