@@ -14,6 +14,7 @@
 #define TAP_FIELDS     24
 #define TAP_REMARK_MAX 256
 #define NUMBER_SIZE    24
+#define TAP_LINE_ROOM  2048 /* what a line takes at most, bodies aside */
 
 /* One request, from when it came on. What it points to may be gone when it ends: all is copied. */
 struct tap_record {
@@ -148,6 +149,13 @@ static bool may_see(const struct tap *tap, const struct session *session, struct
            (filter->topic[0] == '\0' || span_equals_text(topic, filter->topic));
 }
 
+/* Nothing is copied and computed for who does not read: what comes meanwhile is lost to it. */
+static bool is_full(const struct tap *tap)
+{
+    return tap->session->transport.output.size + TAP_LINE_ROOM + 2 * (size_t)tap->filter.n_body >
+           NET_EVENT_BUFFER;
+}
+
 /* Whether one more may be looked at in this second. */
 static bool has_budget(struct taps *taps, uint64_t now_ms)
 {
@@ -195,7 +203,12 @@ void tap_begin(struct invocation *invocation, const struct session *session,
     size_t n = 0;
     uint32_t n_body = 0;
     TAILQ_FOREACH (tap, &taps->list, link) {
-        if (may_see(tap, session, topic)) {
+        if (!may_see(tap, session, topic)) {
+            continue;
+        }
+        if (is_full(tap)) {
+            tap->n_dropped++;
+        } else {
             n_body = tap->filter.n_body > n_body ? tap->filter.n_body : n_body;
             seeing[n++] = tap;
         }

@@ -10,7 +10,8 @@
  * While nobody watches nothing is looked at, copied or computed. Watching is bounded: so many taps,
  * so many requests that are looked at in a second and remembered at a time, so many bytes that wait
  * for a watcher that does not read. Beyond that it loses requests, and the next one that it gets says
- * in `dropped` how many; callers never wait for it.
+ * in `dropped` how many, those that its filter might have left out among them; callers never wait for
+ * it.
  *
  * A tap belongs to its session, which has to give it up when it ends.
  */
