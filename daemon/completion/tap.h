@@ -3,9 +3,9 @@
  *
  * Requests of callers as they end, for whoever watches: a session that asked for it (TAP, 30023) gets
  * a oneway request of that code for each one that its filter lets through and that it may see: with
- * the admin role everybody's, else those of its own user by the same listener, as GET_SESSIONS shows
- * them. Their bodies begin with what the requests' and answers' bodies begin with, where that was
- * asked for.
+ * the admin role everybody's, else those of its own user and role by the same listener.
+ * Their bodies begin with what the requests' and answers' bodies begin with, where that was asked
+ * for.
  *
  * While nobody watches nothing is looked at, copied or computed. Watching is bounded: so many taps,
  * so many requests that are looked at in a second and remembered at a time, so many bytes that wait

@@ -1,9 +1,10 @@
 /*
  * Bodies of SEND_BATCH_MESSAGE: from JSON comes a batch with the bodies of the JSON, well-formed by
- * our own rule; and what that rule takes can be walked to its end.
+ * our own rule; and what that rule takes can be walked to its end, and stamped.
  */
 #include "daemon/core/send_batch.h"
 
+#include "daemon/core/sender_stamp.h"
 #include "protocol/base64.h"
 #include "protocol/message.h"
 #include "tests/fuzz/target.h"
@@ -104,12 +105,43 @@ static void try_json(struct span json)
     }
 }
 
+/* What is stamped is the same messages, each with a stamp. */
+static void try_stamp(struct span body)
+{
+    struct sender_stamp stamp;
+    char problem[PROBLEM_SIZE] = "";
+    sender_stamp_init(&stamp, true, 33, "shop.service");
+    size_t size = send_batch_stamped_size(body, sender_stamp_text(&stamp));
+    if (send_batch_has_stamp(body) || size == 0) {
+        return;
+    }
+    char *stamped = malloc(size);
+    promise(stamped, "no memory");
+    send_batch_stamp(body, sender_stamp_text(&stamp), stamped);
+    struct span after = { stamped, size };
+    promise(send_batch_is_well_formed(after, problem, sizeof(problem)), "%s", problem);
+    promise(walk(after) == walk(body), "%zu messages", walk(after));
+    size_t at = 0, at_after = 0;
+    struct message_inner inner, inner_after;
+    while (message_inner_next(body, &at, &inner) &&
+           message_inner_next(after, &at_after, &inner_after)) {
+        promise(span_equals(inner.body, inner_after.body), "another body");
+        promise(span_starts_with(inner_after.properties, inner.properties), "other properties");
+        promise(sender_stamp_is_given(inner_after.properties), "no stamp");
+        promise(
+            span_equals(message_property(inner_after.properties, SPAN("SENDER_UID")), SPAN("33")),
+            "another user");
+    }
+    free(stamped);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct span body = { (const char *)data, n };
     char problem[PROBLEM_SIZE] = "";
     if (send_batch_is_well_formed(body, problem, sizeof(problem))) {
         (void)walk(body);
+        try_stamp(body);
     } else {
         promise(problem[0] != '\0', "no word about it");
     }
