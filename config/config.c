@@ -470,29 +470,45 @@ static unsigned line_where(const struct loader *loader, const struct setting *se
 {
     const struct named_kind *kind = named_kind_find(setting->section, strlen(setting->section));
     unsigned line = loader->line_of[setting - settings][at];
-    return line > 0 ? line : loader->named_line[kind - named_kinds][at];
+    return line > 0 || !kind ? line : loader->named_line[kind - named_kinds][at];
+}
+
+/* The row of a key that [listener] and [http] both have. */
+static const struct setting *listener_setting(
+    const struct config_listener *listener, const char *key)
+{
+    return setting_find(listener->speaks_http ? "http" : "listener", key);
+}
+
+/* Which of the sections of its kind it is. */
+static size_t listener_at(const struct config *config, size_t i)
+{
+    return i < config->listener.n ? i : 0;
 }
 
 /* A socket's path belongs to one of them. */
 static void check_sockets(struct loader *loader)
 {
-    const struct setting *setting = setting_find("listener", "socket");
-    const struct config_listener *sections = loader->config->listener.sections;
-    for (size_t at = 1; at < loader->config->listener.n; at++) {
-        for (size_t before = 0; before < at; before++) {
-            char section[SECTION_SIZE], sentence[128];
-            if (loader->is_bad[setting - settings][at] ||
-                loader->is_bad[setting - settings][before] ||
-                strcmp(sections[at].socket, sections[before].socket) != 0) {
+    struct config *config = loader->config;
+    for (size_t i = 1; i < config_n_listeners(config); i++) {
+        const struct config_listener *listener = config_listener(config, i);
+        const struct setting *setting = listener_setting(listener, "socket");
+        loader->at = listener_at(config, i);
+        for (size_t before = 0; before < i; before++) {
+            char section[CONFIG_LISTENER_TEXT_SIZE], sentence[128];
+            const struct config_listener *other = config_listener(config, before);
+            const struct setting *other_setting = listener_setting(other, "socket");
+            if (loader->is_bad[setting - settings][loader->at] ||
+                loader->is_bad[other_setting - settings][before] ||
+                strcmp(listener->socket, other->socket) != 0) {
                 continue;
             }
             (void)snprintf(sentence, sizeof(sentence),
-                "[%s] has this path%s; one that no other has is accepted",
-                section_text(setting, loader->config, before, section),
-                loader->line_of[setting - settings][before] ? "" : " by default");
-            loader->at = at;
-            add_setting_problem(
-                loader, line_where(loader, setting, at), setting, sections[at].socket, sentence);
+                "%s has this path%s; one that no other has is accepted",
+                config_listener_text(other, section),
+                loader->line_of[other_setting - settings][before] ? "" : " by default");
+            add_setting_problem(loader, line_where(loader, setting, loader->at), setting,
+                listener->socket, sentence);
             break;
         }
     }
@@ -511,14 +527,16 @@ static const struct config_role *role_find(const struct config *config, const ch
 /* The roles that listeners name exist, and there is no role that nobody could have. */
 static void check_roles(struct loader *loader)
 {
-    const struct config *config = loader->config;
-    const struct setting *setting = setting_find("listener", "role");
+    struct config *config = loader->config;
     const struct setting *users = setting_find("role", "users");
     const struct setting *groups = setting_find("role", "groups");
     bool is_named[CONFIG_NAMED_MAX] = { false };
-    for (loader->at = 0; loader->at < config->listener.n; loader->at++) {
-        const char *name = config->listener.sections[loader->at].role;
+    for (size_t i = 0; i < config_n_listeners(config); i++) {
+        const struct config_listener *listener = config_listener(config, i);
+        const struct setting *setting = listener_setting(listener, "role");
+        const char *name = listener->role;
         const struct config_role *role = role_find(config, name);
+        loader->at = listener_at(config, i);
         if (role) {
             is_named[role - config->role.sections] = true;
         } else if (name[0] != '\0') {
@@ -548,6 +566,8 @@ int config_load(const char *path, const char *namesrv_addr, struct config **ret_
         return -ENOMEM;
     }
     struct loader loader = { .path = path, .config = config, .problems = ret_problems };
+    config->http.speaks_http = true;
+    (void)snprintf(config->http.name, sizeof(config->http.name), "http");
     load_defaults(&loader);
     if (path && loader.error == 0) {
         load_file(&loader);
@@ -577,6 +597,27 @@ int config_load(const char *path, const char *namesrv_addr, struct config **ret_
     }
     *ret_config = TAKE(config);
     return loader.names_no_nameserver ? -EDESTADDRREQ : 0;
+}
+
+/* --- listeners --- */
+
+size_t config_n_listeners(const struct config *config)
+{
+    return config->listener.n + (config->http.socket[0] != '\0');
+}
+
+struct config_listener *config_listener(struct config *config, size_t i)
+{
+    return i < config->listener.n ? &config->listener.sections[i] : &config->http;
+}
+
+const char *config_listener_text(
+    const struct config_listener *listener, char dst[static CONFIG_LISTENER_TEXT_SIZE])
+{
+    const char *name = listener->speaks_http ? "" : listener->name;
+    (void)snprintf(dst, CONFIG_LISTENER_TEXT_SIZE, "[%s%s%s]",
+        listener->speaks_http ? "http" : "listener", name[0] ? " " : "", name);
+    return dst;
 }
 
 /* --- a reload --- */

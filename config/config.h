@@ -70,14 +70,16 @@ struct config_acl {
     char *security_token_file; /* "" = none */
 };
 
-/* One [listener NAME]: a socket of the daemon's. */
+/* One [listener NAME]: a socket of the daemon's. [http] is one, too. */
 struct config_listener {
     char name[CONFIG_NAME_SIZE]; /* "" = [listener] */
-    char *socket;                /* path, at most 107 bytes */
+    char *socket;                /* path, at most 107 bytes; of [http] "" = none */
     mode_t socket_mode;          /* 0660 */
     char *socket_group;          /* "" = the daemon's own; of this host */
     char *role;                  /* "" = by who the caller is; else one of the roles */
-    unsigned max_sessions;       /* 10000 */
+    unsigned max_sessions;       /* 10000; of [http] 1000 */
+    bool speaks_http;            /* it is [http], and the next one is its */
+    uint64_t idle_timeout_ms;    /* 1min: of a connection between two requests */
 };
 
 /* One [role NAME]: who has it, and what they may do. */
@@ -110,6 +112,7 @@ struct config {
         struct config_listener sections[CONFIG_NAMED_MAX]; /* the first one is [listener] */
         size_t n;                                          /* 1 and more */
     } listener;
+    struct config_listener http;
     struct {
         struct config_role sections[CONFIG_NAMED_MAX]; /* in the order of the file; first match */
         size_t n;
@@ -228,6 +231,18 @@ struct config_problems {
 int config_load(const char *path, const char *namesrv_addr, struct config **ret_config,
     struct config_problems *ret_problems);
 struct config *config_free(struct config *config);
+
+/*
+ * All sockets that callers connect to: those of [listener], and behind them that of [http] where it
+ * has one.
+ */
+size_t config_n_listeners(const struct config *config);
+struct config_listener *config_listener(struct config *config, size_t i);
+/* The longest "[listener NAME]" with its zero. */
+#define CONFIG_LISTENER_TEXT_SIZE (CONFIG_NAME_SIZE + 16)
+/* The section as people write it, for problems. Returns dst. */
+const char *config_listener_text(
+    const struct config_listener *listener, char dst[static CONFIG_LISTENER_TEXT_SIZE]);
 DEFINE_CLEANUP(struct config *, config_free)
 void config_problems_deinit(struct config_problems *problems);
 

@@ -18,7 +18,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define SETTINGS_MAX        80 /* for arrays beside the table */
+#define SETTINGS_MAX        96 /* for arrays beside the table */
 #define SETTING_CHOICES_MAX 4
 
 /* The numbers come first. */

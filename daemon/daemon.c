@@ -53,7 +53,7 @@ struct daemon {
     struct invoker invoker;
     struct role_table *roles;
     struct session_list sessions;
-    struct listener *listeners[CONFIG_NAMED_MAX]; /* as many as config has; NULL: not open */
+    struct listener *listeners[CONFIG_NAMED_MAX + 1]; /* of the entrances; NULL: not open */
     struct service service;
     struct handover handover;
     struct monitor *monitor;
@@ -111,11 +111,11 @@ static void sessions_limit(struct config *config)
     rlim_t room = limit.rlim_cur > 2 * DESCRIPTORS_RESERVED ? limit.rlim_cur - DESCRIPTORS_RESERVED
                                                             : limit.rlim_cur / 2;
     uint64_t n_wanted = 0;
-    for (size_t i = 0; i < config->listener.n; i++) {
-        n_wanted += config->listener.sections[i].max_sessions;
+    for (size_t i = 0; i < config_n_listeners(config); i++) {
+        n_wanted += config_listener(config, i)->max_sessions;
     }
-    for (size_t i = 0; i < config->listener.n && n_wanted > room; i++) {
-        struct config_listener *listener = &config->listener.sections[i];
+    for (size_t i = 0; i < config_n_listeners(config) && n_wanted > room; i++) {
+        struct config_listener *listener = config_listener(config, i);
         uint64_t share = listener->max_sessions * (uint64_t)room / n_wanted;
         share = share > 0 ? share : 1;
         log_warning("socket=%s max_sessions=%u lowered to %llu: the limit on open files is %llu",
@@ -175,7 +175,7 @@ static void on_drain_deadline(struct deadline *deadline, uint64_t now_ms)
 
 static void listeners_close(struct daemon *daemon)
 {
-    for (size_t i = 0; i < daemon->config->listener.n; i++) {
+    for (size_t i = 0; i < daemon->sessions.n_entrances; i++) {
         daemon->listeners[i] = listener_free(daemon->listeners[i]);
     }
 }
@@ -189,7 +189,7 @@ static void on_describe(const void *context, char status[SERVICE_STATUS_SIZE])
 
 static void listeners_hand_over(struct daemon *daemon)
 {
-    for (size_t i = 0; i < daemon->config->listener.n; i++) {
+    for (size_t i = 0; i < daemon->sessions.n_entrances; i++) {
         if (daemon->listeners[i]) {
             listener_hand_over(daemon->listeners[i], &daemon->handover);
         }
@@ -379,7 +379,7 @@ static void nameservers_take(struct daemon *daemon)
 /* Everybody who holds the configuration, or something of it, is given the new one. */
 static void config_spread(struct daemon *daemon)
 {
-    const struct config *config = daemon->config;
+    struct config *config = daemon->config;
     log_level_take(config);
     daemon->memory.limit = config->limits.total_memory;
     upstreams_configure(&daemon->upstreams, config);
@@ -479,7 +479,7 @@ static void on_master_moved(void *context, const char *broker_name, const char *
 
 static int parts_make(struct daemon *daemon)
 {
-    const struct config *config = daemon->config;
+    struct config *config = daemon->config;
     struct loop *loop = &daemon->loop;
     pending_table_init(&daemon->pending, config->limits.max_in_flight, first_generation(loop));
     if (net_events_init(&daemon->events) < 0) {
@@ -579,7 +579,7 @@ struct daemon *daemon_new(struct config *config, char *problem, size_t problem_s
         return daemon_free(daemon);
     }
     handover_init(&daemon->handover, &daemon->service, &daemon->sessions);
-    for (size_t i = 0; i < daemon->config->listener.n; i++) {
+    for (size_t i = 0; i < daemon->sessions.n_entrances; i++) {
         (void)snprintf(problem, problem_size, "out of memory");
         daemon->listeners[i] = listener_new(&daemon->loop, &daemon->sessions,
             &daemon->sessions.entrances[i], problem, problem_size);
@@ -592,7 +592,7 @@ struct daemon *daemon_new(struct config *config, char *problem, size_t problem_s
     if (!daemon->exporter) {
         return daemon_free(daemon);
     }
-    for (size_t i = 0; i < config->listener.n; i++) {
+    for (size_t i = 0; i < daemon->sessions.n_entrances; i++) {
         listener_own(daemon->listeners[i]);
     }
     handover_take_callers(&daemon->handover);
@@ -606,8 +606,8 @@ void daemon_set_source(struct daemon *daemon, const struct daemon_source *source
 
 void daemon_run(struct daemon *daemon)
 {
-    for (size_t i = 0; i < daemon->config->listener.n; i++) {
-        const struct config_listener *listener = &daemon->config->listener.sections[i];
+    for (size_t i = 0; i < daemon->sessions.n_entrances; i++) {
+        const struct config_listener *listener = config_listener(daemon->config, i);
         log_info("listening socket=%s max_sessions=%u pid=%d version=%s%s%s%s%s", listener->socket,
             listener->max_sessions, (int)getpid(), REMOTINGD_VERSION,
             listener->name[0] ? " listener=" : "", listener->name,

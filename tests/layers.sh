@@ -2,7 +2,7 @@
 # The layers of the tree, as a test: who may include whom, and what every source file has to look like. It speaks TAP: a
 # rule that holds is an "ok" line, every breach a "not ok" line that names file, line and include. SOURCE_ROOT is the tree.
 #
-#     protocol <- core <- loop <- upstream <- session, completion, admin <- daemon.c <- main.c
+#     protocol <- core <- loop <- upstream, http <- session, completion, admin <- daemon.c <- main.c
 #     config <- daemon        client includes protocol only
 set -u
 export LC_ALL=C.UTF-8
@@ -82,8 +82,10 @@ check_includes 'daemon/loop includes protocol, config, daemon/core and daemon/lo
     'protocol/.*|config/.*|daemon/(core|loop)/.*' '.*' '' daemon/loop
 check_includes 'daemon/upstream includes protocol, config, daemon/core, daemon/loop and daemon/upstream' \
     'protocol/.*|config/.*|daemon/(core|loop|upstream)/.*' '.*' '' daemon/upstream
+check_includes 'daemon/http includes protocol, config, daemon/core, daemon/loop and daemon/http' \
+    'protocol/.*|config/.*|daemon/(core|loop|http)/.*' '.*' '' daemon/http
 check_includes 'nothing that the daemon is made of includes daemon.h' \
-    '.*' '.*' 'daemon/daemon[.]h' daemon/core daemon/loop daemon/upstream daemon/session daemon/completion daemon/admin
+    '.*' '.*' 'daemon/daemon[.]h' daemon/core daemon/loop daemon/upstream daemon/http daemon/session daemon/completion daemon/admin
 check_includes 'daemon/main.c includes protocol, config and the daemon' \
     'protocol/.*|config/.*|daemon/.*' '.*' '' daemon/main.c
 check_includes 'client includes client, protocol, libc and jansson only' \

@@ -91,12 +91,13 @@ static json_t *memory_rows(const struct invoker *invoker)
     add_row(rows, "resident, bytes", admin_resident_bytes(), 0, NULL);
     add_row(rows, "open files", admin_open_files(),
         files.rlim_cur == RLIM_INFINITY ? 0 : files.rlim_cur, "LimitNOFILE");
-    for (size_t i = 0; i < config->listener.n; i++) {
+    for (size_t i = 0; i < invoker->sessions->n_entrances; i++) {
         const struct session_entrance *entrance = &invoker->sessions->entrances[i];
         char what[sizeof(entrance->config->name) + 16];
         (void)snprintf(what, sizeof(what), "callers%s%s", entrance->config->name[0] ? " of " : "",
             entrance->config->name);
-        add_row(rows, what, entrance->n, entrance->config->max_sessions, "listener.max_sessions");
+        add_row(rows, what, entrance->n, entrance->config->max_sessions,
+            entrance->config->speaks_http ? "http.max_sessions" : "listener.max_sessions");
     }
     add_row(rows, "requests in flight", invoker->n_in_flight, config->limits.max_in_flight,
         "limits.max_in_flight");

@@ -152,8 +152,8 @@ static json_t *status_pools(const struct invoker *invoker)
 static json_t *status_sessions(const struct invoker *invoker)
 {
     uint64_t n_max = 0;
-    for (size_t i = 0; i < invoker->config->listener.n; i++) {
-        n_max += invoker->config->listener.sections[i].max_sessions;
+    for (size_t i = 0; i < invoker->sessions->n_entrances; i++) {
+        n_max += invoker->sessions->entrances[i].config->max_sessions;
     }
     return json_pack("{s:o, s:o, s:o, s:o, s:o}", "total", admin_json_count(invoker->sessions->n),
         "max", admin_json_count(n_max), "accepted",

@@ -196,13 +196,13 @@ static void write_sessions(struct openmetrics *metrics, const struct invoker *in
 {
     const struct session_list *sessions = invoker->sessions;
     openmetrics_family(metrics, OPENMETRICS_GAUGE, "remotingd_sessions", "Callers connected.");
-    for (size_t i = 0; i < invoker->config->listener.n; i++) {
+    for (size_t i = 0; i < sessions->n_entrances; i++) {
         const struct session_entrance *entrance = &sessions->entrances[i];
         openmetrics_sample(metrics, "listener", entrance->config->name, (double)entrance->n);
     }
     openmetrics_family(
         metrics, OPENMETRICS_GAUGE, "remotingd_sessions_limit", "max_sessions of the listener.");
-    for (size_t i = 0; i < invoker->config->listener.n; i++) {
+    for (size_t i = 0; i < sessions->n_entrances; i++) {
         const struct session_entrance *entrance = &sessions->entrances[i];
         openmetrics_sample(
             metrics, "listener", entrance->config->name, entrance->config->max_sessions);

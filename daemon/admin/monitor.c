@@ -144,7 +144,7 @@ static void facts_of_nameservers(const struct invoker *invoker, struct health_fa
 
 static void facts_of_listeners(const struct invoker *invoker, struct health_facts *facts)
 {
-    for (size_t i = 0; i < invoker->config->listener.n; i++) {
+    for (size_t i = 0; i < invoker->sessions->n_entrances; i++) {
         const struct session_entrance *entrance = &invoker->sessions->entrances[i];
         if (entrance->is_starved) {
             facts->stopped_socket = entrance->config->socket;

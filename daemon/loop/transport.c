@@ -21,12 +21,13 @@ static struct transport *transport_of_dirty(struct loop_dirty *dirty)
 static int reading_update(struct transport *transport)
 {
     bool wants = transport->fd >= 0 && !transport->is_connecting && !transport->is_paused &&
-                 !transport->is_ended &&
-                 (!transport->stops_at_frame || transport_has_partial_frame(transport));
+                 !transport->is_ended && !(transport->dialect && transport->dialect->is_full) &&
+                 (!transport->stops_at_frame || transport_has_partial_frame(transport) ||
+                     (transport->dialect && transport->dialect->has_more));
     int r = wants ? event_add(&transport->read_event, NULL) : event_del(&transport->read_event);
-    if (wants && transport->tls) {
+    if (wants && (transport->tls || (transport->dialect && transport->dialect->has_more))) {
         /*
-         * What TLS holds already makes no socket readable. Only now: libevent does not watch a
+         * What TLS holds already, or a dialect, makes no socket readable. Only now: libevent does not watch a
          * socket whose event is active when it is added.
          */
         event_active(&transport->read_event, EV_READ, 1);
@@ -78,15 +79,27 @@ static void failed(struct transport *transport, int error)
     transport->handler->on_end(transport, TRANSPORT_ERROR, error);
 }
 
+static enum output_status bytes_write(struct transport *transport)
+{
+    if (transport->tls) {
+        return tls_stream_write(transport->tls, &transport->output);
+    }
+    if (transport->dialect) {
+        enum output_status status =
+            transport->dialect->type->write(transport->dialect, &transport->output);
+        (void)reading_update(transport);
+        return status;
+    }
+    return output_write(&transport->output, transport->fd);
+}
+
 static void write_now(struct transport *transport)
 {
     if (transport->fd < 0 || transport->is_connecting) {
         return;
     }
     size_t size_before = transport->output.size;
-    enum output_status status = transport->tls
-                                    ? tls_stream_write(transport->tls, &transport->output)
-                                    : output_write(&transport->output, transport->fd);
+    enum output_status status = bytes_write(transport);
     int error = errno;
     transport->bytes_sent += size_before - transport->output.size;
     switch (status) {
@@ -428,8 +441,41 @@ static size_t frame_rest(const struct transport *transport)
     return size - transport->n_held;
 }
 
+/* The dialect's flags may be others behind each of its frames. */
+static void dialect_receive(struct transport *transport)
+{
+    struct transport_dialect *dialect = transport->dialect;
+    enum dialect_read status = DIALECT_NOTHING;
+    while (takes_frames(transport)) {
+        struct frame_buffer *frame;
+        size_t size;
+        status = dialect->type->read(dialect, &frame, &size);
+        if (status != DIALECT_FRAME) {
+            break;
+        }
+        transport->bytes_received += size;
+        transport->received_ms = transport->loop->now_ms;
+        transport->handler->on_frame(transport, frame->data, size, frame);
+        frame_buffer_unref(frame);
+    }
+    if (status == DIALECT_END || status == DIALECT_FAILED) {
+        take_end(transport, status == DIALECT_END ? 0 : -1);
+    }
+    if (transport->fd >= 0) {
+        (void)reading_update(transport);
+        transport_flush_later(transport);
+        if (transport->handler->on_read) {
+            transport->handler->on_read(transport);
+        }
+    }
+}
+
 static void receive(struct transport *transport)
 {
+    if (transport->dialect) {
+        dialect_receive(transport);
+        return;
+    }
     size_t n_held_room = held_room(transport);
     CLEANUP(frame_buffer_unref) struct frame_buffer *expected = expected_buffer(transport);
     uint8_t *data = transport->loop->receive_buffer;
@@ -548,6 +594,19 @@ void transport_secure(struct transport *transport, struct tls_stream *stream)
     transport->tls = stream;
 }
 
+void transport_speak(struct transport *transport, struct transport_dialect *dialect)
+{
+    assert(!transport->is_connecting && !transport->tls && !transport->dialect);
+    transport->dialect = dialect;
+    dialect->transport = transport;
+}
+
+void transport_look_again(struct transport *transport)
+{
+    (void)reading_update(transport);
+    transport_flush_later(transport);
+}
+
 const char *transport_error_text(const struct transport *transport, int error)
 {
     const char *cause = transport->tls ? tls_stream_cause(transport->tls) : NULL;
@@ -566,6 +625,10 @@ void transport_close(struct transport *transport)
     write_event_free(transport);
     loop_forget_dirty(transport->loop, &transport->dirty);
     transport->tls = tls_stream_free(transport->tls);
+    if (transport->dialect) {
+        transport->dialect->type->free(transport->dialect);
+        transport->dialect = NULL;
+    }
     (void)close(transport->fd);
     transport->fd = -1;
     output_deinit(&transport->output);
@@ -617,10 +680,12 @@ bool transport_stop_at_frame(struct transport *transport)
 {
     transport->stops_at_frame = true;
     (void)reading_update(transport);
-    return !transport_has_partial_frame(transport) && !transport->backlog;
+    return !transport_has_partial_frame(transport) && !transport->backlog &&
+           !(transport->dialect && transport->dialect->has_more);
 }
 
 bool transport_has_partial_frame(const struct transport *transport)
 {
-    return transport->held != NULL || transport->n_skipped > 0;
+    return transport->held != NULL || transport->n_skipped > 0 ||
+           (transport->dialect && transport->dialect->is_in_request);
 }

@@ -17,6 +17,10 @@
  * the first byte on; the handshake is part of connecting. A plain transport has it in one branch of
  * a read and one of a write.
  *
+ * A peer that does not speak frames at all has a dialect between the socket and both directions
+ * (transport_dialect, http_stream.h): it reads the socket and brings forth frames, and writes what
+ * the frames in the output say in its own words.
+ *
  * It decides nothing: what is wrong with a frame, and the end of the connection, go to the handler,
  * which closes. transport_close() is safe in every callback; the memory is the owner's, who gives
  * it to the loop's reaper.
@@ -48,6 +52,35 @@ enum transport_end {
 };
 
 struct transport;
+struct transport_dialect;
+
+enum dialect_read {
+    DIALECT_FRAME,   /* another one may be there already */
+    DIALECT_NOTHING, /* for now; what it has to say for itself waits to be written */
+    DIALECT_END,     /* of the file, or it has had enough of the peer */
+    DIALECT_FAILED,  /* errno says why */
+};
+
+struct transport_dialect_type {
+    /* A frame of at most frame_limit bytes, and its buffer with a reference. */
+    enum dialect_read (*read)(
+        struct transport_dialect *dialect, struct frame_buffer **ret_frame, size_t *ret_size);
+    /*
+     * Contract of output_write(). Frames stay in the output until what they became is written, and
+     * it is only empty when the dialect's own output is, too.
+     */
+    enum output_status (*write)(struct transport_dialect *dialect, struct output *output);
+    void (*free)(struct transport_dialect *dialect);
+};
+
+/* The part of it that transport.c knows. The flags are the dialect's to set, before it returns. */
+struct transport_dialect {
+    const struct transport_dialect_type *type;
+    struct transport *transport;
+    bool is_in_request; /* one has begun, and is not complete */
+    bool has_more;      /* more may be read without the socket becoming readable */
+    bool is_full;       /* nothing is to be read for now */
+};
 
 struct transport_handler {
     /*
@@ -89,8 +122,9 @@ struct transport {
     struct event *write_event; /* NULL until the socket takes no more for the first time */
     struct loop_dirty dirty;
     struct output output;
-    struct tls_stream *tls;    /* NULL: plain text */
-    struct frame_buffer *held; /* the frame that is not complete yet */
+    struct tls_stream *tls;            /* NULL: plain text */
+    struct transport_dialect *dialect; /* NULL: frames */
+    struct frame_buffer *held;         /* the frame that is not complete yet */
     uint32_t n_held;
     uint32_t last_size;           /* of the last frame that came whole */
     uint32_t n_skipped;           /* bytes still to come of a frame that found no memory */
@@ -117,6 +151,10 @@ int transport_open(struct transport *transport, struct loop *loop, struct memory
  * from here on.
  */
 void transport_secure(struct transport *transport, struct tls_stream *stream);
+/* The peer speaks it from the first byte on. It belongs to the transport from here on. */
+void transport_speak(struct transport *transport, struct transport_dialect *dialect);
+/* Reads and writes soon, as if the socket were ready: for a dialect whose flags have changed. */
+void transport_look_again(struct transport *transport);
 /*
  * Why it ended: in TLS's words where it has some, also for TRANSPORT_END_OF_FILE (error 0), else
  * the errno's.

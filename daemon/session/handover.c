@@ -61,7 +61,7 @@ bool handover_begin(struct handover *handover)
     handover->is_on = service_room(handover->service) > 0;
     if (handover->is_on && is_first) {
         on_look(&handover->look, sessions->loop->now_ms);
-        for (size_t i = 0; i < sessions->config->listener.n; i++) {
+        for (size_t i = 0; i < sessions->n_entrances; i++) {
             sessions->entrances[i].hands_over = fits_name(sessions->entrances[i].config->socket);
         }
     }
@@ -123,7 +123,7 @@ static void entrance_hand_over(struct handover *handover, struct session_entranc
 void handover_callers(struct handover *handover)
 {
     struct session_list *sessions = handover->sessions;
-    for (size_t i = 0; i < sessions->config->listener.n && handover->is_on; i++) {
+    for (size_t i = 0; i < sessions->n_entrances && handover->is_on; i++) {
         struct session_entrance *entrance = &sessions->entrances[i];
         if (entrance->hands_over && entrance->n > 0) {
             entrance_hand_over(handover, entrance);
@@ -179,8 +179,8 @@ int handover_take_listener(const char *path)
 
 static struct session_entrance *entrance_find(struct session_list *sessions, const char *path)
 {
-    for (size_t i = 0; i < sessions->config->listener.n; i++) {
-        if (strcmp(sessions->config->listener.sections[i].socket, path) == 0) {
+    for (size_t i = 0; i < sessions->n_entrances; i++) {
+        if (strcmp(sessions->entrances[i].config->socket, path) == 0) {
             return &sessions->entrances[i];
         }
     }

@@ -117,15 +117,6 @@ static bool is_listened_on(const struct sockaddr_un *address)
 
 /* --- the socket file --- */
 
-/* "[listener NAME]", for problems. */
-#define SECTION_SIZE (CONFIG_NAME_SIZE + 16)
-
-static const char *section_text(const struct config_listener *config, char dst[static SECTION_SIZE])
-{
-    (void)snprintf(dst, SECTION_SIZE, "[listener%s%s]", config->name[0] ? " " : "", config->name);
-    return dst;
-}
-
 /*
  * The directory of a socket may be one that only its callers see, such as a container's: it is made
  * where it is missing, and never removed, because who has mounted it keeps the one that was there.
@@ -222,7 +213,7 @@ static bool path_take(struct listener *listener, const char *first, const char *
         listener->device = status.st_dev;
         listener->inode = status.st_ino;
     }
-    char setting[SECTION_SIZE + 16];
+    char setting[CONFIG_LISTENER_TEXT_SIZE + 16];
     (void)snprintf(setting, sizeof(setting), "%s socket", section);
     if (!listener_path_is_free(&listener->address, setting, problem, problem_size)) {
         return false;
@@ -255,9 +246,9 @@ static int given_socket(const char *path)
 static bool listener_bind(struct listener *listener, char *problem, size_t problem_size)
 {
     const char *path = listener->address.sun_path;
-    char section[SECTION_SIZE];
+    char section[CONFIG_LISTENER_TEXT_SIZE];
     struct sockaddr_un first;
-    (void)section_text(listener->entrance->config, section);
+    (void)config_listener_text(listener->entrance->config, section);
     listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (listener->fd < 0) {
         (void)snprintf(problem, problem_size, "cannot make a Unix socket: %s", strerror(errno));
@@ -298,14 +289,14 @@ static bool listener_bind(struct listener *listener, char *problem, size_t probl
 static int handed_over_socket(struct listener *listener, char *problem, size_t problem_size)
 {
     const char *path = listener->address.sun_path;
-    char section[SECTION_SIZE];
+    char section[CONFIG_LISTENER_TEXT_SIZE];
     struct stat status;
     int fd = handover_take_listener(path);
     if (fd < 0 || lstat(path, &status) < 0 || !S_ISSOCK(status.st_mode) ||
         evutil_make_socket_nonblocking(fd) < 0) {
         return -1;
     }
-    (void)section_text(listener->entrance->config, section);
+    (void)config_listener_text(listener->entrance->config, section);
     if (!mode_set(listener, path, section, problem, problem_size)) {
         return -1;
     }

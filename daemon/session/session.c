@@ -1,6 +1,7 @@
 #include "daemon/session/session.h"
 
 #include "daemon/completion/invoke.h"
+#include "daemon/http/http_stream.h"
 #include "daemon/loop/log.h"
 #include "daemon/completion/processor.h"
 #include "protocol/header_json.h"
@@ -388,10 +389,10 @@ static void turned_away_describe(const struct session *session, struct failure_r
         .uid = session->peer.uid,
     };
     if (session->role) {
-        const char *name = entrance->config->name;
+        char section[CONFIG_LISTENER_TEXT_SIZE];
         failure_set(report, FAILURE_OVERLOADED, false,
-            "%u callers are connected already ([listener%s%s] max_sessions)",
-            entrance->config->max_sessions, *name ? " " : "", name);
+            "%u callers are connected already (%s max_sessions)", entrance->config->max_sessions,
+            config_listener_text(entrance->config, section));
     } else {
         *report = (struct failure_report){ .failure = FAILURE_FORBIDDEN };
         role_describe_refusal(entrance->role, &caller, report->cause, sizeof(report->cause));
@@ -633,6 +634,9 @@ static void on_frame_deadline(struct deadline *deadline, uint64_t now_ms)
     if (session->transport.is_paused) {
         return; /* it is we who do not read */
     }
+    if (!session->is_turned_away && !transport_has_partial_frame(&session->transport)) {
+        return; /* it was no frame, and was answered otherwise (http_stream.h) */
+    }
     if (session->is_turned_away && !TAILQ_EMPTY(&session->invocations)) {
         /* It lost its role, and still gets its answers. */
         loop_deadline_set(session->sessions->loop, deadline, clock_after(now_ms, TURNED_AWAY_MS));
@@ -661,18 +665,19 @@ static void on_write_deadline(struct deadline *deadline, uint64_t now_ms)
 /* --- all of them --- */
 
 void session_list_configure(
-    struct session_list *sessions, const struct config *config, const struct role_table *roles)
+    struct session_list *sessions, struct config *config, const struct role_table *roles)
 {
     sessions->config = config;
     sessions->roles = roles;
-    for (size_t i = 0; i < config->listener.n; i++) {
-        sessions->entrances[i].config = &config->listener.sections[i];
-        sessions->entrances[i].role = role_table_named(roles, config->listener.sections[i].role);
+    sessions->n_entrances = config_n_listeners(config);
+    for (size_t i = 0; i < sessions->n_entrances; i++) {
+        sessions->entrances[i].config = config_listener(config, i);
+        sessions->entrances[i].role = role_table_named(roles, sessions->entrances[i].config->role);
     }
 }
 
 void session_list_init(struct session_list *sessions, struct loop *loop, struct memory *memory,
-    struct stats *stats, struct invoker *invoker, const struct config *config,
+    struct stats *stats, struct invoker *invoker, struct config *config,
     const struct role_table *roles)
 {
     *sessions = (struct session_list){
@@ -748,6 +753,27 @@ static void session_judge(struct session *session)
         clock_after(sessions->loop->now_ms, sessions->config->limits.header_timeout_ms));
 }
 
+/* Opens its transport, in the language of the entrance. */
+static int session_listen(struct session *session, int fd)
+{
+    struct session_list *sessions = session->sessions;
+    const struct config_listener *config = session->entrance->config;
+    size_t frame_limit = sessions->config->limits.max_frame;
+    int r = transport_open(&session->transport, sessions->loop, sessions->memory,
+        &session_transport_handler, fd, frame_limit, false);
+    if (r < 0 || !config->speaks_http) {
+        return r;
+    }
+    struct transport_dialect *dialect =
+        http_stream_new(sessions->loop, sessions->memory, fd, frame_limit, config->idle_timeout_ms);
+    if (!dialect) {
+        transport_close(&session->transport);
+        return -ENOMEM;
+    }
+    transport_speak(&session->transport, dialect);
+    return 0;
+}
+
 int session_open(struct session_list *sessions, struct session_entrance *entrance, int fd)
 {
     struct session *session = calloc(1, sizeof(*session));
@@ -764,8 +790,7 @@ int session_open(struct session_list *sessions, struct session_entrance *entranc
     TAILQ_INIT(&session->invocations);
     deadline_init(&session->frame_deadline, on_frame_deadline);
     deadline_init(&session->write_deadline, on_write_deadline);
-    int r = transport_open(&session->transport, sessions->loop, sessions->memory,
-        &session_transport_handler, fd, sessions->config->limits.max_frame, false);
+    int r = session_listen(session, fd);
     if (r < 0) {
         peer_deinit(&session->peer);
         free(session);

@@ -124,9 +124,10 @@ struct session_list {
     struct memory *memory;
     struct stats *stats;
     struct invoker *invoker;
-    const struct config *config;
+    struct config *config;
     const struct role_table *roles;
-    struct session_entrance entrances[CONFIG_NAMED_MAX]; /* as many as config has listeners */
+    struct session_entrance entrances[CONFIG_NAMED_MAX + 1]; /* config_listener()'s order */
+    size_t n_entrances;
     struct log_budget refusals;      /* of the log: a line each, so many a second */
     struct remoting_command request; /* the one that is being read, with its fields */
     struct ext_field request_fields[EXT_FIELDS_MAX];
@@ -134,14 +135,14 @@ struct session_list {
 
 /* The roles that listeners name are in the table. */
 void session_list_init(struct session_list *sessions, struct loop *loop, struct memory *memory,
-    struct stats *stats, struct invoker *invoker, const struct config *config,
+    struct stats *stats, struct invoker *invoker, struct config *config,
     const struct role_table *roles);
 /*
  * The configuration has changed, listeners aside: their number and order are the same. Sessions keep
  * the roles that they had, of the old table, until they are judged anew.
  */
 void session_list_configure(
-    struct session_list *sessions, const struct config *config, const struct role_table *roles);
+    struct session_list *sessions, struct config *config, const struct role_table *roles);
 /*
  * Gives every session, and what it has in flight, the role that its caller would get now. One
  * without a role is turned away as if it had just connected: it hears nothing of brokers any more,

@@ -10,11 +10,11 @@ set -euo pipefail
 
 run_packages=(
     gcc libc6-dev meson ninja-build pkg-config
-    libevent-dev libjansson-dev libinih-dev libc-ares-dev zlib1g-dev liblz4-dev libzstd-dev libssl-dev libsystemd-dev uthash-dev
+    libevent-dev libhttp-parser-dev libjansson-dev libinih-dev libc-ares-dev zlib1g-dev liblz4-dev libzstd-dev libssl-dev libsystemd-dev uthash-dev
     python3 openjdk-17-jre-headless maven
 )
 tests_packages=(
-    openjdk-17-jdk-headless check faketime valgrind strace openssl systemd mandoc zsh fish
+    openjdk-17-jdk-headless check curl faketime valgrind strace openssl systemd mandoc zsh fish
     php-cli ruby perl nodejs golang-go # the examples
 )
 bench_packages=(haproxy nginx-light libnginx-mod-stream strace linux-perf)
@@ -46,7 +46,7 @@ is_there() {
     openjdk-17-jdk-headless) command -v javac ;;
     maven) command -v mvn ;;
     linux-perf) command -v perf ;;
-    clang | clang-tidy | cppcheck | gcc | gcovr | meson | pkg-config | python3 | openssl | haproxy | strace | valgrind | mandoc | zsh | fish) command -v "$1" ;;
+    clang | clang-tidy | cppcheck | curl | gcc | gcovr | meson | pkg-config | python3 | openssl | haproxy | strace | valgrind | mandoc | zsh | fish) command -v "$1" ;;
     ninja-build) command -v ninja ;;
     php-cli) command -v php ;;
     ruby | perl) command -v "$1" ;;
