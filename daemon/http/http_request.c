@@ -37,11 +37,11 @@ void http_refuse(
 }
 
 static void refuse_invalid(struct http_refusal *refusal, const char *what, struct span name,
-    struct span seen, const char *accepted)
+    struct span seen, const char *sentence)
 {
-    http_refuse(refusal, 400, "invalid", "%s%.*s: saw \"%.*s\"; accepted: %s", what,
+    http_refuse(refusal, 400, "invalid", "%s%.*s: saw \"%.*s\"; %s", what,
         (int)(name.n < SHOWN_MAX ? name.n : SHOWN_MAX), name.n ? name.data : "",
-        (int)(seen.n < SHOWN_MAX ? seen.n : SHOWN_MAX), seen.n ? seen.data : "", accepted);
+        (int)(seen.n < SHOWN_MAX ? seen.n : SHOWN_MAX), seen.n ? seen.data : "", sentence);
 }
 
 static bool span_equals_caseless(struct span a, struct span b)
@@ -165,17 +165,21 @@ static bool name_decode(struct http_call *call, struct span text, const char *wh
 {
     char *room = call_room(call, text.n);
     size_t n = 0;
+    bool is_escaped = true; /* every percent sign is one of an escape */
     for (size_t i = 0; room && i < text.n; i++) {
-        int high = i + 2 < text.n ? hex_digit(text.data[i + 1]) : -1;
-        int low = i + 2 < text.n ? hex_digit(text.data[i + 2]) : -1;
-        bool is_escape = text.data[i] == '%' && high >= 0 && low >= 0;
-        room[n++] = is_escape ? (char)(high * 16 + low) : text.data[i];
-        i += is_escape ? 2 : 0;
+        room[n++] = text.data[i];
+        if (text.data[i] == '%') {
+            int high = i + 2 < text.n ? hex_digit(text.data[i + 1]) : -1;
+            int low = i + 2 < text.n ? hex_digit(text.data[i + 2]) : -1;
+            is_escaped = is_escaped && high >= 0 && low >= 0;
+            room[n - 1] = (char)(high * 16 + low);
+            i += 2;
+        }
     }
     *ret_name = (struct span){ room, n };
-    if (!room || !rocketmq_name_is_valid(*ret_name, ROCKETMQ_NAME_MAX)) {
-        refuse_invalid(
-            refusal, what, SPAN(""), text, "letters, digits, - _ | and %25 for a percent sign");
+    if (!room || !is_escaped || !rocketmq_name_is_valid(*ret_name, ROCKETMQ_NAME_MAX)) {
+        refuse_invalid(refusal, what, SPAN(""), text,
+            "accepted: letters, digits, - _ | and %25 for a percent sign");
         return false;
     }
     return true;
@@ -243,7 +247,7 @@ static bool parameter_read(
             continue;
         }
         if (!span_is_absent(ext_fields_get(&call->command.ext_fields, key))) {
-            refuse_invalid(refusal, "query parameter ", name, value, "it once");
+            refuse_invalid(refusal, "query parameter ", name, value, "accepted: it once");
             return false;
         }
         if (!number_read(parameter->kind, value, parameter->range, &number, &reason)) {
@@ -253,7 +257,7 @@ static bool parameter_read(
         return call_add_number(call, key, number);
     }
     refuse_invalid(refusal, "query parameter ", name, value,
-        call->route == HTTP_RECEIVE ? "max, wait and invisible" : "none here");
+        call->route == HTTP_RECEIVE ? "accepted: max, wait and invisible" : "accepted: none here");
     return false;
 }
 
@@ -303,12 +307,12 @@ static bool field_add(struct http_call *call, const struct http_field *field, st
     struct value_reason reason;
     uint64_t number = 0;
     if (!span_is_absent(ext_fields_get(&call->command.ext_fields, key))) {
-        refuse_invalid(refusal, "", field->name, field->value, "it once");
+        refuse_invalid(refusal, "", field->name, field->value, "accepted: it once");
     } else if (is_duration && !number_read(VALUE_DURATION, field->value,
                                   (struct value_range){ 0, DURATION_MAX_MS }, &number, &reason)) {
         refuse_invalid(refusal, "", field->name, field->value, reason.text);
     } else if (!utf8_is_valid(field->value)) {
-        refuse_invalid(refusal, "", field->name, field->value, "UTF-8");
+        refuse_invalid(refusal, "", field->name, field->value, "accepted: UTF-8");
     } else if (is_duration ? call_add_number(call, key, number)
                            : call_add(call, key, field->value)) {
         return true;
@@ -326,7 +330,8 @@ static bool property_add(
     struct span name = { field->name.data + PROPERTY_PREFIX.n, field->name.n - PROPERTY_PREFIX.n };
     char *room = call_room(call, prefix.n + name.n);
     if (name.n == 0 || !room) {
-        refuse_invalid(refusal, "", field->name, field->value, "X-Mq-Property- and a name");
+        refuse_invalid(
+            refusal, "", field->name, field->value, "accepted: X-Mq-Property- and a name");
         return false;
     }
     memcpy(room, prefix.data, prefix.n);
@@ -338,17 +343,18 @@ static const char *fields_accepted(enum http_route route)
 {
     switch (route) {
     case HTTP_SEND:
-        return "X-Mq-Tags, X-Mq-Keys, X-Mq-Delay, X-Mq-Sharding-Key, X-Mq-Property-NAME and "
+        return "accepted: X-Mq-Tags, X-Mq-Keys, X-Mq-Delay, X-Mq-Sharding-Key, X-Mq-Property-NAME "
+               "and "
                "X-Mq-Timeout";
     case HTTP_SEND_BATCH:
-        return "X-Mq-Timeout (properties stand in the array)";
+        return "accepted: X-Mq-Timeout (properties stand in the array)";
     case HTTP_NACK:
-        return "X-Mq-Delay and X-Mq-Timeout";
+        return "accepted: X-Mq-Delay and X-Mq-Timeout";
     case HTTP_RECEIVE:
     case HTTP_ACK:
     case HTTP_TOPIC_ROUTE:
     case HTTP_HEALTH:
-        return "X-Mq-Timeout";
+        return "accepted: X-Mq-Timeout";
     }
     return "";
 }

@@ -91,13 +91,17 @@ static void deadline_after(struct http_stream *stream, uint64_t ms)
     loop_deadline_set(stream->loop, &stream->deadline, clock_after(stream->loop->now_ms, ms));
 }
 
-/* The first thing that is wrong with a request counts. */
+/*
+ * The first thing that is wrong with a request counts. Where it ends is not to be relied on any
+ * more.
+ */
 #define REFUSE(stream, ...)                                                                        \
     do {                                                                                           \
         if (!(stream)->is_refused) {                                                               \
             (stream)->is_refused = true;                                                           \
             http_refuse(&(stream)->refusal, __VA_ARGS__);                                          \
         }                                                                                          \
+        (stream)->is_kept = false;                                                                 \
     } while (0)
 
 static void refuse_for_memory(struct http_stream *stream)
@@ -149,22 +153,28 @@ static bool answer_append(struct http_stream *stream, const struct http_answer *
            output_append(&stream->output, body.data, body.n, body_owner) == 0;
 }
 
+/* The body is JSON of our own: a line, for who looks at it. */
+static bool answer_append_json(struct http_stream *stream, const struct http_answer *answer)
+{
+    char *text = json_dumps(answer->json, JSON_COMPACT);
+    char *line = NULL;
+    int n = text ? asprintf(&line, "%s\n", text) : -1;
+    bool is_fine = n >= 0 && answer_append(stream, answer, (struct span){ line, (size_t)n }, NULL);
+    free(text);
+    free(n >= 0 ? line : NULL);
+    return is_fine;
+}
+
 /* Takes the answer's json over. False without memory. */
 static bool answer_give(
     struct http_stream *stream, struct http_answer *answer, struct frame_buffer *owner)
 {
-    bool is_fine;
     answer->closes |= !stream->is_kept;
     stream->is_kept = !answer->closes;
     stream->is_answered = true;
-    if (answer->json) {
-        char *text = json_dumps(answer->json, JSON_COMPACT);
-        json_decref(answer->json);
-        is_fine = text && answer_append(stream, answer, span_of(text), NULL);
-        free(text);
-    } else {
-        is_fine = answer_append(stream, answer, answer->body, owner);
-    }
+    bool is_fine = answer->json ? answer_append_json(stream, answer)
+                                : answer_append(stream, answer, answer->body, owner);
+    json_decref(answer->json);
     return is_fine;
 }
 
@@ -534,8 +544,7 @@ static void call_begin(struct http_stream *stream, const struct http_request *re
     uint64_t n_body = parser->flags & F_CONTENTLENGTH ? parser->content_length : 0;
     if (!http_request_read(request, &call, &stream->refusal)) {
         stream->is_refused = true;
-        /* It may be kept where nothing follows. */
-        stream->is_complete = !is_chunked && n_body == 0;
+        stream->is_kept = stream->is_kept && !is_chunked && n_body == 0;
         return;
     }
     stream->route = call.route;
@@ -618,7 +627,7 @@ static const http_parser_settings parser_settings = {
 static size_t bytes_take(struct http_stream *stream, const uint8_t *data, size_t n)
 {
     size_t n_taken = 0;
-    while (n_taken < n && !stream->is_complete && !stream->is_refused) {
+    while (n_taken < n && !stream->is_complete && (!stream->is_refused || stream->is_kept)) {
         stream->checked = data + n_taken;
         size_t n_read = http_parser_execute(
             &stream->parser, &parser_settings, (const char *)data + n_taken, n - n_taken);

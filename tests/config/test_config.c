@@ -72,6 +72,10 @@ START_TEST(without_a_file_every_setting_has_its_default)
     ck_assert_str_eq(config->listener.sections[0].name, "");
     ck_assert_str_eq(config->listener.sections[0].role, "");
     ck_assert_uint_eq(config->listener.n, 1);
+    ck_assert_str_eq(config->http.socket, "");
+    ck_assert_uint_eq(config->http.max_sessions, 1000);
+    ck_assert_uint_eq(config->http.idle_timeout_ms, 60000);
+    ck_assert_uint_eq(config_n_listeners(config), 1);
     ck_assert_uint_eq(config->role.n, 0);
     ck_assert_uint_eq(config->nameserver.route_refresh_ms, 30000);
     ck_assert_uint_eq(config->nameserver.negative_ttl_ms, 5000);
@@ -131,6 +135,8 @@ static const char every_setting[] =
     "[listener]\nsocket = /run/x.sock\nsocket_mode = 0600\nsocket_group = www-data\nmax_sessions = "
     "7\nrole = shop\n"
     "[listener web]\nsocket = /run/web/x.sock\nsocket_mode = 0666\nmax_sessions = 8\n"
+    "[http]\nsocket = /run/h.sock\nsocket_mode = 0640\nsocket_group = 4713\nrole = shop\n"
+    "max_sessions = 9\nidle_timeout = 23s\n"
     "[role shop]\nusers = root;4711\ngroups = www-data;4712\nsend = orders;invoices-*\n"
     "producer_groups = shop-*\nconsume = %RETRY%x\nconsumer_groups = *\nadmin = yes\n"
     "[role rest]\nusers = *\n"
@@ -199,6 +205,13 @@ static void check_every_setting(const struct config *config)
     ck_assert_str_eq(config->listener.sections[1].socket_group, "");
     ck_assert_str_eq(config->listener.sections[1].role, "");
     ck_assert_uint_eq(config->listener.sections[1].max_sessions, 8);
+    ck_assert_str_eq(config->http.socket, "/run/h.sock");
+    ck_assert_uint_eq(config->http.socket_mode, 0640);
+    ck_assert_str_eq(config->http.socket_group, "4713");
+    ck_assert_str_eq(config->http.role, "shop");
+    ck_assert_uint_eq(config->http.max_sessions, 9);
+    ck_assert_uint_eq(config->http.idle_timeout_ms, 23000);
+    ck_assert_uint_eq(config_n_listeners(config), 3);
     check_roles(config);
     check_list(&config->nameserver.addresses, nameservers);
     ck_assert_uint_eq(config->nameserver.route_refresh_ms, 10000);
@@ -492,9 +505,9 @@ static const struct problem_case {
 } problem_cases[] = {
     { "an unknown section that is nearly known", "[lisener]\n" NAMESERVER, NULL,
         { { 1, "[lisener]: ", "no such section; did you mean [listener]?" } } },
-    { "an unknown section", "[http]\nenable = yes\n" NAMESERVER, NULL,
-        { { 1, "[http]: ",
-            "known are [listener], [role], [nameserver], [upstream], [pool], [backoff], "
+    { "an unknown section", "[grpc]\nenable = yes\n" NAMESERVER, NULL,
+        { { 1, "[grpc]: ",
+            "known are [listener], [http], [role], [nameserver], [upstream], [pool], [backoff], "
             "[breaker], "
             "[limits], "
             "[send]" } } },
@@ -523,6 +536,17 @@ static const struct problem_case {
     { "two listeners with one path",
         NAMESERVER "[listener a]\nsocket = /run/x\n[listener b]\nsocket = /run/x\n", NULL,
         { { 6, "[listener b] socket = /run/x: ", "[listener a] has this path;" } } },
+    { "HTTP at the path of a listener",
+        NAMESERVER "[http]\nsocket = /run/x\n[listener b]\nsocket = /run/x\n", NULL,
+        { { 4, "[http] socket = /run/x: ", "[listener b] has this path;" } } },
+    { "HTTP at the path that the first listener has by default",
+        NAMESERVER "[http]\nsocket = /run/remotingd/remotingd.sock\n", NULL,
+        { { 4, "[http] socket = /run/remotingd/remotingd.sock: ",
+            "[listener] has this path by default;" } } },
+    { "HTTP with a role that is none", NAMESERVER "[http]\nsocket = /run/x\nrole = shop\n", NULL,
+        { { 5, "[http] role = shop: ", "there is no such role" } } },
+    { "HTTP on TCP", NAMESERVER "[http]\nsocket = 127.0.0.1:80\n", NULL,
+        { { 4, "[http] socket = 127.0.0.1:80: ", "absolute path" } } },
     { "a listener's role that does not exist",
         NAMESERVER "[role web]\nusers = root\n[listener]\nrole = wep\n", NULL,
         { { 6, "[listener] role = wep: ", "there is no such role" } } },

@@ -5,12 +5,18 @@ An HTTP/1.1 client on a Unix socket that says exactly what it is told
     client.call("POST", "/v1/topics/Orders/messages", b"hello", {"X-Mq-Tags": "new"}).status
 
 Python's own http.client makes requests well formed; raw() sends any bytes, and answer() reads one
-answer, whose framing it checks.
+answer, whose framing it checks. http_stage() is the scenarios' stage with an HTTP socket.
 """
 
+import contextlib
 import dataclasses
 import json
+import os
+import pathlib
 import socket
+import tempfile
+
+from scenario import stage
 
 TIMEOUT_SECONDS = 20
 
@@ -27,6 +33,10 @@ class Answer:
     @property
     def sent(self):
         return self.fields.get("x-mq-sent")
+
+    @property
+    def error(self):
+        return self.json()["error"]
 
 
 class HttpClient:
@@ -88,3 +98,15 @@ class HttpClient:
             return not self.received and not self.socket.recv(1)
         except ConnectionResetError:
             return True
+
+
+@contextlib.contextmanager
+def http_stage(http=None, settings=None, **more):
+    """The stage with an HTTP socket, and the path of that."""
+    settings = {section: dict(keys) for section, keys in (settings or {}).items()}
+    with tempfile.TemporaryDirectory(prefix="remotingd-") as directory:
+        os.chmod(directory, 0o755)
+        path = str(pathlib.Path(directory) / "http.sock")
+        settings["http"] = {"socket": path, **(http or {})}
+        with stage(settings, **more) as on:
+            yield on, path
