@@ -17,6 +17,8 @@
 #define VALUE_TEXT_SIZE 32 /* a number of a query or header field with its zero */
 #define DURATION_MAX_MS (UINT64_C(1000) * 3600 * 24 * 365)
 #define RECEIVE_MAX     32 /* messages of one POP */
+/* Of an ack or nack: a received message has some thirty and its properties. */
+#define BODY_VALUES_MAX (HTTP_RECEIPTS_MAX * 64)
 #define FIELD_PREFIX    SPAN("X-Mq-")
 #define PROPERTY_PREFIX SPAN("X-Mq-Property-")
 
@@ -446,21 +448,31 @@ bool http_request_read(const struct http_request *request, struct http_call *ret
     return true;
 }
 
+/* Of a message as it was received, or the receipt itself; NULL: it is neither. */
+static json_t *receipt_of(json_t *row)
+{
+    json_t *receipt = json_is_object(row) ? json_object_get(row, "receipt") : row;
+    return json_is_string(receipt) ? receipt : NULL;
+}
+
 json_t *http_receipts_read(struct span body, struct http_refusal *ret_refusal)
 {
-    bool is_small = json_values_count(body) <= HTTP_RECEIPTS_MAX + 1;
-    json_t *receipts =
+    bool is_small = json_values_count(body) <= BODY_VALUES_MAX;
+    json_t *rows =
         is_small ? json_loadb(body.n ? body.data : "", body.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    bool is_fine = json_is_array(receipts) && json_array_size(receipts) > 0;
-    for (size_t i = 0; is_fine && i < json_array_size(receipts); i++) {
-        is_fine = json_is_string(json_array_get(receipts, i));
+    size_t n = json_is_array(rows) ? json_array_size(rows) : 0;
+    json_t *receipts = n > 0 && n <= HTTP_RECEIPTS_MAX ? json_array() : NULL;
+    for (size_t i = 0; receipts && i < n; i++) {
+        if (json_array_append(receipts, receipt_of(json_array_get(rows, i))) < 0) {
+            json_decref(receipts);
+            receipts = NULL;
+        }
     }
-    if (is_fine) {
-        return receipts;
+    json_decref(rows);
+    if (!receipts) {
+        http_refuse(ret_refusal, 400, "invalid",
+            "the body is no JSON array of 1 to %d receipts, or of messages as they were received",
+            HTTP_RECEIPTS_MAX);
     }
-    json_decref(receipts);
-    http_refuse(ret_refusal, 400, "invalid",
-        "the body is no JSON array of 1 to %d receipts, the texts that came with messages",
-        HTTP_RECEIPTS_MAX);
-    return NULL;
+    return receipts;
 }

@@ -11,7 +11,8 @@
  *     POST /v1/topics/T/messages             SEND_MESSAGE, the body is the message
  *     POST /v1/topics/T/messages:batch       SEND_BATCH_MESSAGE, a JSON array as for sidecar.bodyFormat
  *     POST /v1/topics/T/groups/G/receive     POP_MESSAGE, answered as for sidecar.answerFormat
- *     POST /v1/ack                           BATCH_ACK_MESSAGE, a JSON array of receipts
+ *     POST /v1/ack                           BATCH_ACK_MESSAGE, a JSON array of receipts, or of what
+ *                                            was received
  *     POST /v1/nack                          CHANGE_MESSAGE_INVISIBLETIME, one for each of an array
  *     GET  /v1/routes/T                      GET_ROUTEINFO_BY_TOPIC
  *     GET  /v1/health                        GET_STATUS
@@ -81,7 +82,8 @@ bool http_request_read(const struct http_request *request, struct http_call *ret
     struct http_refusal *ret_refusal);
 
 /*
- * The body of a nack: an array of 1 to HTTP_RECEIPTS_MAX texts, to be freed by json_decref(). NULL:
+ * The body of an ack or nack: an array of 1 to HTTP_RECEIPTS_MAX receipts, or of messages as they
+ * were received, whose receipts are meant. An array of texts, to be freed by json_decref(). NULL:
  * *ret_refusal says why.
  */
 json_t *http_receipts_read(struct span body, struct http_refusal *ret_refusal);

@@ -510,11 +510,17 @@ static void number_keep(
         span_is_absent(value) ? otherwise : value.data);
 }
 
-/* The command's head with room for some of the body; that of a nack is a body alone. */
+/* What the body says becomes commands of its own. */
+static bool takes_receipts(enum http_route route)
+{
+    return route == HTTP_ACK || route == HTTP_NACK;
+}
+
+/* The command's head with room for some of the body; that of receipts is a body alone. */
 static void frame_begin(struct http_stream *stream, const struct http_call *call, uint64_t n_body)
 {
     size_t n_head = 0;
-    if (call->route == HTTP_NACK) {
+    if (takes_receipts(call->route)) {
         number_keep(call, "invisibleTime", NACK_DELAY_TEXT, stream->delay);
         number_keep(call, "sidecar.timeoutMillis", "", stream->timeout);
     } else {
@@ -580,24 +586,80 @@ static void head_take(struct http_stream *stream)
 
 /* --- requests --- */
 
+/* The command of a frame that is made of receipts. */
+static void command_init(const struct http_stream *stream, struct remoting_command *command,
+    struct ext_field *fields, size_t n_fields, int32_t code)
+{
+    remoting_command_init(command, fields, n_fields);
+    command->code = code;
+    command->language = LANGUAGE_HTTP;
+    command->version = REMOTING_VERSION;
+    command->has_ext_fields = true;
+    if (stream->timeout[0]) {
+        (void)ext_fields_add(
+            &command->ext_fields, SPAN("sidecar.timeoutMillis"), span_of(stream->timeout));
+    }
+}
+
+/* NULL without memory. */
+static struct frame_buffer *command_frame(
+    struct http_stream *stream, const struct remoting_command *command, size_t *ret_size)
+{
+    size_t n_head = remoting_command_encoded_head_size(command, SERIALIZE_JSON);
+    struct frame_buffer *frame = frame_buffer_new_beyond(stream->memory, n_head + command->body.n);
+    if (frame) {
+        (void)remoting_command_encode_head(command, SERIALIZE_JSON, frame->data);
+        memcpy(frame->data + n_head, command->body.n ? command->body.data : "", command->body.n);
+    }
+    *ret_size = n_head + command->body.n;
+    return frame;
+}
+
+/* All receipts of an ack go in one command. */
+static void ack_begin(struct http_stream *stream)
+{
+    struct ext_field fields[1];
+    struct remoting_command command;
+    char *text = json_dumps(stream->receipts, JSON_COMPACT);
+    command_init(stream, &command, fields, 1, REQUEST_BATCH_ACK_MESSAGE);
+    command.body = span_of(text);
+    stream->frame = text ? command_frame(stream, &command, &stream->n_frame) : NULL;
+    free(text);
+    json_decref(stream->receipts);
+    stream->receipts = NULL;
+    if (!stream->frame) {
+        refuse_for_memory(stream);
+    }
+}
+
 static void nack_begin(struct http_stream *stream)
 {
-    struct span body = { (const char *)stream->frame->data, stream->n_frame };
-    stream->receipts = http_receipts_read(body, &stream->refusal);
-    stream->is_refused = !stream->receipts;
     stream->rows = json_array();
     for (size_t i = 0; i < json_array_size(stream->receipts); i++) {
         (void)json_array_append_new(stream->rows, json_null());
     }
+}
+
+static void receipts_take(struct http_stream *stream)
+{
+    struct span body = { (const char *)stream->frame->data, stream->n_frame };
+    stream->receipts = http_receipts_read(body, &stream->refusal);
     stream->frame = frame_buffer_unref(stream->frame);
+    if (!stream->receipts) {
+        stream->is_refused = true;
+    } else if (stream->route == HTTP_ACK) {
+        ack_begin(stream);
+    } else {
+        nack_begin(stream);
+    }
 }
 
 static void request_complete(struct http_stream *stream)
 {
     stream->state = HTTP_BUSY;
     stream->dialect.is_in_request = false;
-    if (stream->route == HTTP_NACK) {
-        nack_begin(stream);
+    if (takes_receipts(stream->route)) {
+        receipts_take(stream);
         return;
     }
     uint32_t n_rest = htobe32((uint32_t)(stream->n_frame - sizeof(n_rest)));
@@ -687,26 +749,13 @@ static struct frame_buffer *nack_frame(struct http_stream *stream, size_t *ret_s
 {
     struct ext_field fields[3];
     struct remoting_command command;
-    remoting_command_init(&command, fields, sizeof(fields) / sizeof(*fields));
-    command.code = REQUEST_CHANGE_MESSAGE_INVISIBLETIME;
-    command.language = LANGUAGE_HTTP;
-    command.version = REMOTING_VERSION;
-    command.has_ext_fields = true;
+    command_init(stream, &command, fields, 3, REQUEST_CHANGE_MESSAGE_INVISIBLETIME);
     command.opaque = (int32_t)stream->n_asked;
     const json_t *receipt = json_array_get(stream->receipts, stream->n_asked++);
     (void)ext_fields_add(&command.ext_fields, SPAN("sidecar.receipt"),
         (struct span){ json_string_value(receipt), json_string_length(receipt) });
     (void)ext_fields_add(&command.ext_fields, SPAN("invisibleTime"), span_of(stream->delay));
-    if (stream->timeout[0]) {
-        (void)ext_fields_add(
-            &command.ext_fields, SPAN("sidecar.timeoutMillis"), span_of(stream->timeout));
-    }
-    *ret_size = remoting_command_encoded_head_size(&command, SERIALIZE_JSON);
-    struct frame_buffer *frame = frame_buffer_new_beyond(stream->memory, *ret_size);
-    if (frame) {
-        (void)remoting_command_encode_head(&command, SERIALIZE_JSON, frame->data);
-    }
-    return frame;
+    return command_frame(stream, &command, ret_size);
 }
 
 /* What was asked for goes to the session. */

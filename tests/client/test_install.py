@@ -37,6 +37,7 @@ lib/sysusers.d/remotingd.conf
 lib/tmpfiles.d/remotingd.conf
 {datadir}/bash-completion/completions/remotingctl
 {datadir}/doc/remotingd/CHANGELOG.md
+{datadir}/doc/remotingd/HTTP.md
 {datadir}/doc/remotingd/OPERATING.md
 {datadir}/doc/remotingd/PROTOCOL.md
 {datadir}/doc/remotingd/README.md

@@ -280,7 +280,7 @@ def a_request_that_comes_slowly_is_cut_off():
             equal(client.call("POST", MESSAGES, b"x").status, 200, "who is quick")
             equal(client.call("GET", "/v1/nothing").status, 404, "and refused")
             time.sleep(0.5)  # the time under test
-            equal(client.call("POST", MESSAGES, b"x").status, 200, "who thinks between two requests")
+            equal(client.call("POST", MESSAGES, b"x").status, 200, "who thinks in between")
 
 
 @test
