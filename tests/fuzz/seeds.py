@@ -152,6 +152,37 @@ def sessions():
     )
 
 
+def https():
+    """Requests by HTTP alone, behind each other, and what is told apart from them."""
+    start = b"POST /v1/topics/Orders/messages HTTP/1.1\r\nHost: a\r\n"
+    receipt = b'["' + RECEIPT + b'"]'
+    heads = [
+        start + b"Content-Length: 5\r\n\r\nhello",
+        start + b"Transfer-Encoding: chunked\r\n\r\n2;a=b\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+        start + b"X-Mq-Tags: t\r\nX-Mq-Keys: k\r\nX-Mq-Delay: 90s\r\nX-Mq-Sharding-Key: s\r\n"
+        b"X-Mq-Property-A: b\r\nX-Mq-Timeout: 1s\r\nContent-Length: 0\r\n\r\n",
+        start + b"Expect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
+        start + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxy",
+        start + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        start + b"X-A: b\n c\r\n\r\n",
+        b"POST /v1/topics/%25RETRY%25G/messages:batch HTTP/1.1\r\nHost: a\r\n"
+        b'Content-Length: 14\r\n\r\n[{"body":"a"}]',
+        b"POST /v1/topics/T/groups/G/receive?max=3&wait=2s&invisible=9s HTTP/1.1\r\n"
+        b"Host: a\r\n\r\n",
+        b"GET /v1/routes/T HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        b"GET /v1/health HTTP/1.0\r\n\r\n",
+        b"OPTIONS /v1/ack HTTP/1.1\r\nHost: a\r\n\r\n",
+    ]
+    for target, body in ((b"ack", receipt), (b"nack", b'[{"receipt":"r"},"s"]')):
+        size = str(len(body)).encode()
+        heads.append(
+            b"POST /v1/" + target + b" HTTP/1.1\r\nHost: a\r\nX-Mq-Delay: 5s\r\n"
+            b"Content-Length: " + size + b"\r\n\r\n" + body
+        )
+    twos = [first + second for first, second in zip(heads, heads[1:])]
+    return [b"\x07" + data for data in heads + twos]
+
+
 def scenes():
     """Every scene with answers and questions of brokers."""
     frames_found = responses()
@@ -171,6 +202,7 @@ INPUTS = {
     "route": routes,
     "text": lambda: TEXTS,
     "ini": settings,
+    "http": https,
     "control": lambda: CONTROLS,
     "session": sessions,
     "upstream": scenes,
