@@ -15,7 +15,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import remoting
 from daemon_process import Daemon
 from fake_broker import FakeBroker, Held, echo
-from remoting import GET_MAX_OFFSET, GET_STATS, HEART_BEAT
+from http_client import HttpClient
+from remoting import GET_MAX_OFFSET, GET_STATS, HEART_BEAT, SEND_MESSAGE
 from restart_load import RestartLoad
 from scenario import Stage, is_own
 from service_manager import ServiceManager
@@ -82,6 +83,32 @@ def an_idle_caller_stays_connected_and_its_next_request_is_answered_by_the_next_
             equal(os.stat(on.daemon.socket).st_ino, inode, "the socket's file")
             contains(on.daemon.log(), "handover taken=2 closed=0", "the log")
             equal(manager.names(), [], "what the manager keeps when they are taken")
+
+
+@test
+def connections_of_http_go_over_between_two_requests():
+    with tempfile.TemporaryDirectory(prefix="remotingd-") as directory:
+        path = str(pathlib.Path(directory) / "http.sock")
+        with managed(settings={"http": {"socket": path}}) as (on, _):
+            held = Held()
+            on.broker.on(SEND_MESSAGE, held)
+            with HttpClient(path) as idle, HttpClient(path) as waiting:
+                equal(idle.call("GET", "/v1/health").status, 200, "the first daemon")
+                waiting.request("POST", "/v1/topics/Orders/messages", b"in flight")
+                held.wait_for(1)
+                on.daemon.terminate()
+                wait_until(lambda: "drain DRAINING" in on.daemon.log(), 5, "the drain")
+                waiting.request("POST", "/v1/topics/Orders/messages", b"sent meanwhile")
+                held.waiting[0][0].echo(held.waiting[0][1])
+                answer = waiting.answer()
+                equal(answer.status, 200, "what was in flight")
+                check("connection" not in answer.fields, "its connection is kept")
+                equal(on.daemon.wait(), 0, "the exit code")
+                equal(len(held.waiting), 1, "requests that the first daemon passed on")
+                on.broker.on(SEND_MESSAGE, echo)
+                on.daemon.start()
+                equal(waiting.answer().status, 200, "what was sent meanwhile")
+                equal(idle.call("GET", "/v1/health").status, 200, "the next daemon")
 
 
 @test
