@@ -236,8 +236,8 @@ void http_answer_refuse(const struct http_refusal *refusal, struct http_answer *
         .status = refusal->status,
         .sent = "no",
         .allow = refusal->allow,
-        .json = json_pack(
-            "{s:s, s:s, s:s}", "error", refusal->error, "remark", refusal->cause, "sent", "no"),
+        .json = json_pack("{s:s, s:s, s:s}", "error", failure_name(refusal->failure), "remark",
+            refusal->cause, "sent", "no"),
     };
 }
 

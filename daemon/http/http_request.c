@@ -23,10 +23,10 @@
 #define PROPERTY_PREFIX SPAN("X-Mq-Property-")
 
 void http_refuse(
-    struct http_refusal *refusal, unsigned status, const char *error, const char *format, ...)
+    struct http_refusal *refusal, unsigned status, enum failure failure, const char *format, ...)
 {
     va_list arguments;
-    *refusal = (struct http_refusal){ .status = status, .error = error };
+    *refusal = (struct http_refusal){ .status = status, .failure = failure };
     va_start(arguments, format);
     (void)vsnprintf(refusal->cause, sizeof(refusal->cause), format, arguments);
     va_end(arguments);
@@ -41,7 +41,7 @@ void http_refuse(
 static void refuse_invalid(struct http_refusal *refusal, const char *what, struct span name,
     struct span seen, const char *sentence)
 {
-    http_refuse(refusal, 400, "invalid", "%s%.*s: saw \"%.*s\"; %s", what,
+    http_refuse(refusal, 400, FAILURE_INVALID, "%s%.*s: saw \"%.*s\"; %s", what,
         (int)(name.n < SHOWN_MAX ? name.n : SHOWN_MAX), name.n ? name.data : "",
         (int)(seen.n < SHOWN_MAX ? seen.n : SHOWN_MAX), seen.n ? seen.data : "", sentence);
 }
@@ -210,13 +210,13 @@ static const struct route *route_find(const struct http_request *request, struct
     }
     const char *allow = path_allows(path);
     if (allow) {
-        http_refuse(refusal, 405, "unsupported", "%.*s: accepted here is %s",
+        http_refuse(refusal, 405, FAILURE_UNSUPPORTED, "%.*s: accepted here is %s",
             (int)(request->method.n < SHOWN_MAX ? request->method.n : SHOWN_MAX),
             request->method.data, allow);
         refusal->allow = allow;
         return NULL;
     }
-    http_refuse(refusal, 404, "unsupported",
+    http_refuse(refusal, 404, FAILURE_UNSUPPORTED,
         "%.*s is nothing here; there are POST /v1/topics/T/messages and /messages:batch, "
         "/v1/topics/T/groups/G/receive, /v1/ack, /v1/nack, GET /v1/routes/T and /v1/health",
         (int)(path.n < SHOWN_MAX ? path.n : SHOWN_MAX), path.n ? path.data : "");
@@ -319,7 +319,7 @@ static bool field_add(struct http_call *call, const struct http_field *field, st
                            : call_add(call, key, field->value)) {
         return true;
     } else {
-        http_refuse(refusal, 431, "invalid", "there are more fields than a message can have");
+        http_refuse(refusal, 431, FAILURE_INVALID, "there are more fields than a message can have");
     }
     return false;
 }
@@ -470,7 +470,7 @@ json_t *http_receipts_read(struct span body, struct http_refusal *ret_refusal)
     }
     json_decref(rows);
     if (!receipts) {
-        http_refuse(ret_refusal, 400, "invalid",
+        http_refuse(ret_refusal, 400, FAILURE_INVALID,
             "the body is no JSON array of 1 to %d receipts, or of messages as they were received",
             HTTP_RECEIPTS_MAX);
     }

@@ -21,6 +21,7 @@
  */
 #pragma once
 
+#include "daemon/core/failure.h"
 #include "protocol/ext_fields.h"
 #include "protocol/remoting_command.h"
 
@@ -52,7 +53,7 @@ struct http_request {
 /* Why it is not served. */
 struct http_refusal {
     unsigned status;
-    const char *error; /* a word of sidecar.error */
+    enum failure failure;
     const char *allow; /* of 405: the methods; otherwise NULL */
     char cause[HTTP_CAUSE_SIZE];
 };
@@ -89,4 +90,4 @@ bool http_request_read(const struct http_request *request, struct http_call *ret
 json_t *http_receipts_read(struct span body, struct http_refusal *ret_refusal);
 
 __attribute__((format(printf, 4, 5))) void http_refuse(
-    struct http_refusal *refusal, unsigned status, const char *error, const char *format, ...);
+    struct http_refusal *refusal, unsigned status, enum failure failure, const char *format, ...);

@@ -106,7 +106,7 @@ static void deadline_after(struct http_stream *stream, uint64_t ms)
 
 static void refuse_for_memory(struct http_stream *stream)
 {
-    REFUSE(stream, 503, "overloaded",
+    REFUSE(stream, 503, FAILURE_OVERLOADED,
         "the request finds no memory: %zu bytes are in use (limits.total_memory)",
         stream->memory->used);
 }
@@ -187,6 +187,8 @@ static void refusal_give(struct http_stream *stream)
     struct http_answer answer;
     request_drop(stream);
     http_answer_refuse(&stream->refusal, &answer);
+    stream->dialect.refused = stream->refusal.cause;
+    stream->dialect.refused_as = stream->refusal.failure;
     stream->state = HTTP_BUSY;
     stream->is_kept = stream->is_kept && stream->is_complete;
     stream->dialect.is_full = stream->dialect.is_in_request = true;
@@ -311,14 +313,15 @@ static bool bytes_check(struct http_stream *stream, const uint8_t *end)
     for (const uint8_t *at = stream->checked; at < end; at++) {
         uint8_t last = stream->last_byte;
         if (*at == '\0') {
-            REFUSE(stream, 400, "invalid", "a zero byte stands in the request");
+            REFUSE(stream, 400, FAILURE_INVALID, "a zero byte stands in the request");
         } else if ((*at == '\n') != (last == '\r')) {
-            REFUSE(stream, 400, "invalid", "a line ends in %s; accepted: CR LF",
+            REFUSE(stream, 400, FAILURE_INVALID, "a line ends in %s; accepted: CR LF",
                 *at == '\n' ? "LF alone" : "CR alone");
         } else if (last == '\n' && (*at == ' ' || *at == '\t')) {
-            REFUSE(stream, 400, "invalid", "a line begins with a blank: fields are on one line");
+            REFUSE(
+                stream, 400, FAILURE_INVALID, "a line begins with a blank: fields are on one line");
         } else if (!stream->is_head_complete && ++stream->n_head > HTTP_HEAD_MAX) {
-            REFUSE(stream, 431, "invalid", "the head has more than %d bytes", HTTP_HEAD_MAX);
+            REFUSE(stream, 431, FAILURE_INVALID, "the head has more than %d bytes", HTTP_HEAD_MAX);
         }
         stream->last_byte = *at;
     }
@@ -351,11 +354,11 @@ static int element_add(
     struct http_request *request = &head->request;
     bool begins = head->element != element;
     if (element == HTTP_FIELD_NAME && begins && request->n_fields++ == HTTP_FIELDS_MAX) {
-        REFUSE(stream, 431, "invalid", "the head has more than %d fields", HTTP_FIELDS_MAX);
+        REFUSE(stream, 431, FAILURE_INVALID, "the head has more than %d fields", HTTP_FIELDS_MAX);
         return -1;
     }
     if (n > sizeof(head->text) - head->n_text) {
-        REFUSE(stream, 431, "invalid", "the head has more than %d bytes", HTTP_HEAD_MAX);
+        REFUSE(stream, 431, FAILURE_INVALID, "the head has more than %d bytes", HTTP_HEAD_MAX);
         return -1;
     }
     struct span *span = &request->target;
@@ -386,7 +389,7 @@ static int on_field_name(http_parser *parser, const char *data, size_t n)
 {
     struct http_stream *stream = parser->data;
     if (stream->is_head_complete) {
-        REFUSE(stream, 400, "invalid", "fields follow the body: those are not accepted");
+        REFUSE(stream, 400, FAILURE_INVALID, "fields follow the body: those are not accepted");
         return -1;
     }
     return element_add(stream, HTTP_FIELD_NAME, data, n);
@@ -425,7 +428,7 @@ static bool frame_make_room(struct http_stream *stream, size_t n)
 
 static void refuse_body(struct http_stream *stream, uint64_t n)
 {
-    REFUSE(stream, 413, "invalid", "the body has %" PRIu64 "%s bytes; accepted: up to %d", n,
+    REFUSE(stream, 413, FAILURE_INVALID, "the body has %" PRIu64 "%s bytes; accepted: up to %d", n,
         stream->parser.flags & F_CHUNKED ? " or more" : "", HTTP_BODY_MAX);
 }
 
@@ -480,24 +483,25 @@ static void fields_check(struct http_stream *stream, bool *ret_expects)
         const struct http_field *field = &request->fields[i];
         n_hosts += is_named(field, "Host");
         if (memchr(field->name.data, ' ', field->name.n)) {
-            REFUSE(stream, 400, "invalid", "a blank stands before the colon of a field");
+            REFUSE(stream, 400, FAILURE_INVALID, "a blank stands before the colon of a field");
         } else if (is_named(field, "Transfer-Encoding") &&
                    (!is_valued(field, "chunked") || n_encodings++ > 0)) {
-            REFUSE(stream, 400, "invalid", "Transfer-Encoding: accepted is chunked, once");
+            REFUSE(stream, 400, FAILURE_INVALID, "Transfer-Encoding: accepted is chunked, once");
         } else if (is_named(field, "Expect") && !is_valued(field, "100-continue")) {
-            REFUSE(stream, 417, "invalid", "Expect: accepted is 100-continue");
+            REFUSE(stream, 417, FAILURE_INVALID, "Expect: accepted is 100-continue");
         } else if (is_named(field, "Expect")) {
             *ret_expects = true;
         }
     }
     if (stream->parser.http_major != 1) {
-        REFUSE(stream, 505, "unsupported", "accepted are HTTP/1.1 and HTTP/1.0");
+        REFUSE(stream, 505, FAILURE_UNSUPPORTED, "accepted are HTTP/1.1 and HTTP/1.0");
     } else if (stream->parser.http_minor == 0 && n_encodings > 0) {
-        REFUSE(stream, 400, "invalid", "Transfer-Encoding is none of HTTP/1.0");
+        REFUSE(stream, 400, FAILURE_INVALID, "Transfer-Encoding is none of HTTP/1.0");
     } else if (n_hosts > 1 || (n_hosts == 0 && stream->parser.http_minor > 0)) {
-        REFUSE(stream, 400, "invalid", "Host stands %zu times; accepted: once", n_hosts);
+        REFUSE(stream, 400, FAILURE_INVALID, "Host stands %zu times; accepted: once", n_hosts);
     } else if (stream->parser.upgrade) {
-        REFUSE(stream, 400, "unsupported", "no other protocol is spoken here (Upgrade, CONNECT)");
+        REFUSE(stream, 400, FAILURE_UNSUPPORTED,
+            "no other protocol is spoken here (Upgrade, CONNECT)");
     }
 }
 
@@ -555,7 +559,7 @@ static void call_begin(struct http_stream *stream, const struct http_request *re
     }
     stream->route = call.route;
     if (!call.takes_body && (is_chunked || n_body > 0)) {
-        REFUSE(stream, 400, "invalid", "there is a body; accepted here: none");
+        REFUSE(stream, 400, FAILURE_INVALID, "there is a body; accepted here: none");
         return;
     }
     frame_begin(stream, &call, n_body);
@@ -669,10 +673,12 @@ static void request_complete(struct http_stream *stream)
 static void parser_refuse(struct http_stream *stream, enum http_errno error)
 {
     if (error == HPE_INVALID_METHOD) {
-        REFUSE(stream, 405, "unsupported", "the method is unknown; accepted are GET and POST");
+        REFUSE(
+            stream, 405, FAILURE_UNSUPPORTED, "the method is unknown; accepted are GET and POST");
         stream->refusal.allow = stream->refusal.status == 405 ? "GET, POST" : NULL;
     }
-    REFUSE(stream, 400, "invalid", "the request is no HTTP/1.1: %s", http_errno_description(error));
+    REFUSE(stream, 400, FAILURE_INVALID, "the request is no HTTP/1.1: %s",
+        http_errno_description(error));
 }
 
 static const http_parser_settings parser_settings = {

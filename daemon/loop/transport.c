@@ -450,6 +450,10 @@ static void dialect_receive(struct transport *transport)
         struct frame_buffer *frame;
         size_t size;
         status = dialect->type->read(dialect, &frame, &size);
+        if (dialect->refused && transport->handler->on_refused) {
+            transport->handler->on_refused(transport, dialect->refused_as, dialect->refused);
+            dialect->refused = NULL;
+        }
         if (status != DIALECT_FRAME) {
             break;
         }

@@ -27,6 +27,7 @@
  */
 #pragma once
 
+#include "daemon/core/failure.h"
 #include "daemon/loop/loop.h"
 #include "daemon/loop/memory.h"
 #include "daemon/loop/output.h"
@@ -80,6 +81,9 @@ struct transport_dialect {
     bool is_in_request; /* one has begun, and is not complete */
     bool has_more;      /* more may be read without the socket becoming readable */
     bool is_full;       /* nothing is to be read for now */
+    /* A request that was answered as it is: why. Taken away when the handler knows. */
+    const char *refused;
+    enum failure refused_as;
 };
 
 struct transport_handler {
@@ -105,6 +109,10 @@ struct transport_handler {
     void (*on_read)(struct transport *transport);
     /* After every write: the output may be shorter now. May be NULL. */
     void (*on_written)(struct transport *transport);
+    /*
+     * A dialect has refused a request, which became no frame. May be NULL.
+     */
+    void (*on_refused)(struct transport *transport, enum failure failure, const char *cause);
     /*
      * A connect() ended, and with TLS the handshake behind it: error is 0 or its errno. NULL where
      * sockets come connected.

@@ -474,6 +474,26 @@ static void on_frame(
     invoke_request(sessions->invoker, session, command, serialize_type, &source);
 }
 
+/* A request of another language, as if it had been a frame: it was told already. */
+static void on_refused(struct transport *transport, enum failure failure, const char *cause)
+{
+    struct session *session = session_of(transport);
+    struct session_list *sessions = session->sessions;
+    struct stats *stats = sessions->stats;
+    char text[SESSION_TEXT_SIZE], quoted[LOG_QUOTE_SIZE];
+    session->n_requests++;
+    stats->requests++;
+    stats->requests_invalid += failure != FAILURE_OVERLOADED;
+    stats->requests_overloaded += failure == FAILURE_OVERLOADED;
+    stats->answers++;
+    stats->failures++;
+    stats->failures_by[failure]++;
+    if (log_budget_take(&sessions->refusals, sessions->loop->now_ms, "refusals")) {
+        log_info("%s refused error=%s cause=%s", session_text(session, text), failure_name(failure),
+            log_quote(cause, strlen(cause), quoted));
+    }
+}
+
 /* The header of a frame that is not handed out, where it came whole and tells its opaque. */
 static struct remoting_command *header_of_lost_frame(
     struct session *session, uint8_t *data, size_t n, enum serialize_type *ret_serialize_type)
@@ -622,6 +642,7 @@ static const struct transport_handler session_transport_handler = {
     .on_frame = on_frame,
     .on_no_room = on_no_room,
     .on_bad_frame = on_bad_frame,
+    .on_refused = on_refused,
     .on_end = on_end,
     .on_read = on_read,
     .on_written = on_written,

@@ -404,6 +404,12 @@ def requests_by_http_are_counted_and_logged_as_all_others():
             equal(client.call("POST", MESSAGES, b"x").status, 200, "a send")
         less(9, on.client().call(GET_STATS).json()["requests"] - before, "requests counted")
         contains(on.daemon.log(), "listener=http", "the log")
+        before = on.client().call(GET_STATS).json()
+        equal(client.call("GET", "/v1/nothing").status, 404, "a path that is none")
+        after = on.client().call(GET_STATS).json()
+        equal(after["requestsInvalid"] - before["requestsInvalid"], 1, "what was refused")
+        equal(after["failures"] - before["failures"], 1, "failures")
+        contains(on.daemon.log(), 'refused error=unsupported cause="/v1/nothing', "the log")
 
 
 main()
