@@ -54,11 +54,12 @@ struct http_stream {
     http_parser parser;
     bool is_head_complete, is_complete;
     uint8_t last_byte;      /* of what is not body; 0: none */
-    size_t n_head;          /* bytes of the head so far; behind it, those of the command's head */
+    size_t n_head;          /* bytes of the head so far */
     const uint8_t *checked; /* during a call of the parser: up to here */
     struct frame_buffer *head;
     struct frame_buffer *frame; /* the command's head and the body as far as it has come */
     size_t n_frame;
+    size_t n_command;             /* of them, before the body */
     struct frame_buffer *backlog; /* came with the request before it, from n_backlog_taken on */
     size_t n_backlog, n_backlog_taken;
     bool is_refused;
@@ -119,7 +120,7 @@ static void request_begin(struct http_stream *stream)
     stream->state = HTTP_IN_HEAD;
     stream->is_head_complete = stream->is_complete = false;
     stream->last_byte = 0;
-    stream->n_head = stream->n_frame = 0;
+    stream->n_head = stream->n_frame = stream->n_command = 0;
     stream->is_refused = stream->is_answered = stream->is_kept = stream->is_for_head = false;
     stream->n_answered = 0;
     stream->dialect.is_in_request = stream->dialect.is_full = false;
@@ -440,7 +441,7 @@ static int on_body(http_parser *parser, const char *data, size_t n)
     }
     stream->checked = (const uint8_t *)data + n;
     stream->last_byte = 0;
-    size_t n_body = stream->n_frame - stream->n_head + n;
+    size_t n_body = stream->n_frame - stream->n_command + n;
     if (n_body > HTTP_BODY_MAX || stream->n_frame + n > stream->frame_limit) {
         refuse_body(stream, n_body);
         return -1;
@@ -523,27 +524,27 @@ static bool takes_receipts(enum http_route route)
 /* The command's head with room for some of the body; that of receipts is a body alone. */
 static void frame_begin(struct http_stream *stream, const struct http_call *call, uint64_t n_body)
 {
-    size_t n_head = 0;
+    size_t n_command = 0;
     if (takes_receipts(call->route)) {
         number_keep(call, "invisibleTime", NACK_DELAY_TEXT, stream->delay);
         number_keep(call, "sidecar.timeoutMillis", "", stream->timeout);
     } else {
-        n_head = remoting_command_encoded_head_size(&call->command, SERIALIZE_JSON);
+        n_command = remoting_command_encoded_head_size(&call->command, SERIALIZE_JSON);
     }
-    if (n_body > HTTP_BODY_MAX || n_head + n_body > stream->frame_limit) {
+    if (n_body > HTTP_BODY_MAX || n_command + n_body > stream->frame_limit) {
         refuse_body(stream, n_body);
         return;
     }
     size_t n_room = n_body < BODY_TRUST_SIZE ? n_body : BODY_TRUST_SIZE;
-    stream->frame = frame_buffer_new(stream->memory, n_head + n_room + 1);
+    stream->frame = frame_buffer_new(stream->memory, n_command + n_room + 1);
     if (!stream->frame) {
         refuse_for_memory(stream);
         return;
     }
-    if (n_head > 0) {
+    if (n_command > 0) {
         (void)remoting_command_encode_head(&call->command, SERIALIZE_JSON, stream->frame->data);
     }
-    stream->n_frame = stream->n_head = n_head;
+    stream->n_frame = stream->n_command = n_command;
 }
 
 static void call_begin(struct http_stream *stream, const struct http_request *request, bool expects)
@@ -714,7 +715,7 @@ static size_t bytes_take(struct http_stream *stream, const uint8_t *data, size_t
     return n_taken;
 }
 
-/* What came with a request, and belongs to the next one. */
+/* What came with a request, and belongs to the next one. Without memory there will be none. */
 static void backlog_keep(struct http_stream *stream, const uint8_t *data, size_t n)
 {
     stream->backlog = frame_buffer_new(stream->memory, n);
@@ -817,7 +818,7 @@ static enum dialect_read http_read(
         return frame_hand_out(stream, ret_frame, ret_size);
     case HTTP_BUSY:
         backlog_keep(stream, data, (size_t)n);
-        dialect->is_full = true;
+        dialect->is_full = !stream->is_over;
         return DIALECT_NOTHING;
     case HTTP_LINGERING:
         return DIALECT_NOTHING;

@@ -27,8 +27,8 @@ static int reading_update(struct transport *transport)
     int r = wants ? event_add(&transport->read_event, NULL) : event_del(&transport->read_event);
     if (wants && (transport->tls || (transport->dialect && transport->dialect->has_more))) {
         /*
-         * What TLS holds already, or a dialect, makes no socket readable. Only now: libevent does not watch a
-         * socket whose event is active when it is added.
+         * What TLS holds already, or a dialect, makes no socket readable. Only now: libevent does
+         * not watch a socket whose event is active when it is added.
          */
         event_active(&transport->read_event, EV_READ, 1);
     }
@@ -87,7 +87,9 @@ static enum output_status bytes_write(struct transport *transport)
     if (transport->dialect) {
         enum output_status status =
             transport->dialect->type->write(transport->dialect, &transport->output);
-        (void)reading_update(transport);
+        int error = errno;
+        (void)reading_update(transport); /* another request may be welcome now */
+        errno = error;
         return status;
     }
     return output_write(&transport->output, transport->fd);

@@ -109,9 +109,7 @@ struct transport_handler {
     void (*on_read)(struct transport *transport);
     /* After every write: the output may be shorter now. May be NULL. */
     void (*on_written)(struct transport *transport);
-    /*
-     * A dialect has refused a request, which became no frame. May be NULL.
-     */
+    /* A dialect has refused a request, which became no frame. May be NULL. */
     void (*on_refused)(struct transport *transport, enum failure failure, const char *cause);
     /*
      * A connect() ended, and with TLS the handshake behind it: error is 0 or its errno. NULL where
