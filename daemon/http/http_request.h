@@ -2,17 +2,17 @@
  * HTTP request
  *
  * What a request of the HTTP door means: its method, target and header fields become the remoting
- * command that does the same, or a refusal that says what is accepted. Only what stands in the table
- * of routes is served; there are no administration and no codes of the caller's choice, and nothing
- * that was not understood is passed over in silence: an unknown query parameter or X-Mq-* field is
- * refused. Host, Connection, Accept and whatever else is HTTP's own has no meaning here; how long
- * the body is and where it ends is http_stream.h's business.
+ * command that does the same, or a refusal that says what is accepted. Only what stands in the
+ * table of routes is served; there are no administration and no codes of the caller's choice, and
+ * nothing that was not understood is passed over in silence: an unknown query parameter or X-Mq-*
+ * field is refused. Host, Connection, Accept and whatever else is HTTP's own has no meaning here;
+ * how long the body is and where it ends is http_stream.h's business.
  *
  *     POST /v1/topics/T/messages             SEND_MESSAGE, the body is the message
- *     POST /v1/topics/T/messages:batch       SEND_BATCH_MESSAGE, a JSON array as for sidecar.bodyFormat
+ *     POST /v1/topics/T/messages:batch       SEND_BATCH_MESSAGE, JSON as for sidecar.bodyFormat
  *     POST /v1/topics/T/groups/G/receive     POP_MESSAGE, answered as for sidecar.answerFormat
- *     POST /v1/ack                           BATCH_ACK_MESSAGE, a JSON array of receipts, or of what
- *                                            was received
+ *     POST /v1/ack                           BATCH_ACK_MESSAGE, a JSON array of receipts, or of
+ *                                            what was received
  *     POST /v1/nack                          CHANGE_MESSAGE_INVISIBLETIME, one for each of an array
  *     GET  /v1/routes/T                      GET_ROUTEINFO_BY_TOPIC
  *     GET  /v1/health                        GET_STATUS
