@@ -27,7 +27,8 @@ static const char *route_word(const struct invoker *invoker, const struct route_
     if (!entry->route) {
         return entry->is_lost ? "lost" : "absent";
     }
-    bool is_old = entry->is_expired || age_ms >= invoker->config->nameserver.route_refresh_ms;
+    bool is_old = entry->is_expired || entry->denied_ms > 0 ||
+                  age_ms >= invoker->config->nameserver.route_refresh_ms;
     return is_old ? "stale" : "fresh";
 }
 

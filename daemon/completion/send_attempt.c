@@ -340,10 +340,11 @@ bool send_repeats_response(struct invocation *invocation, const struct remoting_
         verdict != SEND_IS_FINAL && may_repeat_after(invocation, state->n_attempts) &&
         (verdict != SEND_UNCERTAIN || invocation->sidecar.retry == SIDECAR_RETRY_AT_LEAST_ONCE);
     if (verdict == SEND_ROUTE_MOVED) {
+        /* The next send asks; and where the nameservers know no such topic, they are right. */
+        route_table_expire(table_of(invocation), state->topic);
         if (may_repeat && refresh(invocation)) {
             return true;
         }
-        route_table_expire(table_of(invocation), state->topic); /* the next send asks */
     }
     if (may_repeat && state->n_masters > 1 && may_move(state)) {
         send_attempt(invocation);

@@ -130,7 +130,8 @@ enum route_entry_state route_table_find(
         return ROUTE_ABSENT;
     }
     *ret_entry = &row->entry;
-    bool is_old = row->entry.is_expired || age_ms >= table->limits.refresh_ms;
+    bool is_old =
+        row->entry.is_expired || row->entry.denied_ms > 0 || age_ms >= table->limits.refresh_ms;
     return is_old ? ROUTE_STALE : ROUTE_FRESH;
 }
 
@@ -170,52 +171,89 @@ static struct topic_row *topic_row_new(
     return row;
 }
 
+/* The row of the topic, which is made where there is none; NULL without memory. */
+static struct topic_row *topic_row_get(
+    struct route_table *table, struct span topic, uint64_t now_ms)
+{
+    struct topic_row *row = topic_row_find(table, topic);
+    if (!row) {
+        row = topic_row_new(table, topic, now_ms);
+        if (row) {
+            /* Daemons that start together must not all begin with the same queue. */
+            row->entry.turn = (uint32_t)now_ms;
+        }
+    }
+    return row;
+}
+
+/* With NULL there is none any more. */
+static void entry_set_route(struct route_entry *entry, struct topic_route *route,
+    struct publish_queue *queues, size_t n_queues, uint8_t *worth, uint64_t now_ms)
+{
+    topic_route_free(entry->route);
+    free(entry->queues);
+    free(entry->worth);
+    entry->route = route;
+    entry->queues = queues;
+    entry->n_queues = n_queues;
+    entry->worth = worth;
+    entry->fetched_ms = now_ms;
+    entry->denied_ms = 0;
+    entry->is_expired = false;
+}
+
 int route_table_put(
     struct route_table *table, struct span topic, struct topic_route *taken_route, uint64_t now_ms)
 {
     CLEANUP(topic_route_free) struct topic_route *route = taken_route;
     struct publish_queue *queues = NULL;
-    uint8_t *worth = NULL;
     size_t n_queues = 0;
-    if (route) {
-        worth = calloc(route->n_brokers > 0 ? route->n_brokers : 1, sizeof(*worth));
-        if (!worth) {
-            return -ENOMEM;
-        }
-        int32_t queue_nums_max =
-            span_equals_text(topic, ROUTE_DEFAULT_TOPIC) ? DEFAULT_TOPIC_QUEUE_NUMS : 0;
-        int r = publish_queues_from_route(route, queue_nums_max, &queues, &n_queues);
-        if (r == 0) {
-            r = route_table_learn(table, route, now_ms);
-        }
-        if (r < 0) {
-            free(queues);
-            free(worth);
-            return r;
-        }
+    uint8_t *worth = calloc(route->n_brokers > 0 ? route->n_brokers : 1, sizeof(*worth));
+    if (!worth) {
+        return -ENOMEM;
     }
-    struct topic_row *row = topic_row_find(table, topic);
+    int32_t queue_nums_max =
+        span_equals_text(topic, ROUTE_DEFAULT_TOPIC) ? DEFAULT_TOPIC_QUEUE_NUMS : 0;
+    int r = publish_queues_from_route(route, queue_nums_max, &queues, &n_queues);
+    if (r == 0) {
+        r = route_table_learn(table, route, now_ms);
+    }
+    struct topic_row *row = r == 0 ? topic_row_get(table, topic, now_ms) : NULL;
     if (!row) {
-        row = topic_row_new(table, topic, now_ms);
-        if (!row) {
-            free(queues);
-            free(worth);
-            return -ENOMEM;
-        }
-        /* Daemons that start together must not all begin with the same queue. */
-        row->entry.turn = (uint32_t)now_ms;
+        free(queues);
+        free(worth);
+        return -ENOMEM;
     }
-    row->entry.is_lost = !route && (row->entry.route || row->entry.is_lost);
-    topic_route_free(row->entry.route);
-    free(row->entry.queues);
-    free(row->entry.worth);
-    row->entry.route = TAKE(route);
-    row->entry.queues = queues;
-    row->entry.worth = worth;
-    row->entry.n_queues = n_queues;
-    row->entry.fetched_ms = now_ms;
-    row->entry.is_expired = false;
+    row->entry.is_lost = false;
+    entry_set_route(&row->entry, TAKE(route), queues, n_queues, worth, now_ms);
     return 0;
+}
+
+enum route_denial route_table_deny(struct route_table *table, struct span topic, uint64_t now_ms)
+{
+    struct topic_row *row = topic_row_get(table, topic, now_ms);
+    if (!row) {
+        return ROUTE_DENIAL_NO_MEMORY;
+    }
+    struct route_entry *entry = &row->entry;
+    bool had_route = entry->route != NULL;
+    if (had_route && entry->denied_ms == 0) {
+        entry->denied_ms = now_ms;
+    }
+    if (had_route && !entry->is_expired && now_ms - entry->denied_ms < ROUTE_DOUBT_MS) {
+        entry->denied_again_ms = now_ms;
+        return ROUTE_DENIAL_DOUBTED;
+    }
+    entry->is_lost = had_route || entry->is_lost;
+    entry_set_route(entry, NULL, NULL, 0, NULL, now_ms);
+    return had_route ? ROUTE_DENIAL_LOST : ROUTE_DENIAL_ABSENT;
+}
+
+bool route_table_is_due(
+    const struct route_table *table, const struct route_entry *entry, uint64_t now_ms)
+{
+    return entry->is_expired || entry->denied_ms == 0 ||
+           now_ms - entry->denied_again_ms >= table->limits.negative_ttl_ms;
 }
 
 void route_table_expire(struct route_table *table, struct span topic)
@@ -395,12 +433,6 @@ bool route_table_knows_address(struct route_table *table, struct span address, u
     struct address_row *row;
     HASH_FIND(hh, table->addresses, address.data, address.n, row);
     return row && now_ms - row->seen_ms < ROUTE_ADDRESS_KNOWN_MS;
-}
-
-bool route_table_has_route(struct route_table *table, struct span topic)
-{
-    const struct topic_row *row = topic_row_find(table, topic);
-    return row && row->entry.route;
 }
 
 size_t route_table_n_topics(const struct route_table *table)

@@ -31,7 +31,7 @@ struct nameservers {
     bool is_degraded; /* the last call to each of them failed */
 };
 
-static void call_try(struct nameserver_call *call);
+static void call_try(struct nameserver_call *call, uint64_t most_ms);
 
 static uint64_t now_of(const struct nameservers *nameservers)
 {
@@ -292,14 +292,17 @@ static void on_failure(struct pending_request *request, const struct failure_rep
     struct nameserver_call *call = call_of(request);
     struct nameservers *nameservers = call->nameservers;
     health_note_failure(call, report);
-    bool may_repeat = call->is_read || !report->maybe_sent;
+    if (call->is_confirming && nameserver_call_confirm(call)) {
+        return;
+    }
+    bool may_repeat = !call->is_confirming && (call->is_read || !report->maybe_sent);
     bool has_time = now_of(nameservers) < call->deadline_ms;
     if (call->generation != nameservers->generation && nameservers->n > 0) {
         /* The list is another one: what was tried of the old one says nothing any more. */
         call_order(call);
     }
     if (call->n_tried < call->n_order && may_repeat && has_time) {
-        call_try(call);
+        call_try(call, UINT64_MAX);
     } else {
         struct failure_report last = caller_report(call, report);
         call->handler->on_failure(call, &last);
@@ -312,7 +315,8 @@ static const struct pending_request_handler request_handler = {
     .on_failure = on_failure,
 };
 
-static void call_try(struct nameserver_call *call)
+/* Asks the next one, which gets so much of the time that is left at most. */
+static void call_try(struct nameserver_call *call, uint64_t most_ms)
 {
     struct nameservers *nameservers = call->nameservers;
     uint64_t now_ms = now_of(nameservers);
@@ -320,8 +324,8 @@ static void call_try(struct nameserver_call *call)
     size_t n_left = call->n_order - call->n_tried;
     const struct nameserver *nameserver = &nameservers->list[call->order[call->n_tried++]];
     (void)snprintf(call->address, sizeof(call->address), "%s", nameserver->address);
-    call->request.deadline_ms =
-        call->is_read ? clock_after(now_ms, left_ms / n_left) : call->deadline_ms;
+    uint64_t share_ms = call->is_read ? left_ms / n_left : left_ms;
+    call->request.deadline_ms = clock_after(now_ms, share_ms < most_ms ? share_ms : most_ms);
     call->request.fails_fast = true;
     /* Those that are out of use come last: it is this one, soon, or none. */
     upstream_pool_hurry(nameservers->pool, span_of(call->address), POOL_NORMAL);
@@ -361,8 +365,26 @@ void nameserver_call_start(struct nameserver_call *call, struct nameservers *nam
         call->is_read = is_read;
         call->deadline_ms = deadline_ms;
         call_order(call);
-        call_try(call);
+        call_try(call, UINT64_MAX);
     }
+}
+
+bool nameserver_call_confirm(struct nameserver_call *call)
+{
+    struct nameservers *nameservers = call->nameservers;
+    if (call->generation != nameservers->generation || now_of(nameservers) >= call->deadline_ms) {
+        return false;
+    }
+    for (; call->n_tried < call->n_order; call->n_tried++) {
+        const struct nameserver *next = &nameservers->list[call->order[call->n_tried]];
+        if (!next->health.is_failing &&
+            upstream_pool_can_use(nameservers->pool, span_of(next->address), POOL_NORMAL)) {
+            call->is_confirming = true;
+            call_try(call, NAMESERVER_SILENCE_MS);
+            return true;
+        }
+    }
+    return false;
 }
 
 void nameserver_call_cancel(struct nameserver_call *call)
@@ -442,7 +464,7 @@ static void probe_start(struct nameservers *nameservers, size_t index)
         probe->order[0] = (uint8_t)index;
         probe->n_order = 1;
         probe->generation = nameservers->generation;
-        call_try(probe);
+        call_try(probe, UINT64_MAX);
     }
 }
 

@@ -56,6 +56,7 @@ struct nameserver_call {
     size_t n_order;
     size_t n_tried;
     uint64_t generation;
+    bool is_confirming; /* one has answered, and another is asked whether it agrees */
 };
 
 struct nameservers *nameservers_new(
@@ -108,6 +109,13 @@ const char *nameservers_choice_reason(const struct nameservers *nameservers);
 void nameserver_call_start(struct nameserver_call *call, struct nameservers *nameservers,
     const struct nameserver_call_handler *handler, const struct remoting_command *command,
     const struct command_source *source, bool is_read, uint64_t deadline_ms);
+/*
+ * Called by on_response: the answer is not taken for true alone, and the next nameserver that is
+ * known to work is asked, for NAMESERVER_SILENCE_MS at most. What it says, or that it says nothing,
+ * comes by the handler as usual; on_failure is then told although somebody has answered. False
+ * where there is none to ask.
+ */
+bool nameserver_call_confirm(struct nameserver_call *call);
 /*
  * Whether who waits for the call until deadline_ms waits for nothing, as it waits itself for an
  * attempt to connect that is due only then or later; report says so.

@@ -23,9 +23,10 @@ struct route_fetch {
     struct routes *routes;
     struct nameserver_call call;
     TAILQ_HEAD(, route_waiter) waiters;
-    bool is_left; /* nobody waits for it */
-    bool is_over; /* who still waits is being told */
-    char *topic;  /* "" for the cluster table */
+    bool is_left;   /* nobody waits for it */
+    bool is_over;   /* who still waits is being told */
+    bool is_denied; /* a nameserver answered that it knows no such topic */
+    char *topic;    /* "" for the cluster table */
     struct ext_field field;
     struct loop_reapable reapable;
     UT_hash_handle hh;
@@ -191,6 +192,37 @@ static int cluster_put(struct routes *routes, struct span body)
     return route_table_learn(routes->table, cluster, routes->context->loop->now_ms);
 }
 
+/*
+ * Every nameserver that answers says that there is no such topic. Each knows by itself what brokers
+ * told it, and one that has just started knows nothing yet.
+ */
+static void denied(struct route_fetch *fetch)
+{
+    struct routes *routes = fetch->routes;
+    struct span topic = span_of(fetch->topic);
+    uint64_t now_ms = routes->context->loop->now_ms;
+    switch (route_table_deny(routes->table, topic, now_ms)) {
+    case ROUTE_DENIAL_DOUBTED:
+        log_warning(
+            "route topic=%s kept: the nameservers know no such topic any more", fetch->topic);
+        fetch_end(fetch, NULL);
+        return;
+    case ROUTE_DENIAL_LOST:
+        net_event_note(routes->context->events, EVENT_ROUTE_LOST, true, fetch->topic,
+            "the nameservers know no such topic any more");
+        fetch_end(fetch, NULL);
+        return;
+    case ROUTE_DENIAL_ABSENT:
+        fetch_end(fetch, NULL);
+        return;
+    case ROUTE_DENIAL_NO_MEMORY:
+        break;
+    }
+    struct failure_report report;
+    failure_set(&report, FAILURE_OVERLOADED, false, "out of memory");
+    fetch_end(fetch, &report);
+}
+
 static void on_response(struct nameserver_call *call, struct remoting_command *response,
     const struct command_source *source)
 {
@@ -213,12 +245,11 @@ static void on_response(struct nameserver_call *call, struct remoting_command *r
                 topic.n > 0 ? "topic " : "the cluster", fetch->topic);
         }
     } else if (response->code == RESPONSE_TOPIC_NOT_EXIST && topic.n > 0) {
-        if (route_table_has_route(routes->table, topic)) {
-            net_event_note(routes->context->events, EVENT_ROUTE_LOST, true, fetch->topic,
-                "the nameservers know no such topic any more");
+        fetch->is_denied = true;
+        if (!nameserver_call_confirm(call)) {
+            denied(fetch);
         }
-        r = route_table_put(routes->table, topic, NULL, routes->context->loop->now_ms);
-        failure_set(&report, FAILURE_OVERLOADED, false, "out of memory");
+        return;
     } else {
         r = -1;
         failure_set(&report, FAILURE_NO_NAMESERVER, false,
@@ -235,6 +266,10 @@ static void on_failure(struct nameserver_call *call, const struct failure_report
     struct route_fetch *fetch =
         (struct route_fetch *)(void *)((char *)call - offsetof(struct route_fetch, call));
     struct routes *routes = fetch->routes;
+    if (fetch->is_denied) {
+        denied(fetch); /* by who answers */
+        return;
+    }
     routes->no_refresh_until_ms = clock_after(routes->context->loop->now_ms, REFRESH_PAUSE_MS);
     struct failure_report copy = *report;
     /* Asking for a route has not sent the caller's request anywhere. */
@@ -358,6 +393,7 @@ enum route_entry_state routes_find(
     uint64_t now_ms = routes->context->loop->now_ms;
     enum route_entry_state state = route_table_find(routes->table, topic, now_ms, ret_entry);
     if (state == ROUTE_STALE && now_ms >= routes->no_refresh_until_ms &&
+        route_table_is_due(routes->table, *ret_entry, now_ms) &&
         routes->n_left < ROUTE_FETCHES_LEFT_MAX && !fetch_find(routes, topic)) {
         struct route_fetch *fetch = fetch_new(routes, topic);
         if (fetch) {

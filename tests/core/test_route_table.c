@@ -44,7 +44,7 @@ static void put(struct route_table *table, const char *topic, uint64_t now_ms)
 
 static void put_absent(struct route_table *table, const char *topic, uint64_t now_ms)
 {
-    ck_assert_int_eq(route_table_put(table, span_of(topic), NULL, now_ms), 0);
+    ck_assert_int_eq(route_table_deny(table, span_of(topic), now_ms), ROUTE_DENIAL_ABSENT);
 }
 
 static void assert_state(
@@ -95,9 +95,61 @@ START_TEST(topic_that_does_not_exist_is_absent_until_it_is_worth_asking_again)
     assert_state(table, "T", START_MS + NEGATIVE_TTL_MS, ROUTE_UNKNOWN);
     put(table, "T", START_MS + NEGATIVE_TTL_MS);
     assert_state(table, "T", START_MS + NEGATIVE_TTL_MS, ROUTE_FRESH);
-    put_absent(table, "T", START_MS + NEGATIVE_TTL_MS);
-    assert_state(table, "T", START_MS + NEGATIVE_TTL_MS, ROUTE_ABSENT);
     ck_assert_uint_eq(route_table_n_topics(table), 1);
+    route_table_free(table);
+}
+END_TEST
+
+/* As by a nameserver that was started again, until the brokers have told it of themselves. */
+START_TEST(route_that_nameservers_deny_is_kept_for_a_while_and_asked_for_again)
+{
+    struct route_table *table = table_new(10);
+    const uint64_t denied_ms = START_MS + REFRESH_MS;
+    struct route_entry *entry;
+    put(table, "T", START_MS);
+    assert_state(table, "T", denied_ms - 1, ROUTE_FRESH);
+    ck_assert_int_eq(route_table_deny(table, SPAN("T"), denied_ms - 1), ROUTE_DENIAL_DOUBTED);
+    assert_state(table, "T", denied_ms - 1, ROUTE_STALE);
+    ck_assert_int_eq(route_table_find(table, SPAN("T"), denied_ms, &entry), ROUTE_STALE);
+    ck_assert(!route_table_is_due(table, entry, denied_ms + NEGATIVE_TTL_MS - 2));
+    ck_assert(route_table_is_due(table, entry, denied_ms + NEGATIVE_TTL_MS - 1));
+    ck_assert_int_eq(
+        route_table_deny(table, SPAN("T"), denied_ms + ROUTE_DOUBT_MS - 2), ROUTE_DENIAL_DOUBTED);
+    ck_assert(!route_table_is_due(table, entry, denied_ms + ROUTE_DOUBT_MS - 1));
+    assert_state(table, "T", denied_ms + ROUTE_DOUBT_MS - 2, ROUTE_STALE);
+    ck_assert_int_eq(
+        route_table_deny(table, SPAN("T"), denied_ms + ROUTE_DOUBT_MS - 1), ROUTE_DENIAL_LOST);
+    assert_state(table, "T", denied_ms + ROUTE_DOUBT_MS, ROUTE_ABSENT);
+    ck_assert(entry->is_lost);
+    ck_assert_int_eq(
+        route_table_deny(table, SPAN("T"), denied_ms + ROUTE_DOUBT_MS), ROUTE_DENIAL_ABSENT);
+    ck_assert(entry->is_lost);
+    route_table_free(table);
+}
+END_TEST
+
+START_TEST(route_that_was_denied_and_then_found_again_is_like_a_new_one)
+{
+    struct route_table *table = table_new(10);
+    struct route_entry *entry;
+    put(table, "T", START_MS);
+    ck_assert_int_eq(route_table_deny(table, SPAN("T"), START_MS + 1), ROUTE_DENIAL_DOUBTED);
+    put(table, "T", START_MS + 2);
+    ck_assert_int_eq(route_table_find(table, SPAN("T"), START_MS + 2, &entry), ROUTE_FRESH);
+    ck_assert(!entry->is_lost);
+    ck_assert_int_eq(
+        route_table_deny(table, SPAN("T"), START_MS + 1 + ROUTE_DOUBT_MS), ROUTE_DENIAL_DOUBTED);
+    route_table_free(table);
+}
+END_TEST
+
+START_TEST(route_that_a_broker_denies_too_is_lost_at_once)
+{
+    struct route_table *table = table_new(10);
+    put(table, "T", START_MS);
+    route_table_expire(table, SPAN("T"));
+    ck_assert_int_eq(route_table_deny(table, SPAN("T"), START_MS + 1), ROUTE_DENIAL_LOST);
+    assert_state(table, "T", START_MS + 1, ROUTE_ABSENT);
     route_table_free(table);
 }
 END_TEST
@@ -260,7 +312,8 @@ START_TEST(absence_of_a_topic_teaches_nothing_about_brokers)
 {
     struct route_table *table = table_new(10);
     put(table, "T", START_MS);
-    put_absent(table, "T", START_MS);
+    route_table_expire(table, SPAN("T"));
+    ck_assert_int_eq(route_table_deny(table, SPAN("T"), START_MS), ROUTE_DENIAL_LOST);
     assert_master(table, "broker-a", "10.0.0.1:10911", true);
     route_table_free(table);
 }
@@ -370,6 +423,9 @@ int main(void)
     tcase_add_test(topics, topic_that_was_never_asked_for_is_unknown);
     tcase_add_test(topics, route_is_fresh_for_the_refresh_interval_and_stale_for_good);
     tcase_add_test(topics, topic_that_does_not_exist_is_absent_until_it_is_worth_asking_again);
+    tcase_add_test(topics, route_that_nameservers_deny_is_kept_for_a_while_and_asked_for_again);
+    tcase_add_test(topics, route_that_was_denied_and_then_found_again_is_like_a_new_one);
+    tcase_add_test(topics, route_that_a_broker_denies_too_is_lost_at_once);
     tcase_add_test(topics, expired_route_is_stale_and_still_there);
     tcase_add_test(topics, route_expires_also_while_the_clock_is_younger_than_the_refresh_interval);
     tcase_add_test(topics, expired_absence_is_unknown);

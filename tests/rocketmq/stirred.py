@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Brokers and nameservers are killed and started in turn under a stream of sends"""
 
+import collections
 import pathlib
+import re
 import sys
 import time
 
@@ -13,6 +15,10 @@ from tap import at_end, check, equal, less, main, note, test
 
 SECONDS = 60
 ROUND = ("broker-a", "nameserver-a", "broker-b", "nameserver-b")
+
+
+def _without_numbers(remark):
+    return re.sub(r"\d+", "N", remark or "")[:200]
 
 
 @at_end
@@ -42,10 +48,16 @@ def every_send_is_answered_and_every_failure_is_explained():
         equal(stream.unanswered, [], "sends that were never answered")
         failed = stream.failed()
         note(f"{n_killed} killed and started, {len(stream.rows)} sends, {len(failed)} failed")
+        causes = collections.Counter(
+            f"{answer.error or answer.code}: {_without_numbers(answer.remark)}" for _, answer in failed
+        )
+        for cause, n_failed in causes.most_common(8):
+            note(f"{n_failed} times {cause}")
         for body, answer in failed:
             check(answer.error, f"'{body}' failed with a word: code {answer.code} {answer.remark}")
             check(answer.ext.get("sidecar.sent") in ("no", "maybe"), f"'{body}': was it sent?")
             check(answer.remark, f"'{body}': the cause is told")
+            check(answer.error != "no-route", "a nameserver that starts again takes no route away")
         slowest = max(ended - began for began, ended, _, _ in stream.rows)
         # What a machine that is busy with three Java programs adds is not the daemon's.
         less(slowest, 5.0, "seconds that the slowest answer took, with a deadline of 3 s")

@@ -34,13 +34,18 @@ def is_refused(answer, setting, what):
 
 
 def fill(on, client, body, most=2000):
-    """Asks until one is refused: the opaques of those that were taken, and the refusal."""
+    """
+    Asks until one is refused: the opaques of those that were taken, and the refusal. Others may have
+    been asked before that one was seen.
+    """
     opaques = []
     while client.is_silent(0.01):
         opaques.append(on.ask(client, f"hog {len(opaques)}", PATIENT, body))
         less(len(opaques), most, "requests until one is refused")
     refused = client.receive()
     opaques.remove(refused.opaque)
+    while not client.is_silent(0.3):
+        opaques.remove(client.receive().opaque)
     return opaques, refused
 
 

@@ -12,13 +12,14 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from daemon_process import binary
-from fake_broker import FakeBroker, Held, close, silence
+from fake_broker import FakeBroker, Held, answers, close, silence
 from remoting import (
     GET_BROKER_CLUSTER_INFO,
     GET_MAX_OFFSET,
     GET_ROUTEINFO_BY_TOPIC,
     GET_STATS,
     SEND_MESSAGE,
+    TOPIC_NOT_EXIST,
 )
 from scenario import TOPIC, is_own, stage
 from tap import check, contains, equal, main, test, wait_until
@@ -148,6 +149,7 @@ def a_topic_that_never_was_is_nobodys_fault_and_one_that_went_is_told():
         equal(health(on.daemon), (0, "healthy\n"), "health")
         send(client, "orders")
         on.nameserver.no_route.add("orders")
+        on.broker.on(SEND_MESSAGE, answers(TOPIC_NOT_EXIST, remark="topic[orders] not exist"))
         wait_until(lambda: send(client, "orders").error == "no-route", 20, "the route is gone")
         wait_until(lambda: health(on.daemon)[0] == 1, 10, "degraded")
         code, text = health(on.daemon)
