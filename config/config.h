@@ -131,6 +131,7 @@ struct config {
         uint64_t tcp_user_timeout_ms;       /* 10s */
         bool allow_any_address;             /* "any" */
         struct config_list allow_addresses; /* networks: 10.0.0.0/8, fd00::/8, 127.0.0.1 */
+        struct config_list route_addresses; /* networks and host:port; none: every address */
     } upstream;
     struct {
         unsigned connections_per_address; /* 1 */

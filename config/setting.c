@@ -132,6 +132,8 @@ const struct setting settings[] = {
         .sentence = "How long written bytes may stay unacknowledged before the connection counts as lost."),
     LIST(SETTING_NETWORKS, upstream, allow_addresses,
         .sentence = "What sidecar.addr may name beyond nameservers and routes: 10.0.0.0/8;fd00::/8, or any."),
+    LIST(SETTING_TARGETS, upstream, route_addresses,
+        .sentence = "Where routes may lead: 10.0.0.0/8;broker-a:10911. None given: anywhere, as nameservers say."),
 
     COUNT(pool, connections_per_address, "1", 1, 64,
         .sentence = "Connections to one broker or nameserver, each for requests and for long polls."),

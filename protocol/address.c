@@ -80,3 +80,17 @@ bool address_host_is_in(struct span host, const char *network)
     }
     return true;
 }
+
+bool address_is_among(const char *address, char *const *items, size_t n_items)
+{
+    struct span host;
+    uint16_t port;
+    bool is_plausible = address_parse(span_of(address), &host, &port);
+    for (size_t i = 0; i < n_items; i++) {
+        if (strcmp(items[i], address) == 0 ||
+            (is_plausible && address_host_is_in(host, items[i]))) {
+            return true;
+        }
+    }
+    return false;
+}

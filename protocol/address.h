@@ -22,3 +22,5 @@ bool address_parse(struct span text, struct span *ret_host, uint16_t *ret_port);
  * are in no network: only addresses in numbers can be held against one.
  */
 bool address_host_is_in(struct span host, const char *network);
+/* Whether one of the items is this very host:port, or a network that its host is in. */
+bool address_is_among(const char *address, char *const *items, size_t n_items);

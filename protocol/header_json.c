@@ -1051,8 +1051,8 @@ static bool loads(const struct parser *parser, size_t flags, json_error_t *ret_e
     return json != NULL;
 }
 
-/* False when jansson finds the header not to be JSON. */
-static bool judge(struct parser *parser)
+/* What jansson finds; HEADER_OK also where the parser has marked something as invalid. */
+static enum header_status judge(struct parser *parser)
 {
     size_t n = (size_t)(parser->end - parser->start);
     if (n > HEADER_JSON_JUDGED_MAX) {
@@ -1063,19 +1063,27 @@ static bool judge(struct parser *parser)
             "at most %u with unknown keys, nested or null values, exponents",
             HEADER_JSON_JUDGED_MAX);
         mark_invalid(parser, SPAN("JSON header"), span_of(seen), accepted);
-        return true;
+        return HEADER_OK;
     }
     json_error_t error;
     if (loads(parser, JSON_REJECT_DUPLICATES, &error)) {
-        return true;
+        return HEADER_OK;
     }
-    json_error_t second_error;
-    if (json_error_code(&error) == json_error_duplicate_key && loads(parser, 0, &second_error)) {
-        mark_invalid(parser, SPAN("JSON header"), span_of(error.text), "each key once");
-        return true;
+    if (json_error_code(&error) == json_error_duplicate_key) {
+        const json_error_t first_error = error;
+        if (loads(parser, 0, &error)) {
+            mark_invalid(parser, SPAN("JSON header"), span_of(first_error.text), "each key once");
+            return HEADER_OK;
+        }
+    }
+    /* It has words for everything but that. */
+    if (error.text[0] == '\0' || json_error_code(&error) == json_error_out_of_memory) {
+        header_problem_set(
+            parser->problem, SPAN("JSON header"), SPAN("no memory left"), "it again, later");
+        return HEADER_NO_MEMORY;
     }
     header_problem_set(parser->problem, SPAN("JSON header"), span_of(error.text), "JSON");
-    return false;
+    return HEADER_SYNTAX;
 }
 
 static void unescape_strings(const struct parser *parser)
@@ -1098,8 +1106,12 @@ enum header_status header_json_decode(
         .end = data + n,
         .has_runs = n >= JSON_TEXT_BLOCK && data[n - 1] == '}',
     };
-    if (!parse_header(&parser) || (parser.must_be_judged && !judge(&parser))) {
+    if (!parse_header(&parser)) {
         return HEADER_SYNTAX;
+    }
+    enum header_status judged = parser.must_be_judged ? judge(&parser) : HEADER_OK;
+    if (judged != HEADER_OK) {
+        return judged;
     }
     if (parser.is_invalid) {
         return HEADER_INVALID;

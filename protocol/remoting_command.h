@@ -79,7 +79,8 @@ enum header_status {
      * goes on
      */
     HEADER_INVALID,
-    HEADER_SYNTAX, /* cannot be read: the connection must be closed */
+    HEADER_SYNTAX,    /* cannot be read: the connection must be closed */
+    HEADER_NO_MEMORY, /* to read it with; the connection goes on */
 };
 
 /*
@@ -114,10 +115,10 @@ static inline bool remoting_command_is_oneway(const struct remoting_command *com
 
 /*
  * Decodes a complete frame (frame_measure() said so) into a command that remoting_command_init()
- * prepared. After HEADER_INVALID every number that was good is set, after HEADER_SYNTAX those
- * before the problem; `present` tells whether the opaque is among them (it is not when it stood
- * twice). Remark and ext fields are then absent. *ret_problem is written in these two cases only,
- * *ret_serialize_type always.
+ * prepared. After HEADER_INVALID and HEADER_NO_MEMORY every number that was good is set, after
+ * HEADER_SYNTAX those before the problem; `present` tells whether the opaque is among them (it is
+ * not when it stood twice). Remark and ext fields are then absent. *ret_problem is written in these
+ * cases only, *ret_serialize_type always.
  */
 enum header_status remoting_command_decode(struct remoting_command *command, uint8_t *frame,
     size_t size, enum serialize_type *ret_serialize_type, struct header_problem *ret_problem);

@@ -6,7 +6,8 @@
  * those as sidecar.addr). Routes are kept when they are old: it is the asker who sees by
  * route_table_find() that a fresh one should be fetched, and serves the old one until it came. A
  * route that the nameservers deny all at once is kept for ROUTE_DOUBT_MS: a nameserver that was
- * started again knows no topic until every broker has told it of its own. At the limit on topics the one that was unused for longest makes room.
+ * started again knows no topic until every broker has told it of its own. At the limit on topics
+ * the one that was unused for longest makes room.
  *
  * The table owns its entries and the routes in them. Pointers to entries, routes and addresses are
  * valid until the next call that changes the table: nobody keeps one over a turn of the loop.

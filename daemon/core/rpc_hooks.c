@@ -38,29 +38,14 @@ void rpc_hooks_deinit(struct rpc_hooks *hooks)
     hooks->n_credentials = 0;
 }
 
-static bool targets_hold(const struct acl_credentials *credentials, const char *address)
-{
-    struct span host;
-    uint16_t port;
-    if (credentials->n_targets == 0) {
-        return true;
-    }
-    bool is_plausible = address_parse(span_of(address), &host, &port);
-    for (size_t i = 0; i < credentials->n_targets; i++) {
-        if (strcmp(credentials->targets[i], address) == 0 ||
-            (is_plausible && address_host_is_in(host, credentials->targets[i]))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static const struct acl_credentials *credentials_for(
     const struct rpc_hooks *hooks, const char *address)
 {
     for (size_t i = 0; i < hooks->n_credentials; i++) {
-        if (targets_hold(&hooks->credentials[i], address)) {
-            return &hooks->credentials[i];
+        const struct acl_credentials *credentials = &hooks->credentials[i];
+        if (credentials->n_targets == 0 ||
+            address_is_among(address, credentials->targets, credentials->n_targets)) {
+            return credentials;
         }
     }
     return NULL;

@@ -338,15 +338,13 @@ void session_answer_failure(struct session *session, int32_t client_opaque,
     session_answer(session, &answer, serialize_type, NULL);
 }
 
-__attribute__((format(printf, 4, 5))) static void answer_invalid(struct session *session,
-    int32_t client_opaque, enum serialize_type serialize_type, const char *format, ...)
+/* The request was not taken, and why. */
+static void answer_refusal(struct session *session, int32_t client_opaque,
+    enum serialize_type serialize_type, enum failure failure, const char *problem)
 {
     struct failure_report report;
-    va_list arguments;
-    va_start(arguments, format);
-    failure_set_va(&report, FAILURE_INVALID, false, format, arguments);
-    va_end(arguments);
-    session->sessions->stats->requests_invalid++;
+    failure_set(&report, failure, false, "%s", problem);
+    session->sessions->stats->requests_invalid += failure == FAILURE_INVALID;
     session_answer_failure(session, client_opaque, serialize_type, &report, 0, SPAN_ABSENT);
 }
 
@@ -365,7 +363,7 @@ static void protocol_end(struct session *session, const char *problem)
  * is told under 0 only where no other request could take that for its answer.
  */
 static void request_refuse(struct session *session, const struct remoting_command *command,
-    enum serialize_type serialize_type, const char *problem)
+    enum serialize_type serialize_type, enum failure failure, const char *problem)
 {
     bool has_opaque = command->present & REMOTING_HAS_OPAQUE;
     if (remoting_command_is_oneway(command)) {
@@ -373,7 +371,7 @@ static void request_refuse(struct session *session, const struct remoting_comman
         return;
     }
     if (has_opaque || TAILQ_EMPTY(&session->invocations)) {
-        answer_invalid(session, command->opaque, serialize_type, "%s", problem);
+        answer_refusal(session, command->opaque, serialize_type, failure, problem);
     }
     if (!has_opaque) {
         protocol_end(session, problem);
@@ -443,12 +441,15 @@ static void on_frame(
         break;
     case HEADER_SYNTAX:
         if (has_opaque && !is_oneway) {
-            answer_invalid(session, command->opaque, serialize_type, "%s", problem.text);
+            answer_refusal(session, command->opaque, serialize_type, FAILURE_INVALID, problem.text);
         }
         protocol_end(session, problem.text);
         return;
     case HEADER_INVALID:
-        request_refuse(session, command, serialize_type, problem.text);
+        request_refuse(session, command, serialize_type, FAILURE_INVALID, problem.text);
+        return;
+    case HEADER_NO_MEMORY:
+        request_refuse(session, command, serialize_type, FAILURE_OVERLOADED, problem.text);
         return;
     }
     const struct command_source source = { .frame = frame, .size = size, .owner = owner };
@@ -458,12 +459,12 @@ static void on_frame(
         return;
     }
     if (!has_opaque && !is_oneway) {
-        request_refuse(session, command, serialize_type,
+        request_refuse(session, command, serialize_type, FAILURE_INVALID,
             "the header has no opaque: a request needs code and opaque, both integers");
         return;
     }
     if (!(command->present & REMOTING_HAS_CODE)) {
-        request_refuse(session, command, serialize_type,
+        request_refuse(session, command, serialize_type, FAILURE_INVALID,
             "the header has no code: a request needs code and opaque, both integers");
         return;
     }
@@ -526,7 +527,7 @@ static void on_bad_frame(struct transport *transport, uint8_t *data, size_t n)
     const struct remoting_command *command =
         header_of_lost_frame(session, data, n, &serialize_type);
     if (command && !remoting_command_is_oneway(command)) {
-        answer_invalid(session, command->opaque, serialize_type, "%s", problem);
+        answer_refusal(session, command->opaque, serialize_type, FAILURE_INVALID, problem);
     }
     protocol_end(session, problem);
 }

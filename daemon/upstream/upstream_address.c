@@ -470,6 +470,12 @@ static void attempt_next(struct upstream_address *address)
            !upstream_pool_is_closed(address->pool)) {
         size_t i = address->next_resolved;
         const struct sockaddr *socket_address = (const struct sockaddr *)&resolved->addresses[i];
+        if (!upstream_pool_admits(address->pool, upstream_address_name(address), socket_address)) {
+            (void)snprintf(address->cause, sizeof(address->cause),
+                "[upstream] route_addresses does not admit it");
+            address->next_resolved++;
+            continue;
+        }
         struct upstream_address *other = upstream_pool_find_connected(
             address->pool, address, socket_address, resolved->sizes[i]);
         if (other) {

@@ -1,5 +1,7 @@
 #include "daemon/upstream/upstream_pool.h"
 
+#include "daemon/upstream/destination.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +13,7 @@
 struct upstream_pool {
     struct upstream_context *context;
     struct resolver *resolver;
+    const struct config *config;
     struct backoff_limits backoff_limits;
     size_t connections_per_address;
     size_t max_connections; /* 0: no limit */
@@ -38,6 +41,12 @@ struct upstream_context *upstream_pool_context(const struct upstream_pool *pool)
 struct resolver *upstream_pool_resolver(const struct upstream_pool *pool)
 {
     return pool->resolver;
+}
+
+bool upstream_pool_admits(
+    const struct upstream_pool *pool, const char *name, const struct sockaddr *socket_address)
+{
+    return destination_is_admitted(pool->config, name, socket_address);
 }
 
 const struct backoff_limits *upstream_pool_backoff_limits(const struct upstream_pool *pool)
@@ -488,6 +497,7 @@ static void on_cleanup(struct deadline *deadline, uint64_t now_ms)
 
 void upstream_pool_configure(struct upstream_pool *pool, const struct config *config)
 {
+    pool->config = config;
     pool->backoff_limits = (struct backoff_limits){
         .initial_ms = config->backoff.initial_ms,
         .max_ms = config->backoff.max_ms,

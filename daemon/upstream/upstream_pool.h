@@ -28,7 +28,7 @@ struct upstream_pool *upstream_pool_new(
     struct upstream_context *context, struct resolver *resolver, const struct config *config);
 /*
  * Connections that are there beyond the new limits stay until they are idle; waits that have begun
- * keep the length that they had.
+ * keep the length that they had. The configuration is used until the next one comes.
  */
 void upstream_pool_configure(struct upstream_pool *pool, const struct config *config);
 struct upstream_pool *upstream_pool_free(struct upstream_pool *pool);
@@ -101,6 +101,9 @@ void upstream_pool_each(const struct upstream_pool *pool,
 
 struct upstream_context *upstream_pool_context(const struct upstream_pool *pool);
 struct resolver *upstream_pool_resolver(const struct upstream_pool *pool);
+/* destination.h */
+bool upstream_pool_admits(
+    const struct upstream_pool *pool, const char *name, const struct sockaddr *socket_address);
 const struct backoff_limits *upstream_pool_backoff_limits(const struct upstream_pool *pool);
 size_t upstream_pool_connections_per_address(const struct upstream_pool *pool);
 bool upstream_pool_is_closed(const struct upstream_pool *pool);

@@ -85,6 +85,7 @@ START_TEST(without_a_file_every_setting_has_its_default)
     ck_assert_uint_eq(config->upstream.tcp_user_timeout_ms, 10000);
     ck_assert(!config->upstream.allow_any_address);
     ck_assert_uint_eq(config->upstream.allow_addresses.n, 0);
+    ck_assert_uint_eq(config->upstream.route_addresses.n, 0);
     ck_assert_uint_eq(config->pool.max_idle_ms, 60000);
     ck_assert_uint_eq(config->pool.cleanup_interval_ms, 30000);
     ck_assert_uint_eq(config->backoff.initial_ms, 100);
@@ -145,6 +146,7 @@ static const char every_setting[] =
     "[upstream]\nconnect_timeout = 4s\nrequest_timeout = 5s\nkeepalive_idle = "
     "2min\ntcp_user_timeout = 11s\n"
     "allow_addresses = any;10.0.0.0/8;::1\n"
+    "route_addresses = 10.0.0.0/8;broker-a:10911\n"
     "[pool]\nmax_idle = 1h\ncleanup_interval = 31s\n"
     "[backoff]\ninitial = 200ms\nmax = 40s\nmax_wanted = 3s\n"
     "[limits]\nmax_frame = 8MiB\nmax_in_flight = 1000\nmax_in_flight_per_session = 100\n"
@@ -193,6 +195,7 @@ static void check_every_setting(const struct config *config)
 {
     static const char *const nameservers[] = { "a.example:9876", "[fd00::7]:9877", NULL };
     static const char *const networks[] = { "10.0.0.0/8", "::1", NULL };
+    static const char *const targets[] = { "10.0.0.0/8", "broker-a:10911", NULL };
     ck_assert_str_eq(config->listener.sections[0].socket, "/run/x.sock");
     ck_assert_uint_eq(config->listener.sections[0].socket_mode, 0600);
     ck_assert_str_eq(config->listener.sections[0].socket_group, "www-data");
@@ -222,6 +225,7 @@ static void check_every_setting(const struct config *config)
     ck_assert_uint_eq(config->upstream.tcp_user_timeout_ms, 11000);
     ck_assert(config->upstream.allow_any_address);
     check_list(&config->upstream.allow_addresses, networks);
+    check_list(&config->upstream.route_addresses, targets);
     ck_assert_uint_eq(config->pool.max_idle_ms, 3600000);
     ck_assert_uint_eq(config->pool.cleanup_interval_ms, 31000);
     ck_assert_uint_eq(config->backoff.initial_ms, 200);

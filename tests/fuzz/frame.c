@@ -90,6 +90,7 @@ static void try_frame(const uint8_t *data, size_t size)
         break;
     case HEADER_INVALID:
     case HEADER_SYNTAX:
+    case HEADER_NO_MEMORY:
         promise_problem(&problem);
         promise(span_is_absent(command.remark) && command.ext_fields.n == 0,
             "text of a header that was refused");

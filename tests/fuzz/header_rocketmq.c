@@ -38,6 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         break;
     case HEADER_INVALID:
     case HEADER_SYNTAX:
+    case HEADER_NO_MEMORY:
         promise_problem(&problem);
         break;
     }

@@ -154,6 +154,20 @@ START_TEST(host_in_numbers_is_held_against_a_network)
 }
 END_TEST
 
+START_TEST(address_is_among_networks_and_others_of_its_kind)
+{
+    char *const items[] = { "10.0.0.0/8", "broker-a:10911", "fd00::/8" };
+    ck_assert(address_is_among("10.1.2.3:80", items, 3));
+    ck_assert(address_is_among("[fd00::7]:80", items, 3));
+    ck_assert(address_is_among("broker-a:10911", items, 3));
+    ck_assert(!address_is_among("broker-a:10912", items, 3));
+    ck_assert(!address_is_among("broker-b:10911", items, 3));
+    ck_assert(!address_is_among("11.0.0.1:80", items, 3));
+    ck_assert(!address_is_among("10.1.2.3", items, 3));
+    ck_assert(!address_is_among("10.1.2.3:80", items, 0));
+}
+END_TEST
+
 #define N(array) (int)(sizeof(array) / sizeof((array)[0]))
 
 int main(void)
@@ -165,6 +179,7 @@ int main(void)
     tcase_add_test(tests, host_may_have_253_characters);
     tcase_add_test(tests, longest_address_fits_the_text_that_the_header_promises);
     tcase_add_loop_test(tests, host_in_numbers_is_held_against_a_network, 0, N(network_cases));
+    tcase_add_test(tests, address_is_among_networks_and_others_of_its_kind);
     Suite *suite = suite_create("address");
     suite_add_tcase(suite, tests);
     return run_suite(suite);

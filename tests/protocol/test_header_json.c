@@ -1,5 +1,6 @@
 #include "protocol/header_json.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -282,6 +283,45 @@ START_TEST(known_name_stays_known_when_every_letter_is_escaped)
     }
     (void)stpcpy(at, "\":2}");
     assert_verdict(text, HEADER_INVALID);
+}
+END_TEST
+
+static size_t allocations_left;
+
+static void *failing_malloc(size_t n)
+{
+    if (allocations_left == 0) {
+        return NULL;
+    }
+    allocations_left--;
+    return malloc(n);
+}
+
+/* jansson calls a token invalid that it finds no memory for; of everything else it says nothing. */
+START_TEST(memory_that_runs_out_in_jansson_is_told_where_it_tells)
+{
+    static const char text[] = "{\"code\":10,\"opaque\":5,\"x\":{\"y\":[1,2.5,\"z\"]}}";
+    size_t n_no_memory = 0;
+    enum header_status status = HEADER_NO_MEMORY;
+    json_set_alloc_funcs(failing_malloc, free);
+    for (size_t n = 0; status != HEADER_OK; n++) {
+        ck_assert_uint_lt(n, 1000);
+        allocations_left = n;
+        struct remoting_command command;
+        struct ext_field fields[4];
+        struct header_problem problem;
+        char copy[sizeof(text)];
+        memcpy(copy, text, sizeof(text));
+        remoting_command_init(&command, fields, 4);
+        status = header_json_decode(&command, copy, sizeof(text) - 1, &problem);
+        ck_assert_int_eq(command.opaque, 5);
+        ck_assert_int_ne((int)status, (int)HEADER_INVALID);
+        bool is_told = status == HEADER_NO_MEMORY;
+        n_no_memory += is_told;
+        ck_assert(!is_told || strstr(problem.text, "no memory left"));
+    }
+    json_set_alloc_funcs(malloc, free);
+    ck_assert_uint_gt(n_no_memory, 3);
 }
 END_TEST
 
@@ -700,6 +740,7 @@ int main(void)
     tcase_add_loop_test(
         decoding, corner_case_is_judged_as_by_jansson, 0, (int)(sizeof(cases) / sizeof(cases[0])));
     tcase_add_test(decoding, nesting_is_accepted_to_the_depth_of_jansson);
+    tcase_add_test(decoding, memory_that_runs_out_in_jansson_is_told_where_it_tells);
     tcase_add_test(decoding, ext_fields_beyond_the_array_are_invalid_and_the_opaque_is_still_read);
     tcase_add_test(decoding, long_numbers_are_judged_as_by_jansson);
     tcase_add_test(decoding, known_name_stays_known_when_every_letter_is_escaped);

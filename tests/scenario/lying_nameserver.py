@@ -2,17 +2,20 @@
 """A nameserver that lies: routes to what is no broker, to nobody, and to the same one many times"""
 
 import json
+import os
 import pathlib
+import signal
 import socket
 import sys
 import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from fake_broker import answers
+from daemon_process import Daemon
+from fake_broker import FakeBroker, answers
 from remoting import GET_ROUTEINFO_BY_TOPIC, SEND_MESSAGE
-from scenario import is_own, stage
-from tap import check, equal, less, main, note, test
+from scenario import is_failure, is_own, stage
+from tap import check, contains, equal, less, main, note, test, wait_until
 
 SETTINGS = {"backoff": {"initial": "10ms", "max_wanted": "50ms"}}
 
@@ -89,6 +92,43 @@ def whatever_a_route_says_a_send_ends_in_words_and_others_go_on():
         on.nameserver.on(GET_ROUTEINFO_BY_TOPIC, route(("broker-a", broker)))
         answer = client.call(SEND_MESSAGE, {"topic": "Truth", "token": "t"}, b"x")
         equal((answer.code, answer.error), (0, None), f"a true route ({answer.remark})")
+
+
+@test
+def a_route_leads_nowhere_but_where_routes_may():
+    refused = "route_addresses does not admit it"
+    with stage() as on, Banner() as banner, FakeBroker("other") as other:
+        settings = {
+            "upstream": {"route_addresses": f"{on.broker.address};10.0.0.0/8"},
+            "nameserver": {"route_refresh": "1s"},
+        }
+        with Daemon([on.nameserver.address], settings) as daemon:
+            client = daemon.client()
+            answer = client.call(SEND_MESSAGE, {"topic": "Good", "token": "t"}, b"x")
+            equal((answer.code, answer.error), (0, None), f"where it may lead ({answer.remark})")
+            port = banner.address.rpartition(":")[2]
+            for address in (banner.address, f"localhost:{port}", f"[::1]:{port}"):
+                on.nameserver.on(GET_ROUTEINFO_BY_TOPIC, route(("x", address)))
+                ext = {"topic": "Bad-" + address.replace(":", "-").strip("[]"), "sidecar.retry": "no"}
+                answer = client.call(SEND_MESSAGE, ext, b"x")
+                is_failure(answer, "unreachable", 10001, "no", f"a send to {address}")
+                contains(answer.remark, refused, f"the remark for {address}")
+            both = route(("broker-a", on.broker.address), ("other", other.address))
+            on.nameserver.on(GET_ROUTEINFO_BY_TOPIC, both)
+            for n in range(8):
+                answer = client.call(SEND_MESSAGE, {"topic": "Both", "token": str(n)}, b"x")
+                is_own(answer, n, "a send to the one that is admitted")
+            equal(other.seen(SEND_MESSAGE), [], "requests at the one that is not")
+
+            daemon.write_config([on.nameserver.address], {})
+            os.kill(daemon.pid, signal.SIGHUP)
+
+            def comes_there():
+                client.call(SEND_MESSAGE, {"topic": "Both"}, b"x")
+                return other.seen(SEND_MESSAGE)
+
+            wait_until(comes_there, 20, "a send to the other one, with no list after a reload")
+        equal(bytes(banner.received), b"", "what came to the other server")
 
 
 main()
