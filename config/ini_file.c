@@ -137,6 +137,9 @@ static bool take_piece(struct source *source, char *dst, size_t size)
     const char *rest = source->rest;
     size_t n = strlen(rest);
     source->rest = NULL;
+    if (reserved > size) {
+        return false;
+    }
     if (n > room) {
         const char *separator = memrchr(rest, ';', room);
         if (!separator) {

@@ -97,6 +97,11 @@ bool send_property_is_valid(struct span name, struct span value, char *problem, 
             return false;
         }
     }
+    if (value.n == 0 && span_equals(name, SPAN(PROPERTY_UNIQ_KEY))) {
+        (void)snprintf(problem, problem_size,
+            "property." PROPERTY_UNIQ_KEY " is empty: without it the message is given one");
+        return false;
+    }
     size_t delay = delay_index(name);
     int64_t number;
     if (delay < N_DELAY_NAMES && !ext_value_parse_i64(value, 0, delay_names[delay].max, &number)) {

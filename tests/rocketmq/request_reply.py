@@ -122,6 +122,9 @@ def a_local_process_asks_and_java_answers():
     with JavaClient("reply", ";".join(cluster().nameservers()), topic, "JavaServers") as java:
         with daemon() as running:
             client = running.client()
+            # Java's consumer may need another round until it has its share of the queues.
+            soon = {"sidecar.timeoutMillis": "3000"}
+            wait_until(lambda: ask(client, topic, "ready?", **soon).error is None, 60, "Java's reply")
             for n in range(3):
                 answer = succeeded(ask(client, topic, f"local {n}"), f"the reply to {n}")
                 equal(answer.body.decode(), f"re: local {n}", f"the reply to {n}")

@@ -13,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from daemon_process import binary
 from remoting import GET_ROUTEINFO_BY_TOPIC, SEND_MESSAGE
 from rocketmq_story import daemon, new_topic, receive, receive_all, send_all, uses
-from tap import contains, equal, main, test, wait_until
+from tap import check, contains, equal, main, test, wait_until
 
 # What comes back first does so after the shortest delay that a worker takes.
 SOON = ("--retry-delay", "1s")
@@ -62,7 +62,12 @@ class Worker:
 
     def end(self, code=0, timeout=40):
         """Waits for it; what it said."""
-        errors = self.process.communicate(timeout=timeout)[1]
+        try:
+            errors = self.process.communicate(timeout=timeout)[1]
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            errors = self.process.communicate()[1]
+            check(False, f"it ends within {timeout} s; it saw {self.seen()} and said {errors}")
         equal(self.process.returncode, code, f"the exit code (standard error: {errors})")
         return errors
 

@@ -131,6 +131,7 @@ def what_may_not_be_batched_is_said_in_words():
         ([{"body": "x", "properties": {"a": "1\x012"}}], "byte 1"),
         ([{"body": "x", "properties": {"REAL_TOPIC": "y"}}], "REAL_TOPIC"),
         ([{"body": "x", "properties": {"a": []}}], "not a string"),
+        ([{"body": "x", "properties": {"UNIQ_KEY": ""}}], "UNIQ_KEY is empty"),
         ([plain, {"body": "x", "properties": {"WAIT": "false"}}], "WAIT"),
         ([plain, {"body": "x", "properties": {"__SHARDINGKEY": "y"}}], "sharding"),
         ([{"body": "x" * 3000000}, {"body": "y" * 3000000}], "max_message_size"),
@@ -173,6 +174,7 @@ def what_no_broker_could_read_is_answered_at_once():
     cases = (
         ({"property.a": "1\x022"}, "byte 2"),
         ({"property.a\x01": "1"}, "byte 1"),
+        ({"property.UNIQ_KEY": ""}, "UNIQ_KEY is empty"),
         ({"property.": "1"}, "no name"),
         ({"property.REAL_QID": "1"}, "REAL_QID"),
         ({"property.DELAY": "soon"}, "DELAY is 'soon'"),
