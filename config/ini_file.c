@@ -79,6 +79,17 @@ static void trim_line(struct source *source)
     source->text[n] = '\0';
 }
 
+/* inih would cut a line at " ;" and keep " #" in it: neither may happen without a word. */
+static bool has_comment_behind(const char *text)
+{
+    for (const char *mark = strpbrk(text, ";#"); mark; mark = strpbrk(mark + 1, ";#")) {
+        if (mark > text && strchr(blanks, mark[-1])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* True when the section line in text is to be given to inih. */
 static bool enter_section(struct source *source)
 {
@@ -90,21 +101,15 @@ static bool enter_section(struct source *source)
             "[section] is accepted alone on its line; its settings were skipped");
         return false;
     }
+    if (has_comment_behind(source->text)) {
+        report(
+            source, source->text, "a section's name has no ; and no #; its settings were skipped");
+        return false;
+    }
     source->text[n] = '\0';
     source->is_wanted = source->handler->on_section(source->user, source->line, source->text + 1);
     source->text[n] = ']';
     return source->is_wanted;
-}
-
-/* inih would cut the value at " ;" and keep " #" in it: neither may happen without a word. */
-static bool has_comment_behind(const char *text)
-{
-    for (const char *mark = strpbrk(text, ";#"); mark; mark = strpbrk(mark + 1, ";#")) {
-        if (mark > text && strchr(blanks, mark[-1])) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* Checks a line that must be a setting, and makes its value the rest that inih is to be given. */
