@@ -84,7 +84,7 @@ def dead_letters(client, group, n):
     return [row["body"] for row in receive_all(client, topic, f"{group}-dead", n)]
 
 
-@test(deadline=120)
+@test(deadline=240)
 @uses("POP, ACK, receipts")
 def the_exit_code_decides_what_becomes_of_a_message():
     topic = new_topic()
@@ -95,7 +95,7 @@ def the_exit_code_decides_what_becomes_of_a_message():
         first = ["0 0", "3 0", "65 0", "75 0", "killed 0"]
         again = ["3 1", "75 1", "killed 1"]
         with Worker(running, topic, "worker-1", command, "-j", "5", "-n", "8", *SOON) as worker:
-            told = worker.end(timeout=90)
+            told = worker.end(timeout=150)
             equal(worker.seen(), sorted(first + again), "what the commands were given")
             contains(told, "exited with 3", "what is said of a failure")
             contains(told, "killed by signal 9", "what is said of a signal")
@@ -104,7 +104,7 @@ def the_exit_code_decides_what_becomes_of_a_message():
         equal(receive(client, topic, "worker-1", poll_millis=5000), [], "what comes after that")
 
 
-@test(deadline=120)
+@test(deadline=240)
 @uses("POP, ACK, receipts")
 def what_runs_longer_than_its_lease_comes_once():
     topic = new_topic()
@@ -121,7 +121,7 @@ def what_runs_longer_than_its_lease_comes_once():
         equal(receive(client, topic, "worker-2", poll_millis=6000), [], "what comes after that")
 
 
-@test(deadline=120)
+@test(deadline=240)
 @uses("POP, ACK, receipts")
 def what_hangs_is_ended_with_all_its_children_and_comes_again():
     topic = new_topic()
@@ -130,14 +130,14 @@ def what_hangs_is_ended_with_all_its_children_and_comes_again():
         command = '[ "$MQ_RECONSUME_TIMES" = 0 ] || exit 0; sleep 1000 & echo $! > child; sleep 1000; :'
         words = ("--time-limit", "500ms", "-n", "2", *SOON)
         with Worker(running, topic, "worker-3", command, *words) as worker:
-            told = worker.end(timeout=90)
+            told = worker.end(timeout=150)
             equal(worker.seen(), ["hangs 0", "hangs 1"], "what the commands were given")
             contains(told, "by the time limit", "what is said of it")
             child = (worker.path / "child").read_text().strip()
             equal(pathlib.Path("/proc", child).exists(), False, "whether its child is there")
 
 
-@test(deadline=120)
+@test(deadline=240)
 @uses("POP, ACK, receipts")
 def a_command_that_is_missing_ends_the_worker_and_burns_nothing():
     topic = new_topic()
@@ -149,11 +149,11 @@ def a_command_that_is_missing_ends_the_worker_and_burns_nothing():
             equal(len(worker.seen()), 1, "messages that the command was tried with")
             contains(told, "127: not found", "what is said of it")
         with Worker(running, topic, "worker-4", "exit 0", "-n", "6", "-j", "2") as worker:
-            worker.end(timeout=60)
+            worker.end(timeout=150)
             equal([line[:6] for line in worker.seen()], bodies, "what another worker is given")
 
 
-@test(deadline=120)
+@test(deadline=240)
 @uses("POP, ACK, receipts")
 def a_poisoned_message_becomes_a_dead_letter_and_the_others_go_on():
     topic = new_topic()
@@ -168,7 +168,7 @@ def a_poisoned_message_becomes_a_dead_letter_and_the_others_go_on():
             worker.stop()
 
 
-@test(deadline=120)
+@test(deadline=240)
 @uses("POP, ACK, receipts")
 def a_worker_lives_through_a_restart_of_the_daemon():
     topic = new_topic()
@@ -190,7 +190,7 @@ def a_worker_lives_through_a_restart_of_the_daemon():
         equal(receive(client, topic, "worker-6", poll_millis=5000), [], "what comes after that")
 
 
-@test(deadline=120)
+@test(deadline=240)
 @uses("POP, ACK, receipts")
 def what_a_killed_worker_had_comes_to_another_one():
     topic = new_topic()
@@ -204,11 +204,11 @@ def what_a_killed_worker_had_comes_to_another_one():
             for path in worker.path.glob("*.pid"):
                 os.kill(int(path.read_text()), signal.SIGKILL)
         with Worker(running, topic, "worker-9", "exit 0", "-n", "2", "-j", "2") as worker:
-            worker.end(timeout=60)
+            worker.end(timeout=150)
             equal(worker.seen(), ["orphan 0 1", "orphan 1 1"], "what another worker is given")
 
 
-@test(deadline=120)
+@test(deadline=240)
 @uses("POP, ACK, receipts")
 def sigterm_lets_what_runs_finish_and_takes_nothing_new():
     topic = new_topic()
