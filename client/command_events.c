@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "client/output.h"
+#include "client/subscription.h"
 #include "client/table.h"
 #include "protocol/code.h"
 
@@ -103,17 +104,10 @@ static enum exit_code follow(
 {
     do {
         CLEANUP(remotingclient_answer_free) struct remotingclient_answer *request = NULL;
-        const int r = remotingclient_receive(client, &request);
-        if (r == -ECONNRESET) {
-            fprintf(stderr, "remotingctl: the daemon at %s closed the connection.\n",
-                invocation->socket_path);
-            return EXIT_CODE_NO_DAEMON;
-        }
-        if (r < 0) {
-            return command_report_broken(invocation, client, r);
-        }
-        if (remotingclient_answer_code(request) != SIDECAR_SUBSCRIBE_NET_EVENTS) {
-            continue;
+        const enum exit_code exit_code =
+            subscription_next(invocation, client, SIDECAR_SUBSCRIBE_NET_EVENTS, &request);
+        if (exit_code != EXIT_CODE_SUCCESS) {
+            return exit_code;
         }
         print_event(invocation, request);
         if (!output_flush()) {
@@ -132,24 +126,12 @@ static enum exit_code run_events(struct invocation *invocation)
     command_count_operands(invocation, 0, 0);
 
     CLEANUP(remotingclient_free) struct remotingclient *client = NULL;
-    CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
     CLEANUP(remotingclient_request_free)
     struct remotingclient_request *request =
         remotingclient_request_new(SIDECAR_SUBSCRIBE_NET_EVENTS);
     remotingclient_request_add(request, "all", "true");
-    enum exit_code exit_code = command_connect(invocation, &client);
-    if (exit_code == EXIT_CODE_SUCCESS) {
-        exit_code = command_invoke_request(invocation, client, request, &answer);
-    }
-    if (exit_code == EXIT_CODE_SUCCESS) {
-        exit_code = command_judge(answer);
-    }
-    if (exit_code != EXIT_CODE_SUCCESS) {
-        return exit_code;
-    }
-    /* Events come from the answer on. */
-    remotingclient_accept_requests(client);
-    return follow(invocation, client, goes_on);
+    const enum exit_code exit_code = subscription_open(invocation, request, &client);
+    return exit_code == EXIT_CODE_SUCCESS ? follow(invocation, client, goes_on) : exit_code;
 }
 
 static const struct option events_options[] = {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client/output.h"
+#include "client/subscription.h"
 #include "protocol/code.h"
 #include "protocol/ext_fields.h"
 
@@ -49,7 +50,6 @@ enum {
 
 struct tap_run {
     const struct invocation *invocation;
-    struct remotingclient *client;
     struct remotingclient_request *request;
     bool wants_bodies;
     int64_t count; /* -1: no end */
@@ -175,23 +175,15 @@ static void print_line(const struct tap_run *run, const struct remotingclient_an
     }
 }
 
-static enum exit_code follow(const struct tap_run *run)
+static enum exit_code follow(const struct tap_run *run, struct remotingclient *client)
 {
-    for (int64_t n = 0; run->count < 0 || n < run->count;) {
+    for (int64_t n = 0; run->count < 0 || n < run->count; n++) {
         CLEANUP(remotingclient_answer_free) struct remotingclient_answer *line = NULL;
-        const int r = remotingclient_receive(run->client, &line);
-        if (r == -ECONNRESET) {
-            fprintf(stderr, "remotingctl: the daemon at %s closed the connection.\n",
-                run->invocation->socket_path);
-            return EXIT_CODE_NO_DAEMON;
+        const enum exit_code exit_code =
+            subscription_next(run->invocation, client, SIDECAR_TAP, &line);
+        if (exit_code != EXIT_CODE_SUCCESS) {
+            return exit_code;
         }
-        if (r < 0) {
-            return command_report_broken(run->invocation, run->client, r);
-        }
-        if (remotingclient_answer_code(line) != SIDECAR_TAP) {
-            continue;
-        }
-        n++;
         if (run->invocation->json) {
             print_json(run, line);
         } else {
@@ -209,24 +201,11 @@ static enum exit_code run_tap(struct invocation *invocation)
     CLEANUP(remotingclient_request_free)
     struct remotingclient_request *request = remotingclient_request_new(SIDECAR_TAP);
     CLEANUP(remotingclient_free) struct remotingclient *client = NULL;
-    CLEANUP(remotingclient_answer_free) struct remotingclient_answer *answer = NULL;
     struct tap_run run = { .invocation = invocation, .request = request, .count = -1 };
     read_options(invocation, &run);
     command_check_request(invocation, request);
-    enum exit_code exit_code = command_connect(invocation, &client);
-    if (exit_code == EXIT_CODE_SUCCESS) {
-        exit_code = command_invoke_request(invocation, client, request, &answer);
-    }
-    if (exit_code == EXIT_CODE_SUCCESS) {
-        exit_code = command_judge(answer);
-    }
-    if (exit_code != EXIT_CODE_SUCCESS) {
-        return exit_code;
-    }
-    /* Requests come from the answer on. */
-    remotingclient_accept_requests(client);
-    run.client = client;
-    return follow(&run);
+    const enum exit_code exit_code = subscription_open(invocation, request, &client);
+    return exit_code == EXIT_CODE_SUCCESS ? follow(&run, client) : exit_code;
 }
 
 static const struct option tap_options[] = {

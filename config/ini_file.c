@@ -138,13 +138,13 @@ static void enter_setting(struct source *source)
 static bool take_piece(struct source *source, char *dst, size_t size)
 {
     size_t reserved = source->key_n + LINE_END_RESERVE;
-    size_t room = size > reserved ? size - reserved : 0;
     const char *rest = source->rest;
     size_t n = strlen(rest);
     source->rest = NULL;
     if (reserved > size) {
         return false;
     }
+    size_t room = size - reserved;
     if (n > room) {
         const char *separator = memrchr(rest, ';', room);
         if (!separator) {

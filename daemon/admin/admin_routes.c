@@ -23,13 +23,11 @@ static bool may_see(const struct role *role, struct span topic)
 
 static const char *route_word(const struct invoker *invoker, const struct route_entry *entry)
 {
-    uint64_t age_ms = invoker->loop->now_ms - entry->fetched_ms;
     if (!entry->route) {
         return entry->is_lost ? "lost" : "absent";
     }
-    bool is_old = entry->is_expired || entry->denied_ms > 0 ||
-                  age_ms >= invoker->config->nameserver.route_refresh_ms;
-    return is_old ? "stale" : "fresh";
+    const struct route_table *table = routes_table(invoker->routes);
+    return route_table_is_old(table, entry, invoker->loop->now_ms) ? "stale" : "fresh";
 }
 
 static json_t *brokers_json(const struct route_entry *entry)

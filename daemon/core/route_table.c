@@ -121,8 +121,8 @@ enum route_entry_state route_table_find(
         return ROUTE_UNKNOWN;
     }
     row->entry.used_ms = now_ms;
-    uint64_t age_ms = now_ms - row->entry.fetched_ms;
     if (!row->entry.route) {
+        uint64_t age_ms = now_ms - row->entry.fetched_ms;
         if (row->entry.is_expired || age_ms >= table->limits.negative_ttl_ms) {
             return ROUTE_UNKNOWN;
         }
@@ -130,9 +130,7 @@ enum route_entry_state route_table_find(
         return ROUTE_ABSENT;
     }
     *ret_entry = &row->entry;
-    bool is_old =
-        row->entry.is_expired || row->entry.denied_ms > 0 || age_ms >= table->limits.refresh_ms;
-    return is_old ? ROUTE_STALE : ROUTE_FRESH;
+    return route_table_is_old(table, &row->entry, now_ms) ? ROUTE_STALE : ROUTE_FRESH;
 }
 
 static void topics_make_room(struct route_table *table)
@@ -247,6 +245,13 @@ enum route_denial route_table_deny(struct route_table *table, struct span topic,
     entry->is_lost = had_route || entry->is_lost;
     entry_set_route(entry, NULL, NULL, 0, NULL, now_ms);
     return had_route ? ROUTE_DENIAL_LOST : ROUTE_DENIAL_ABSENT;
+}
+
+bool route_table_is_old(
+    const struct route_table *table, const struct route_entry *entry, uint64_t now_ms)
+{
+    return entry->is_expired || entry->denied_ms > 0 ||
+           now_ms - entry->fetched_ms >= table->limits.refresh_ms;
 }
 
 bool route_table_is_due(

@@ -92,6 +92,9 @@ enum route_denial {
 };
 /* The nameservers know no such topic. */
 enum route_denial route_table_deny(struct route_table *table, struct span topic, uint64_t now_ms);
+/* Whether a route is not what the nameservers say today, or may not be: ROUTE_STALE. */
+bool route_table_is_old(
+    const struct route_table *table, const struct route_entry *entry, uint64_t now_ms);
 /*
  * Whether it is time to ask for a stale route: one that was denied is asked for again after
  * negative_ttl.

@@ -1,11 +1,11 @@
 #include "protocol/header_json.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/support/golden.h"
 #include "tests/support/header_oracle.h"
+#include "tests/support/json_memory.h"
 #include "tests/support/run_suite.h"
 
 #define N_MUTATIONS 200000
@@ -286,27 +286,15 @@ START_TEST(known_name_stays_known_when_every_letter_is_escaped)
 }
 END_TEST
 
-static size_t allocations_left;
-
-static void *failing_malloc(size_t n)
-{
-    if (allocations_left == 0) {
-        return NULL;
-    }
-    allocations_left--;
-    return malloc(n);
-}
-
 /* jansson calls a token invalid that it finds no memory for; of everything else it says nothing. */
 START_TEST(memory_that_runs_out_in_jansson_is_told_where_it_tells)
 {
     static const char text[] = "{\"code\":10,\"opaque\":5,\"x\":{\"y\":[1,2.5,\"z\"]}}";
     size_t n_no_memory = 0;
     enum header_status status = HEADER_NO_MEMORY;
-    json_set_alloc_funcs(failing_malloc, free);
     for (size_t n = 0; status != HEADER_OK; n++) {
         ck_assert_uint_lt(n, 1000);
-        allocations_left = n;
+        json_memory_limit(n);
         struct remoting_command command;
         struct ext_field fields[4];
         struct header_problem problem;
@@ -320,7 +308,7 @@ START_TEST(memory_that_runs_out_in_jansson_is_told_where_it_tells)
         n_no_memory += is_told;
         ck_assert(!is_told || strstr(problem.text, "no memory left"));
     }
-    json_set_alloc_funcs(malloc, free);
+    json_memory_unlimit();
     ck_assert_uint_gt(n_no_memory, 3);
 }
 END_TEST

@@ -1,12 +1,12 @@
 #include "protocol/topic_route.h"
 
-#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "protocol/frame.h"
 #include "tests/support/golden.h"
+#include "tests/support/json_memory.h"
 #include "tests/support/run_suite.h"
 
 static const struct topic_route_limits wide = { .max_brokers = 1000, .max_queues = 65536 };
@@ -396,27 +396,15 @@ START_TEST(answer_cut_anywhere_is_malformed)
 }
 END_TEST
 
-static size_t allocations_left;
-
-static void *failing_malloc(size_t n)
-{
-    if (allocations_left == 0) {
-        return NULL;
-    }
-    allocations_left--;
-    return malloc(n);
-}
-
 /* jansson's memory can be made to fail from outside; ours is left alone here. */
 START_TEST(memory_that_runs_out_in_the_parser_refuses_the_whole_answer)
 {
     struct text text = route_of(2, 1);
-    json_set_alloc_funcs(failing_malloc, free);
     enum topic_route_status status = TOPIC_ROUTE_NO_MEMORY;
     size_t n_no_memory = 0;
     for (size_t n = 0; status != TOPIC_ROUTE_OK; n++) {
         ck_assert_uint_lt(n, 1000);
-        allocations_left = n;
+        json_memory_limit(n);
         struct topic_route *route = NULL;
         status = topic_route_decode(text.data, text.n, &wide, &route);
         ck_assert(!route == (status != TOPIC_ROUTE_OK));
@@ -424,7 +412,7 @@ START_TEST(memory_that_runs_out_in_the_parser_refuses_the_whole_answer)
         n_no_memory += status == TOPIC_ROUTE_NO_MEMORY;
         topic_route_free(route);
     }
-    json_set_alloc_funcs(malloc, free);
+    json_memory_unlimit();
     ck_assert_uint_gt(n_no_memory, 10);
     free(text.data);
 }

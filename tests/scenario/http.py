@@ -23,13 +23,10 @@ from remoting import (
     SEND_BATCH_MESSAGE,
     SEND_MESSAGE,
 )
-from scenario import TOPIC
+from scenario import POPPED, POPPED_FOR, TOPIC
 from tap import check, contains, equal, less, main, test, wait_until
 
-GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "protocol" / "golden"
-# What RocketMQ 5.5.0 answered to a POP of this topic and group: four messages.
-POPPED = remoting.decode((GOLDEN / "pop_message_first.json.response.bin").read_bytes())
-POP_TOPIC, POP_GROUP = "GoldenPop", "GID-pop-fresh"
+POP_TOPIC, POP_GROUP = POPPED_FOR
 RECEIVE = f"/v1/topics/{POP_TOPIC}/groups/{POP_GROUP}/receive"
 MESSAGES = f"/v1/topics/{TOPIC}/messages"
 GET_SESSIONS = 30014

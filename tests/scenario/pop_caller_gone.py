@@ -10,14 +10,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import remoting
 from fake_broker import Held, answers
 from remoting import CHANGE_MESSAGE_INVISIBLETIME, GET_STATS, POP_MESSAGE, PULL_MESSAGE
-from scenario import is_own, stage
+from scenario import POPPED, POPPED_FOR, is_own, stage
 from tap import equal, less, main, test, wait_until
 
 GET_STATUS = 30024
-GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "protocol" / "golden"
-# What RocketMQ 5.5.0 answered to a POP of this topic and group: four messages.
-POPPED = remoting.decode((GOLDEN / "pop_message_first.json.response.bin").read_bytes())
-TOPIC, GROUP = "GoldenPop", "GID-pop-fresh"
+TOPIC, GROUP = POPPED_FOR
 PLACES = [(0, 0), (0, 1), (0, 2), (1, 0)]
 
 

@@ -8,7 +8,6 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-import remoting
 from _tls import secured, settings
 from certificates import Authority
 from daemon_process import Daemon, binary
@@ -24,12 +23,9 @@ from remoting import (
     RELOAD,
     SEND_MESSAGE,
 )
-from scenario import TOPIC, stage
+from scenario import POPPED, POPPED_FOR, TOPIC, stage
 from tap import check, contains, equal, main, test, wait_until
 
-GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "protocol" / "golden"
-# What RocketMQ 5.5.0 answered to a POP of this topic and group: four messages.
-POPPED = remoting.decode((GOLDEN / "pop_message_first.json.response.bin").read_bytes())
 
 
 def screen(daemon):
@@ -176,7 +172,7 @@ def received_messages_that_nobody_was_there_for():
         held = Held()
         on.broker.on(POP_MESSAGE, held)
         gone = on.client()
-        gone.send(POP_MESSAGE, {"topic": "GoldenPop", "consumerGroup": "GID-pop-fresh"})
+        gone.send(POP_MESSAGE, {"topic": POPPED_FOR[0], "consumerGroup": POPPED_FOR[1]})
         ((connection, request),) = held.wait_for(1)
         files = on.daemon.files()
         gone.close()

@@ -9,13 +9,19 @@ back; is_own() asserts that it did.
 
 import contextlib
 import dataclasses
+import pathlib
 
 import tap
 from daemon_process import Daemon
 from fake_broker import FakeBroker
-from remoting import GET_MAX_OFFSET, GET_ROUTEINFO_BY_TOPIC
+from remoting import GET_MAX_OFFSET, GET_ROUTEINFO_BY_TOPIC, decode
 
 TOPIC = "Orders"
+
+_GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "protocol" / "golden"
+# What RocketMQ 5.5.0 answered to a POP of this topic and group: four messages.
+POPPED_FOR = ("GoldenPop", "GID-pop-fresh")
+POPPED = decode((_GOLDEN / "pop_message_first.json.response.bin").read_bytes())
 
 
 @dataclasses.dataclass
